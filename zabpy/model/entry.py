@@ -1,0 +1,50 @@
+"""Entry: one place in the order, its content unread, tied to all before it by a running checksum."""
+
+import zlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from .zxid import NO_ZXID, Zxid
+
+#: The chain value of a history that has no record yet.
+NO_CHAIN = 0
+
+
+class Entry(NamedTuple):
+    """A payload at its zxid.
+
+    ``chain`` is a CRC-32 over the previous record's chain, this zxid and this payload. The leader computes it once;
+    peers check it on receipt and the log stores it as the record's checksum. Two servers whose records at one zxid
+    have equal chains hold equal histories up to there, which is what synchronisation verifies (zab.md §17.2).
+    """
+
+    zxid: Zxid
+    payload: bytes
+    chain: int
+
+
+def chain_of(previous: int, zxid: Zxid, payload: bytes) -> int:
+    """The chain value of a record that follows one whose chain is ``previous``."""
+    return zlib.crc32(payload, zlib.crc32(zxid.to_bytes(8, "big"), previous))
+
+
+def entry_after(previous: int, zxid: Zxid, payload: bytes) -> Entry:
+    return Entry(zxid, payload, zlib.crc32(payload, zlib.crc32(zxid.to_bytes(8, "big"), previous)))
+
+
+class Tip(NamedTuple):
+    """The end of a history, or the point a snapshot stands for: the last zxid and the chain value there."""
+
+    zxid: Zxid
+    chain: int
+
+
+NO_TIP = Tip(NO_ZXID, NO_CHAIN)
+
+
+def tip_of(entries: Iterable[Entry], before: Tip = NO_TIP) -> Tip:
+    """The tip after ``entries``, or ``before`` when there are none."""
+    last = None
+    for last in entries:
+        pass
+    return before if last is None else Tip(last.zxid, last.chain)
