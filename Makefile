@@ -1,0 +1,61 @@
+# Needs make and a Python from 3.11 to 3.14; everything else goes into .venv. Try `make help`.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+
+# The environment is made anew when what it is made from has changed, whatever the files' times say.
+KEY := $(shell cat requirements-dev.txt pyproject.toml | cksum | cut -d' ' -f1)
+STAMP := .venv/.made-from-$(KEY)
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help venv run test check format bench simulate lock clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(STAMP)  ## make .venv with the locked packages and zabpy itself, if it is not up to date
+
+$(STAMP):
+	@test -n "$(PYTHON)" || { echo "make: no Python from 3.11 to 3.14 on the PATH; name one with PYTHON=..." >&2; exit 1; }
+	@$(BIN)/python -c '' 2>/dev/null || "$(PYTHON)" -m venv --clear .venv || { \
+		echo "make: $(PYTHON) cannot make a virtual environment; its package for that is often called python3-venv" >&2; \
+		rm -rf .venv; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --no-index -e .
+	@rm -f .venv/.made-from-* && touch $@
+
+run: venv  ## three servers on this machine, from nothing; prints where to connect; Ctrl-C ends it
+	@$(BIN)/zabpy dev --servers 3
+
+test: venv  ## all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: venv  ## ruff's rules, ruff's format, mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: venv  ## put the format right and sort the imports
+	$(BIN)/ruff check --fix --select I .
+	$(BIN)/ruff format .
+
+bench: venv  ## measure speed on this machine
+	$(BIN)/zabpy bench $(ARGS)
+
+simulate: venv  ## thousands of seeded ensembles with faults, every invariant checked
+	$(BIN)/zabpy simulate $(ARGS)
+
+lock:  ## renew requirements*.txt from pyproject.toml
+	"$(PYTHON)" -m venv build/lock
+	build/lock/bin/pip install --quiet --disable-pip-version-check uv
+	build/lock/bin/uv pip compile pyproject.toml $(LOCK_OPTIONS) -o requirements.txt
+	build/lock/bin/uv pip compile pyproject.toml $(LOCK_OPTIONS) --group dev -c requirements.txt -o requirements-dev.txt
+
+# For every Python we run on, with hashes, and without the name of any package index.
+LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock"
+
+clean:  ## remove .venv and what tools left behind
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
