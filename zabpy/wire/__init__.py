@@ -1,0 +1,20 @@
+"""Bytes ↔ values: client records, peer messages, transactions, snapshots.
+
+May import: zabpy.model, zabpy.zab.messages, cbor2; and it alone imports that. No I/O, no clock.
+Imported by: zabpy.pipeline, zabpy.server, zabpy.client, zabpy.testing, through the names below; records by
+``from zabpy.wire import records``.
+Every decoder is total: any bytes give a value or the file's one declared error, with memory in proportion to what
+came in. Read jute.py, records.py, ops.py for the client's side, then cbor.py, txns.py, peer.py, image.py for ours.
+"""
+
+from . import records as records
+from .framing import (
+    CLIENT_FRAME_BYTES_MAX as CLIENT_FRAME_BYTES_MAX,
+    PEER_FRAME_BYTES_MAX as PEER_FRAME_BYTES_MAX,
+    FrameBuffer as FrameBuffer,
+    FrameError as FrameError,
+    frame as frame,
+)
+from .jute import JuteError as JuteError, Reader as Reader, Writer as Writer
+from .ops import OPS as OPS, Kind as Kind, Op as Op, OpRow as OpRow
+from .records import Record as Record, packed as packed
