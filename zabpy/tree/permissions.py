@@ -1,0 +1,130 @@
+"""Permissions: may these identities do this here, and which lists may be stored. Rules: client-protocol.md §13."""
+
+import re
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from ipaddress import ip_address
+
+from zabpy.model import OPEN_ACL, Acl, Acls, Identity, InvalidAclError
+
+#: Schemes whose identities stand for ``auth`` in a list: those that somebody has proved.
+_AUTHENTICATED = frozenset(("digest", "x509", "sasl"))
+#: What may stand in a list unless more has been switched on.
+DEFAULT_SCHEMES = frozenset(("world", "auth", "digest", "ip"))
+_X500_PART = r"\s*[A-Za-z0-9.-]+\s*=(?:[^,+\\]|\\.)*"
+_X500_NAME = re.compile(f"{_X500_PART}(?:[,+]{_X500_PART})*", re.DOTALL)
+_SASL_NAME = re.compile(r"[^@/]+|[^@/]+(/[^@/]+)?@[^@/]+")
+
+
+def allowed(acl: Acls, perms: int, identities: Collection[Identity]) -> bool:
+    """Whether any entry that has any of the bits ``perms`` matches any of ``identities``.
+
+    An empty list lets everybody do everything, and so does an identity of the scheme ``super``.
+    """
+    if acl is OPEN_ACL or not acl:  # nearly always
+        return True
+    for scheme, _ in identities:
+        if scheme == "super":
+            return True
+    for granted, scheme, id in acl:
+        if granted & perms:
+            if scheme == "world":
+                if id == "anyone":
+                    return True
+                continue
+            for identity in identities:
+                if identity[0] == scheme and (identity[1] == id or _matches(scheme, id, identity[1])):
+                    return True
+    return False
+
+
+def normalize(
+    acls: Sequence[Acl] | None, identities: Collection[Identity], schemes: Collection[str] = DEFAULT_SCHEMES
+) -> Acls:
+    """The list to store for the list a client gave: no duplicates, ``auth`` expanded to the client's identities.
+
+    Raises:
+        InvalidAclError: no list, no entry, an unknown scheme, an id its scheme rejects, or ``auth`` by nobody.
+    """
+    if not acls:
+        raise InvalidAclError("no access control list")
+    if len(acls) == 1 and acls[0] == OPEN_ACL[0]:
+        return OPEN_ACL
+    result: list[Acl] = []
+    for entry in dict.fromkeys(acls):
+        perms, scheme, id = entry
+        if scheme not in schemes:
+            raise InvalidAclError(f"{scheme!r} is no scheme for access control lists here")
+        if scheme == "auth":
+            mine = [Acl(perms, *identity) for identity in identities if identity.scheme in _AUTHENTICATED]
+            if not mine:
+                raise InvalidAclError("'auth' from a client that has not authenticated")
+            result += mine
+        elif not _VALID[scheme](id or ""):  # a null string of the wire is None, whatever the type says
+            raise InvalidAclError(f"{id!r} is no id of the scheme {scheme!r}")
+        else:
+            result.append(entry)
+    return tuple(result)
+
+
+def masked(acl: Acls) -> Acls:
+    """The list as those see it who may not administer: without the hashes of passwords."""
+    return tuple([Acl(perms, scheme, _masked_id(id) if scheme == "digest" else id) for perms, scheme, id in acl])
+
+
+def _masked_id(id: str) -> str:
+    user, colon, _ = id.partition(":")
+    return f"{user}:x" if colon else id
+
+
+def _matches(scheme: str, id: str, identity_id: str) -> bool:
+    # Equality was tried before.
+    if scheme == "ip":
+        network, address = _network(id), _network(identity_id)
+        if network is None or address is None or network[0] != address[0]:
+            return False
+        width, bits, number = network
+        return number >> (width - bits) == address[2] >> (width - bits)
+    return scheme == "sasl" and identity_id == "super"
+
+
+@lru_cache(maxsize=4096)
+def _network(text: str) -> tuple[int, int, int] | None:
+    """``address[/bits]`` as (width of its family, bits, address as a number), None if it is not one."""
+    name, slash, length = text.partition("/")
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return None
+    width = address.max_prefixlen
+    if not slash:
+        return width, width, int(address)
+    if not (length.isascii() and length.isdecimal() and len(length) <= 3 and int(length) <= width):
+        return None
+    return width, int(length), int(address)
+
+
+def _is_digest(id: str) -> bool:
+    return id.count(":") == 1 and not id.endswith(":")
+
+
+def _is_network(id: str) -> bool:
+    return _network(id) is not None
+
+
+def _is_x500_name(id: str) -> bool:
+    return _X500_NAME.fullmatch(id) is not None
+
+
+def _is_sasl_name(id: str) -> bool:
+    return _SASL_NAME.fullmatch(id) is not None
+
+
+#: Scheme to what an id of it looks like.
+_VALID = {
+    "world": "anyone".__eq__,
+    "digest": _is_digest,
+    "ip": _is_network,
+    "x509": _is_x500_name,
+    "sasl": _is_sasl_name,
+}
