@@ -75,11 +75,11 @@ class ErrorTxn(NamedTuple):
 
 
 class FailedMultiTxn(NamedTuple):
-    """A multi that changes nothing: operation ``index`` of ``count`` failed with ``code``."""
+    """A multi that changes nothing: operation ``failed_at`` (from 0) of ``total`` failed with ``code``."""
 
     code: int
-    index: int
-    count: int
+    failed_at: int
+    total: int
 
 
 class MultiTxn(NamedTuple):

@@ -50,16 +50,14 @@ class LeaderInfo:
 class AckEpoch:
     """Learner to leader: I promise that epoch, durably, and this is my durable log.
 
-    ``counted`` is False when the promise was made before (perhaps to another), and must not count again (zab.md §6.3).
-    ``ends`` are the last zxid of each epoch in the log, ascending, at most `ENDS_MAX` of the latest: with them the
-    leader finds the last common record exactly. ``floor`` is the zxid below which this log cannot be cut.
+    ``counted`` is False when the promise was made before (perhaps to another), and must not count again (paper, rule
+    of the -1). ``ends`` are the last zxid of each epoch in the log, ascending, at most `ENDS_MAX` of the latest, none
+    for an empty log: with them the leader finds the last common record exactly, instead of guessing from ranges.
     """
 
     epoch: int
     counted: bool
-    last: Tip
     ends: tuple[Zxid, ...]
-    floor: Zxid
 
 
 # Phase 2, synchronisation --------------------------------------------------------------------------------------------
@@ -67,16 +65,20 @@ class AckEpoch:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """Leader to learner: your log is a prefix of mine up to its end, ``common``; the rest follows as `Propose`."""
+    """Leader to learner: your log is a prefix of mine up to its end, ``common``; the rest follows as `Propose`.
 
-    common: Tip
+    No checksum of the common record is sent, because the next entry's chain is one: a learner whose record differs
+    finds it at the first entry that follows, and there is always one more, the epoch-start record at the latest.
+    """
+
+    common: Zxid
 
 
 @dataclass(frozen=True, slots=True)
 class Trunc:
     """Leader to learner: our logs agree up to ``common``; cut yours after it; the rest follows as `Propose`."""
 
-    common: Tip
+    common: Zxid
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +97,13 @@ class ImageChunk:
 
 
 @dataclass(frozen=True, slots=True)
-class NeedImage:
-    """Learner to leader: I do not hold the common record you named, or cannot cut there; send a snapshot."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
 class NewLeader:
-    """Leader to learner: this epoch-start record ends the history that you must hold."""
+    """Leader to learner: here ends the history that you must hold before you may count for this epoch.
 
-    entry: Entry
+    The epoch-start record itself came before it, in a `Propose`, as any other entry.
+    """
+
+    epoch: int
 
 
 # Phase 3, broadcast --------------------------------------------------------------------------------------------------
@@ -204,7 +202,6 @@ Message = (
     | Trunc
     | Image
     | ImageChunk
-    | NeedImage
     | NewLeader
     | Propose
     | Ack
