@@ -18,3 +18,9 @@ from .framing import (
 from .jute import JuteError as JuteError, Reader as Reader, Writer as Writer
 from .ops import OPS as OPS, Kind as Kind, Op as Op, OpRow as OpRow
 from .records import Record as Record, packed as packed
+from .txns import (
+    TXN_VERSION as TXN_VERSION,
+    TxnDecodeError as TxnDecodeError,
+    decode_txn as decode_txn,
+    encode_txn as encode_txn,
+)
