@@ -17,6 +17,15 @@ from .framing import (
 )
 from .jute import JuteError as JuteError, Reader as Reader, Writer as Writer
 from .ops import OPS as OPS, Kind as Kind, Op as Op, OpRow as OpRow
+from .peer import (
+    PEER_VERSION as PEER_VERSION,
+    Hello as Hello,
+    PeerDecodeError as PeerDecodeError,
+    decode as decode,
+    decode_hello as decode_hello,
+    encode as encode,
+    encode_hello as encode_hello,
+)
 from .records import Record as Record, packed as packed
 from .txns import (
     TXN_VERSION as TXN_VERSION,
