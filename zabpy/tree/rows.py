@@ -7,7 +7,7 @@ the same tree, down to the order in which children are listed.
 from types import NoneType
 from typing import cast
 
-from zabpy.model import OPEN_ACL, Acl, Acls, ZabpyError
+from zabpy.model import CONTAINER, EPHEMERAL, OPEN_ACL, PERSISTENT, TTL, Acl, Acls, ZabpyError
 
 from .znode import Znode
 
@@ -18,6 +18,7 @@ Row = tuple[Value, ...]
 
 _INTS = (int,) * 11
 _SHAPES = {(str, data, acl, *_INTS) for data in (bytes, NoneType) for acl in (tuple, NoneType)}
+_KINDS = (PERSISTENT, EPHEMERAL, CONTAINER, TTL)
 _ACL_SHAPE = (int, str, str)
 
 
@@ -51,7 +52,7 @@ def znode_of(row: Row) -> tuple[str, Znode]:
     Raises:
         RowsError: not the shape of a row.
     """
-    if tuple(map(type, row)) not in _SHAPES:
+    if tuple(map(type, row)) not in _SHAPES or row[3] not in _KINDS:
         raise RowsError(f"not a row of a znode: {row!r:.200}")
     path, data, acl, *numbers = row
     znode = Znode(cast(bytes | None, data), _acl_of(row, acl), *cast(list[int], numbers))

@@ -1,0 +1,166 @@
+"""Who may do what, and which lists are stored."""
+
+import pytest
+
+from zabpy.model import (
+    ADMIN,
+    ALL,
+    CREATOR_ALL_ACL,
+    OPEN_ACL,
+    READ,
+    READ_ACL,
+    WRITE,
+    Acl,
+    Acls,
+    Identity,
+    InvalidAclError,
+)
+from zabpy.tree import DEFAULT_SCHEMES, allowed, masked, normalize
+
+BOB = Identity("digest", "bob:hash")
+HERE = Identity("ip", "10.1.2.3")
+THERE = Identity("ip", "2001:db8::7")
+EVERY_SCHEME = DEFAULT_SCHEMES | {"x509", "sasl"}
+
+
+@pytest.mark.parametrize(
+    ("acl", "perms", "identities", "expected"),
+    [
+        (OPEN_ACL, ADMIN, [], True),
+        ((), ADMIN, [], True),  # an empty stored list hinders nobody
+        (READ_ACL, READ, [HERE], True),
+        (READ_ACL, WRITE, [HERE], False),
+        (READ_ACL, WRITE, [HERE, Identity("super", "")], True),
+        (READ_ACL, READ | ADMIN, [], True),  # any of the bits
+        ([(ADMIN, "world", "anyone")], READ | ADMIN, [], True),
+        ([(ALL, "world", "someone")], READ, [Identity("world", "someone")], False),
+        ([(ALL, "digest", "bob:hash")], READ, [BOB], True),
+        ([(ALL, "digest", "bob:other")], READ, [BOB], False),
+        ([(ALL, "ip", "bob:hash")], READ, [BOB], False),
+        ([(WRITE, "digest", "bob:hash"), (READ, "digest", "bob:hash")], READ, [HERE, BOB], True),
+        ([(READ, "digest", "eve:hash"), (WRITE, "digest", "bob:hash")], READ, [BOB], False),
+        ([(ALL, "ip", "10.1.2.3")], READ, [HERE], True),
+        ([(ALL, "ip", "10.1.2.4")], READ, [HERE], False),
+        ([(ALL, "ip", "10.1.0.0/16")], READ, [HERE], True),
+        ([(ALL, "ip", "10.1.2.99/24")], READ, [HERE], True),  # bits behind the length are ignored
+        ([(ALL, "ip", "10.1.2.4/31")], READ, [HERE], False),
+        ([(ALL, "ip", "0.0.0.0/0")], READ, [HERE], True),
+        ([(ALL, "ip", "::/0")], READ, [HERE], False),  # another family
+        ([(ALL, "ip", "::/0")], READ, [THERE], True),
+        ([(ALL, "ip", "2001:db8::/32")], READ, [THERE], True),
+        ([(ALL, "ip", "2001:DB8:0::7")], READ, [THERE], True),  # the same address, written otherwise
+        ([(ALL, "ip", "2001:db9::/32")], READ, [THERE], False),
+        ([(ALL, "ip", "10.1.2.3")], READ, [Identity("ip", "not an address")], False),
+        ([(ALL, "x509", "CN=bob")], READ, [Identity("x509", "CN=bob")], True),
+        ([(ALL, "x509", "CN=bob")], READ, [Identity("x509", "CN=eve")], False),
+        ([(ALL, "sasl", "bob")], READ, [Identity("sasl", "bob")], True),
+        ([(ALL, "sasl", "bob")], READ, [Identity("sasl", "eve")], False),
+        ([(ALL, "sasl", "bob")], READ, [Identity("sasl", "super")], True),
+        ([(64, "world", "anyone")], READ, [], False),
+    ],
+)
+def test_who_may(
+    acl: list[tuple[int, str, str]] | Acls, perms: int, identities: list[Identity], expected: bool
+) -> None:
+    assert allowed(tuple(Acl(*entry) for entry in acl), perms, identities) is expected
+
+
+def test_auth_becomes_the_identities_that_were_proved() -> None:
+    identities = [HERE, BOB, Identity("super", ""), Identity("sasl", "bob")]
+
+    assert normalize(CREATOR_ALL_ACL, identities) == (Acl(ALL, "digest", "bob:hash"), Acl(ALL, "sasl", "bob"))
+    assert normalize([Acl(READ, "auth", "ignored")], [BOB]) == (Acl(READ, "digest", "bob:hash"),)
+
+
+def test_duplicates_go_and_the_order_stays() -> None:
+    one, two = Acl(READ, "ip", "10.0.0.1"), Acl(READ, "world", "anyone")
+
+    assert normalize([one, two, one], []) == (one, two)
+
+
+def test_unknown_bits_are_stored_as_given() -> None:
+    assert normalize([Acl(-1, "world", "anyone")], []) == (Acl(-1, "world", "anyone"),)
+
+
+def test_the_open_list_is_one_object() -> None:
+    assert normalize([Acl(31, "world", "anyone")], []) is OPEN_ACL
+
+
+@pytest.mark.parametrize(
+    ("scheme", "id"),
+    [
+        ("digest", "bob:hash"),
+        ("digest", ":hash"),
+        ("ip", "10.0.0.1"),
+        ("ip", "10.0.0.0/0"),
+        ("ip", "10.0.0.0/32"),
+        ("ip", "::1"),
+        ("ip", "2001:db8::/128"),
+        ("x509", "CN=bob, OU=a\\,b, O=c"),
+        ("sasl", "bob"),
+        ("sasl", "bob/host@REALM.EXAMPLE"),
+        ("sasl", "bob@REALM"),
+    ],
+)
+def test_ids_that_may_stand_in_a_list(scheme: str, id: str) -> None:
+    assert normalize([Acl(READ, scheme, id)], [], EVERY_SCHEME) == (Acl(READ, scheme, id),)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "id"),
+    [
+        ("world", "someone"),
+        ("world", ""),
+        ("auth", ""),
+        ("super", ""),
+        ("nonsense", "x"),
+        ("", ""),
+        (None, "anyone"),
+        ("world", None),
+        ("ip", None),
+        ("digest", "bob"),
+        ("digest", "bob:"),
+        ("digest", "bob:a:b"),
+        ("digest", None),
+        ("ip", "10.0.0"),
+        ("ip", "10.0.0.256"),
+        ("ip", "10.0.0.1/33"),
+        ("ip", "10.0.0.1/-1"),
+        ("ip", "10.0.0.1/"),
+        ("ip", "10.0.0.1/²"),
+        ("ip", "::1/129"),
+        ("ip", "10.0.0.1/" + "9" * 10_000),
+        ("ip", "host"),
+        ("x509", "bob"),
+        ("x509", ""),
+        ("sasl", ""),
+        ("sasl", "bob@"),
+        ("sasl", "a@b@c"),
+    ],
+)
+def test_ids_that_may_not(scheme: str, id: str) -> None:
+    with pytest.raises(InvalidAclError):
+        normalize([OPEN_ACL[0], Acl(READ, scheme, id)], [HERE], EVERY_SCHEME)
+
+
+@pytest.mark.parametrize("acls", [None, [], ()])
+def test_no_list_is_no_list(acls: list[Acl] | None) -> None:
+    with pytest.raises(InvalidAclError):
+        normalize(acls, [BOB])
+
+
+def test_sasl_and_x509_must_be_switched_on() -> None:
+    for scheme, id in (("sasl", "bob"), ("x509", "CN=bob")):
+        with pytest.raises(InvalidAclError):
+            normalize([Acl(READ, scheme, id)], [])
+
+
+def test_hashes_are_masked_and_nothing_else() -> None:
+    acl = (Acl(1, "digest", "bob:hash"), Acl(2, "ip", "::1"), Acl(4, "digest", "odd"), Acl(8, "sasl", "a:b"))
+
+    assert masked(acl) == (
+        Acl(1, "digest", "bob:x"),
+        Acl(2, "ip", "::1"),
+        Acl(4, "digest", "odd"),
+        Acl(8, "sasl", "a:b"),
+    )
