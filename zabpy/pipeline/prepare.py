@@ -1,0 +1,415 @@
+"""Request + State + Pending → transaction: a table, opcode → what to decode and how to judge it. The leader's.
+
+Everything is decided here, once: permissions, versions, names of sequential znodes, times. What comes out can be
+applied by any replica without a question. A refusal is a transaction too: it was decided on what is proposed, and told
+before its turn it might tell of a state that never comes to be.
+
+The order of the checks is the order of client-protocol.md §6, for a request that is wrong in two ways must get the
+error that ZooKeeper gives. Every check comes before the first change to `Pending`.
+
+Sizes (trap E9): what is proposed must fit a frame between servers and be readable for ever. A request's own bytes are
+bounded by the client frame; two things can grow beyond it. The ACL scheme ``auth``, which stands for all identities of
+the client: lists are measured before they are expanded, and a multi as a whole. And closeSession, which must never
+fail: so a session's ephemerals are bounded as they are created, see `Rules.ephemeral_bytes_max`.
+"""
+
+import struct
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, NamedTuple
+
+from zabpy.model import (
+    ADMIN,
+    CONTAINER,
+    CREATE,
+    DELETE,
+    EPHEMERAL,
+    OPEN_ACL,
+    PERSISTENT,
+    READ,
+    TTL,
+    WRITE,
+    Acls,
+    BadArgumentsError,
+    BadVersionError,
+    Body,
+    CheckTxn,
+    CloseSessionTxn,
+    CodeError,
+    CreateSessionTxn,
+    CreateTxn,
+    DeleteTxn,
+    ErrorTxn,
+    InvalidAclError,
+    NoAuthError,
+    NoChildrenForEphemeralsError,
+    NodeExistsError,
+    NoNodeError,
+    NotEmptyError,
+    QuotaExceededError,
+    ReconfigDisabledError,
+    Request,
+    SessionExpiredError,
+    SessionMovedError,
+    SetAclTxn,
+    SetDataTxn,
+    Txn,
+    UnimplementedError,
+    Zxid,
+    counter_of,
+    epoch_of,
+    origin_of,
+    validate,
+)
+from zabpy.tree import DEFAULT_SCHEMES, Znode, allowed, normalize
+from zabpy.wire import Op, Reader, Record, records as r
+
+from .multi import prepare_multi
+from .pending import Change, Pending, ephemeral_bytes
+from .replies import PASSWORD_BYTES
+from .state import State
+
+#: ZooKeeper's largest time to live, 40 bits of milliseconds.
+TTL_MS_MAX = 0xFF_FFFF_FFFF
+_UNDELETABLE = frozenset(("/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"))
+_SEQUENTIAL = frozenset((2, 3, 6))
+_EPHEMERAL = frozenset((1, 3))
+_INT = struct.Struct(">i")
+_LENGTH_AND_VERSION = struct.Struct(">ii")
+_LONG = struct.Struct(">q")
+
+
+class Rules(NamedTuple):
+    """What this ensemble allows, and how much.
+
+    ``txn_bytes_max`` bounds a transaction in which ACLs were expanded, far below the frame between servers.
+    ``ephemeral_bytes_max`` bounds what a session's ephemerals take in its closeSession (their paths in UTF-8 and 5
+    bytes each), so that this is never too long to propose: half a frame between servers. A create beyond it is refused
+    with QUOTAEXCEEDED; with paths of 50 bytes that is the 610,000th ephemeral of one session.
+    """
+
+    extended_types: bool = False
+    reconfig_enabled: bool = False
+    acl_schemes: frozenset[str] = DEFAULT_SCHEMES
+    txn_bytes_max: int = 16 * 1024 * 1024
+    ephemeral_bytes_max: int = 32 * 1024 * 1024
+
+
+class Preparer:
+    """Judges requests, in the order in which their transactions will stand. Made anew by every leader.
+
+    Args:
+        state: applied to the end of what was delivered; whoever applies to it calls ``pending.forget`` behind.
+        owners: session id → the server it is connected to. A session that is not in it belongs to whoever asks first
+            (a leader's first knowledge); the layer above writes to it when a session is revalidated.
+        random_bytes: for passwords of sessions.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        random_bytes: Callable[[int], bytes],
+        *,
+        owners: MutableMapping[int, int] | None = None,
+        pending: Pending | None = None,
+        rules: Rules = Rules(),  # noqa: B008  # immutable
+    ) -> None:
+        self.state = state
+        self.pending = Pending(state) if pending is None else pending
+        self.owners: MutableMapping[int, int] = {} if owners is None else owners
+        self.rules = rules
+        self._random_bytes = random_bytes
+        self._time_ms = state.last_time_ms
+
+    def prepare(self, request: Request, zxid: Zxid, time_ms: int) -> Txn:
+        """The transaction that answers ``request`` at ``zxid``, which is greater than any given before.
+
+        Never raises for anything that a client or a peer can have put into the request.
+
+        Args:
+            time_ms: the wall clock; the transaction's time does not go back when the clock does.
+        """
+        if time_ms > self._time_ms:
+            self._time_ms = time_ms
+        else:
+            time_ms = self._time_ms
+        request_id, session_id, xid, op, record, _ = request
+        body: Body
+        try:
+            if op == 5:
+                body = self._set_data_quickly(request, zxid)
+            elif op == Op.CREATE_SESSION:
+                session_id, body = self._create_session(request, zxid)
+            elif op == Op.CLOSE_SESSION:
+                session_id, body = self._close_session(request, zxid)
+            elif op == Op.DELETE_CONTAINER:
+                body = self._delete_container(request, zxid)
+            else:
+                judgement = JUDGEMENTS.get(op)
+                if judgement is None:
+                    raise UnimplementedError(f"operation {op}")
+                body = judgement.judge(self, request, zxid, op, judgement.record.read(Reader(record)))
+        except CodeError as error:
+            body = ErrorTxn(error.code)
+        return Txn(session_id, xid, request_id, time_ms, body)
+
+    # Sessions --------------------------------------------------------------------------------------------------------
+
+    def check_session(self, request: Request) -> None:
+        """Raises unless the session is open, not closing (trap F3), and the asking server's."""
+        session_id = request.session_id
+        if not self.pending.is_open(session_id):
+            raise SessionExpiredError(f"session {session_id:#x} is closed or closing")
+        origin = origin_of(request.request_id)
+        if self.owners.setdefault(session_id, origin) != origin:
+            raise SessionMovedError(f"session {session_id:#x} is not at server {origin} any more")
+
+    def _create_session(self, request: Request, zxid: Zxid) -> tuple[int, CreateSessionTxn]:
+        """An id that was never used and never will be: the asking server, and the transaction's own place."""
+        if request.session_id:
+            raise UnimplementedError("a client asked for createSession")
+        (timeout_ms,) = r.CreateSessionRequest.read(Reader(request.record))
+        origin = origin_of(request.request_id)
+        number = origin << 56 | (epoch_of(zxid) & 0xFFFFFF) << 32 | counter_of(zxid)
+        session_id: int = _LONG.unpack(number.to_bytes(8, "big"))[0]
+        self.owners[session_id] = origin
+        return session_id, CreateSessionTxn(timeout_ms, self._random_bytes(PASSWORD_BYTES))
+
+    def _close_session(self, request: Request, zxid: Zxid) -> tuple[int, CloseSessionTxn]:
+        """Asked by its client, or by the leader itself (session 0) for one that has expired, wherever that is."""
+        session_id = request.session_id
+        if session_id:
+            self.check_session(request)
+        else:
+            session_id = Reader(request.record).long()
+            if not self.pending.is_open(session_id):
+                raise SessionExpiredError(f"session {session_id:#x} is closed or closing")
+        pending = self.pending
+        paths = pending.ephemerals(session_id)
+        for path in paths:
+            self._remove(path, zxid)
+        pending.close(session_id, zxid)
+        self.owners.pop(session_id, None)
+        return session_id, CloseSessionTxn(tuple(paths))
+
+    # Znodes ----------------------------------------------------------------------------------------------------------
+
+    def create(self, request: Request, zxid: Zxid, op: int, asked: r.CreateRequest | r.CreateTTLRequest) -> CreateTxn:
+        path, data, acl, flags = asked.path, asked.data, asked.acl, asked.flags
+        if not 0 <= flags <= 6:
+            raise BadArgumentsError(f"create flags {flags}")
+        ttl_ms = 0
+        if isinstance(asked, r.CreateTTLRequest):
+            ttl_ms, kind = asked.ttl_ms, TTL
+            if not self.rules.extended_types:
+                raise UnimplementedError("TTL znodes are switched off")
+            if not 1 <= ttl_ms <= TTL_MS_MAX or flags not in (5, 6):
+                raise BadArgumentsError(f"time to live {ttl_ms} with create flags {flags}")
+        elif flags >= 5:
+            if not self.rules.extended_types:
+                raise UnimplementedError("TTL znodes are switched off")
+            raise BadArgumentsError("create flags of a TTL znode without a time to live")
+        elif op == Op.CREATE_CONTAINER:
+            kind = CONTAINER
+        else:
+            kind = EPHEMERAL if flags in _EPHEMERAL else PERSISTENT
+        self.check_session(request)
+        cut = path.rfind("/")
+        if cut < 0 or "\0" in path:
+            raise BadArgumentsError(f"path {path!r}")
+        identities = request.identities
+        acl = OPEN_ACL if acl is OPEN_ACL else self._acl(request, acl)
+        above = path[:cut] or "/"
+        pending = self.pending
+        parent = pending.see(above)
+        if parent is None:
+            raise NoNodeError(above)
+        if parent.acl is not OPEN_ACL and not allowed(parent.acl, CREATE, identities):
+            raise NoAuthError(above)
+        if flags in _SEQUENTIAL:
+            path = f"{path}{_int32(parent.creations):010d}"
+        validate(path)
+        if pending.see(path) is not None:
+            raise NodeExistsError(path)
+        if parent.kind == EPHEMERAL:
+            raise NoChildrenForEphemeralsError(above)
+        owner = 0
+        if kind == EPHEMERAL:
+            owner = request.session_id
+            if pending.ephemeral_bytes(owner) + ephemeral_bytes(path) > self.rules.ephemeral_bytes_max:
+                raise QuotaExceededError(f"too many ephemerals of session {owner:#x}")
+        pending.create(path, zxid, kind, owner, acl)
+        change = pending.change(above, zxid)
+        change.creations += 1
+        change.child_count += 1
+        return CreateTxn(path, data, acl, kind, owner, ttl_ms, change.creations)
+
+    def delete(self, request: Request, zxid: Zxid, op: int, asked: r.DeleteRequest) -> DeleteTxn:
+        self.check_session(request)
+        path, version = asked
+        cut = path.rfind("/")
+        if cut < 0 or "\0" in path or path in _UNDELETABLE:
+            raise BadArgumentsError(f"path {path!r}")
+        above = path[:cut] or "/"
+        parent = self.pending.see(above)
+        if parent is None:
+            raise NoNodeError(above)
+        if not allowed(parent.acl, DELETE, request.identities):
+            raise NoAuthError(above)
+        znode = self.pending.see(path)
+        if znode is None:
+            raise NoNodeError(path)
+        if version not in (-1, znode.version):
+            raise BadVersionError(path)
+        if _child_count(znode):
+            raise NotEmptyError(path)
+        self._remove(path, zxid)
+        return DeleteTxn(path)
+
+    def _remove(self, path: str, zxid: Zxid) -> None:
+        self.pending.delete(path, zxid)
+        self.pending.change(path[: path.rindex("/")] or "/", zxid).child_count -= 1
+
+    def _set_data_quickly(self, request: Request, zxid: Zxid) -> SetDataTxn:
+        """`set_data` without a record between, for a record that is as it should be."""
+        record = request.record
+        size = len(record)
+        if size >= 12:
+            (length,) = _INT.unpack_from(record)
+            end = 4 + length
+            if 4 <= end <= size - 8:
+                (data_length,) = _INT.unpack_from(record, end)
+                if data_length >= 0 and end + data_length <= size - 8:
+                    at = end + 4 + data_length
+                    return self._set_data(
+                        request,
+                        zxid,
+                        record[4:end].decode("utf-8", "replace"),
+                        record[end + 4 : at],
+                        _INT.unpack_from(record, at)[0],
+                    )
+        return self.set_data(request, zxid, Op.SET_DATA, r.SetDataRequest.read(Reader(record)))
+
+    def set_data(self, request: Request, zxid: Zxid, op: int, asked: r.SetDataRequest) -> SetDataTxn:
+        return self._set_data(request, zxid, *asked)
+
+    def _set_data(self, request: Request, zxid: Zxid, path: str, data: bytes | None, version: int) -> SetDataTxn:
+        self.check_session(request)
+        znode = self.pending.see(path)
+        if znode is None:
+            validate(path)  # a path that is there is valid
+            raise NoNodeError(path)
+        if znode.acl is not OPEN_ACL and not allowed(znode.acl, WRITE, request.identities):
+            raise NoAuthError(path)
+        if version != -1 and version != znode.version:
+            raise BadVersionError(path)
+        change = self.pending.change(path, zxid)
+        change.version = version = _next_version(change.version)
+        return SetDataTxn(path, data, version)
+
+    def set_acl(self, request: Request, zxid: Zxid, op: int, asked: r.SetACLRequest) -> SetAclTxn:
+        self.check_session(request)
+        path, acl, version = asked
+        validate(path)
+        acl = self._acl(request, acl)
+        znode = self.pending.see(path)
+        if znode is None:
+            raise NoNodeError(path)
+        if not allowed(znode.acl, ADMIN, request.identities):
+            raise NoAuthError(path)
+        if version not in (-1, znode.aversion):
+            raise BadVersionError(path)
+        change = self.pending.change(path, zxid)
+        change.acl = acl
+        change.aversion = aversion = _next_version(change.aversion)
+        return SetAclTxn(path, acl, aversion)
+
+    def check(self, request: Request, zxid: Zxid, op: int, asked: r.CheckVersionRequest) -> CheckTxn:
+        self.check_session(request)
+        path, version = asked
+        validate(path)
+        znode = self.pending.see(path)
+        if znode is None:
+            raise NoNodeError(path)
+        if not allowed(znode.acl, READ, request.identities):
+            raise NoAuthError(path)
+        if version not in (-1, znode.version):
+            raise BadVersionError(path)
+        return CheckTxn(path)
+
+    def reconfig(self, request: Request, zxid: Zxid, op: int, asked: r.ReconfigRequest) -> Body:
+        if not self.rules.reconfig_enabled:
+            raise ReconfigDisabledError("reconfiguration is switched off")
+        self.check_session(request)
+        raise UnimplementedError("reconfiguration")
+
+    def multi(self, request: Request, zxid: Zxid, op: int, asked: r.MultiRequest) -> Body:
+        def judge(op: int, record: Record) -> Any:
+            return IN_MULTI[op].judge(self, request, zxid, op, record)
+
+        return prepare_multi(self.pending, asked, judge, self.rules.txn_bytes_max)
+
+    def _delete_container(self, request: Request, zxid: Zxid) -> DeleteTxn:
+        """Asked by the leader's own upkeep about what is applied; given up when anything there is outstanding."""
+        if request.session_id:
+            raise UnimplementedError("a client asked for deleteContainer")
+        (path,) = r.DeleteContainerRequest.read(Reader(request.record))
+        znode = self.pending.see(path)
+        if znode is None:
+            raise NoNodeError(path)
+        if znode.kind not in (CONTAINER, TTL):
+            raise BadVersionError(path)
+        if _child_count(znode) or self.pending.touched(path):
+            raise NotEmptyError(path)
+        self._remove(path, zxid)
+        return DeleteTxn(path)
+
+    def _acl(self, request: Request, acl: Acls) -> Acls:
+        """The list to store."""
+        identities = request.identities
+        growth = sum(32 + 4 * len(id) for _, id in identities)
+        if len(acl) * growth > self.rules.txn_bytes_max:
+            if sum(scheme == "auth" for _, scheme, _ in acl) * growth > self.rules.txn_bytes_max:
+                raise InvalidAclError("too long with all identities in place of 'auth'")
+        return normalize(acl, identities, self.rules.acl_schemes)
+
+
+def _child_count(znode: Change | Znode) -> int:
+    if isinstance(znode, Change):
+        return znode.child_count
+    return len(znode.children) if znode.children else 0
+
+
+def _next_version(version: int) -> int:
+    """One more; never -1, which in a request means any version."""
+    return 0 if version == -2 else _int32(version + 1)
+
+
+def _int32(number: int) -> int:
+    return number if -0x80000000 <= number <= 0x7FFFFFFF else (number + 0x80000000 & 0xFFFFFFFF) - 0x80000000
+
+
+class Judgement(NamedTuple):
+    """How a request is decoded and who judges it: preparer, request, zxid, opcode, record → body or `CodeError`."""
+
+    record: type[Record]
+    judge: Callable[[Preparer, Request, Zxid, int, Any], Body]
+
+
+#: What may stand in a multi.
+IN_MULTI: Mapping[int, Judgement] = {
+    Op.CREATE: Judgement(r.CreateRequest, Preparer.create),
+    Op.CREATE2: Judgement(r.CreateRequest, Preparer.create),
+    Op.CREATE_CONTAINER: Judgement(r.CreateRequest, Preparer.create),
+    Op.CREATE_TTL: Judgement(r.CreateTTLRequest, Preparer.create),
+    Op.DELETE: Judgement(r.DeleteRequest, Preparer.delete),
+    Op.SET_DATA: Judgement(r.SetDataRequest, Preparer.set_data),
+    Op.CHECK: Judgement(r.CheckVersionRequest, Preparer.check),
+}
+
+#: What clients may ask for by itself, but for what `Preparer.prepare` treats before it looks here.
+JUDGEMENTS: Mapping[int, Judgement] = {
+    **{op: judgement for op, judgement in IN_MULTI.items() if op != Op.CHECK},
+    Op.SET_ACL: Judgement(r.SetACLRequest, Preparer.set_acl),
+    Op.RECONFIG: Judgement(r.ReconfigRequest, Preparer.reconfig),
+    Op.MULTI: Judgement(r.MultiRequest, Preparer.multi),
+}
