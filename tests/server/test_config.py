@@ -23,7 +23,8 @@ server.3=three:2888:3888:observer
 ZOOKEEPER_KEYS = """
 tickTime dataDir dataLogDir clientPort clientPortAddress secureClientPort secureClientPortAddress minSessionTimeout
 maxSessionTimeout maxClientCnxns maxCnxns clientPortListenBacklog initLimit syncLimit server.N
-autopurge.snapRetainCount autopurge.purgeInterval 4lw.commands.whitelist jute.maxbuffer jute.maxbuffer.extrasize standaloneEnabled
+autopurge.snapRetainCount autopurge.purgeInterval 4lw.commands.whitelist jute.maxbuffer jute.maxbuffer.extrasize
+standaloneEnabled
 reconfigEnabled dynamicConfigFile peerType group.N weight.N leaderServes electionAlg cnxTimeout quorumCnxnTimeoutMs
 connectToLearnerMasterLimit electionPortBindRetry quorumListenOnAllIPs tcpKeepAlive clientTcpKeepAlive
 multiAddress.enabled multiAddress.reachabilityCheckTimeoutMs multiAddress.reachabilityCheckEnabled

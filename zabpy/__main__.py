@@ -1,0 +1,160 @@
+"""``zabpy``: arguments to one call each.
+
+May import: zabpy.server, zabpy.dev, zabpy.testing, zabpy.bench; click, trio; all of them inside the subcommand, because
+a server is to serve a moment after it was started. ``zabpy serve FILE`` itself goes past click for the same reason.
+
+What goes wrong for a reason that a person can mend is one line on stderr and an exit status: 2 for what was asked (an
+argument, the config), 1 for what was met (a port in use, a full disk).
+"""
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    import click
+
+
+def main() -> NoReturn:
+    arguments = sys.argv[1:]
+    if len(arguments) == 2 and arguments[0] == "serve" and not arguments[1].startswith("-"):
+        sys.exit(serve(arguments[1]))
+    commands()()
+    raise AssertionError("click ends the process")
+
+
+def serve(path: str) -> int:
+    """Run one server until SIGTERM or Ctrl-C; return the exit status."""
+    from zabpy.server.config import ConfigError, load
+
+    try:
+        config = load(path)
+    except ConfigError as error:
+        return _told(error, 2)
+
+    import trio
+
+    from zabpy.server.clock import SystemClock
+    from zabpy.server.log import Log
+    from zabpy.server.main import serve as serve_config
+
+    log = Log(SystemClock(), server_id=config.server_id)
+    for line in config.warnings:
+        log("config_warning", why=line)
+    for line in config.notices:
+        log("config_notice", why=line)
+    try:
+        trio.run(serve_config, config)
+    except KeyboardInterrupt:
+        return 130
+    except BaseException as error:
+        return _met(error)
+    return 0
+
+
+def _met(error: BaseException) -> int:
+    """Tell in one line what a person can mend; anything else is a bug of ours and keeps its traceback."""
+    from zabpy.model import ZabpyError
+
+    leaves = list(_leaves(error))
+    if leaves and all(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
+        return 130
+    for leaf in leaves:
+        if not isinstance(leaf, (ZabpyError, OSError, KeyboardInterrupt)):
+            raise error
+    return _told(next(leaf for leaf in leaves if not isinstance(leaf, KeyboardInterrupt)), 1)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
+
+
+def _told(error: BaseException, status: int) -> int:
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    print(f"zabpy: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    return status
+
+
+def commands() -> "click.Group":
+    """The subcommands, with their help."""
+    import click
+
+    from zabpy import __version__
+
+    @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+    @click.version_option(__version__, prog_name="zabpy")
+    def zabpy() -> None:
+        """A ZooKeeper-compatible coordination service."""
+
+    @zabpy.command("serve")
+    @click.argument("config", type=click.Path())
+    def serve_command(config: str) -> None:
+        """Run one server in the foreground, as the zoo.cfg CONFIG says."""
+        sys.exit(serve(config))
+
+    @zabpy.command()
+    @click.option("--servers", type=click.IntRange(1, 15), default=3, show_default=True, help="How many.")
+    @click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=2181,
+        show_default=True,
+        help="Of the first server's clients; the next servers' follow. 0: any free ones.",
+    )
+    @click.option(
+        "--dir", "directory", type=click.Path(), help="Keep the data here. Without it all is gone at the end."
+    )
+    def dev(servers: int, port: int, directory: str | None) -> None:
+        """Start a whole ensemble on this machine, say where to connect, and end it on Ctrl-C.
+
+        The connection string goes to stdout, alone on its line; the servers' log lines to stderr, numbered.
+        """
+        from zabpy.dev import DevError, run
+
+        try:
+            status = run(servers, port, directory, lambda text: print(text, flush=True))
+        except DevError as error:
+            status = _told(error, 1)
+        sys.exit(status)
+
+    @zabpy.command()
+    @click.argument("servers", nargs=-1, metavar="[HOST:PORT]...")
+    def status(servers: tuple[str, ...]) -> None:
+        """Ask servers how they are, a line each (127.0.0.1:2181 unless told). Fails unless all are serving."""
+        from zabpy.dev import status_line
+
+        lines = [status_line(server) for server in servers or ("127.0.0.1:2181",)]
+        for _, line in lines:
+            print(line)
+        sys.exit(0 if all(serving for serving, _ in lines) else 1)
+
+    @zabpy.command()
+    @click.option("--seeds", type=click.IntRange(1), default=2000, show_default=True, help="How many ensembles.")
+    @click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True)
+    @click.option("--servers", type=click.IntRange(1, 15), default=5, show_default=True, help="Of each ensemble.")
+    @click.option("--minutes", type=click.FloatRange(0), default=10.0, show_default=True, help="Stop after so long.")
+    def simulate(seeds: int, first_seed: int, servers: int, minutes: float) -> None:
+        """Run seeded ensembles with every fault there is, in simulated time, and check every invariant."""
+        from zabpy.testing.simulate_cli import main
+
+        sys.exit(main(seeds=seeds, first_seed=first_seed, servers=servers, minutes=minutes))
+
+    @zabpy.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def bench(arguments: tuple[str, ...]) -> None:
+        """Measure speed on this machine."""
+        from zabpy.bench.runner import main
+
+        sys.exit(main(list(arguments)))
+
+    return zabpy
+
+
+if __name__ == "__main__":
+    main()
