@@ -8,12 +8,19 @@ came in. Read jute.py, records.py, ops.py for the client's side, then cbor.py, t
 """
 
 from . import records as records
+from .cbor import Row as Row
 from .framing import (
     CLIENT_FRAME_BYTES_MAX as CLIENT_FRAME_BYTES_MAX,
     PEER_FRAME_BYTES_MAX as PEER_FRAME_BYTES_MAX,
     FrameBuffer as FrameBuffer,
     FrameError as FrameError,
     frame as frame,
+)
+from .image import (
+    IMAGE_VERSION as IMAGE_VERSION,
+    ImageError as ImageError,
+    ImageReader as ImageReader,
+    ImageWriter as ImageWriter,
 )
 from .jute import JuteError as JuteError, Reader as Reader, Writer as Writer
 from .ops import OPS as OPS, Kind as Kind, Op as Op, OpRow as OpRow

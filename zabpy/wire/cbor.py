@@ -1,4 +1,4 @@
-"""Flat CBOR arrays, the shape of all that servers tell each other and write into the log.
+"""CBOR arrays: flat ones, the shape of all that servers tell each other and write into the log; rows for snapshots.
 
 The profile of RFC 8949 read here: one array of definite length holding int (-2⁶⁴ to 2⁶⁴ - 1), bytes, str, bool and
 None, and nothing behind it. Because nothing nests, ``max_depth=1`` makes cbor2 refuse arrays, maps and tags before it
@@ -62,7 +62,63 @@ def load_flat(data: bytes) -> list[Any]:
 
 
 class CborError(ZabpyError):
-    """Not one flat array of scalars."""
+    """Not one array of what is allowed here."""
+
+
+Row = tuple["Scalar | Row", ...]
+
+#: Arrays within arrays at most, the outermost counted: a chunk, its rows, and what a row may hold.
+ROWS_DEPTH_MAX = 8
+
+_ROW_TYPES = {int, bytes, str, bool, type(None), tuple}
+
+
+def load_rows(data: bytes) -> Row:
+    """An array that may hold arrays, `ROWS_DEPTH_MAX` deep; all of them as tuples, and every type checked.
+
+    Memory may come to 80 times ``data``, for a million of empty arrays. Slower than `load_flat`: 2 to 4 µs a row.
+
+    Raises:
+        CborError: it is anything else.
+    """
+    _count(data)
+    source = io.BytesIO(data)
+    decoder = cbor2.CBORDecoder(
+        source,
+        max_depth=ROWS_DEPTH_MAX,
+        allow_indefinite=False,
+        strict_hashable_types=True,  # a map is refused below, but must not take long to build
+        semantic_decoders=_NO_TAGS,
+        read_size=min(max(len(data), 16), 65536),
+    )
+    try:
+        row: Row = decoder.decode(immutable=True)
+    except cbor2.CBORError as error:
+        raise CborError(str(error)) from None
+    if source.tell() != len(data):
+        raise CborError("bytes behind the array")
+    _check(row)
+    return row
+
+
+def _check(row: Row) -> None:
+    types = {*map(type, row)}
+    if not types <= _ROW_TYPES:
+        raise CborError(f"items of {sorted(kind.__name__ for kind in types - _ROW_TYPES)}")
+    if tuple in types:
+        for item in row:
+            if type(item) is tuple:
+                _check(item)
+
+
+class _NoTags(dict[int, Any]):
+    """Looked up for every tag, known to cbor2 or not: refuses it before its content is read."""
+
+    def __getitem__(self, tag: int) -> Any:
+        raise CborError(f"tag {tag}")
+
+
+_NO_TAGS = _NoTags()
 
 
 def _load_long(data: bytes) -> list[Any]:
