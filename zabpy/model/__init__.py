@@ -25,7 +25,6 @@ from .entry import (
     Tip as Tip,
     chain_of as chain_of,
     entry_after as entry_after,
-    tip_of as tip_of,
 )
 from .errors import (
     ERRORS as ERRORS,

@@ -1,7 +1,6 @@
 """Entry: one place in the order, its content unread, tied to all before it by a running checksum."""
 
 import zlib
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from .zxid import NO_ZXID, Zxid
@@ -40,11 +39,3 @@ class Tip(NamedTuple):
 
 
 NO_TIP = Tip(NO_ZXID, NO_CHAIN)
-
-
-def tip_of(entries: Iterable[Entry], before: Tip = NO_TIP) -> Tip:
-    """The tip after ``entries``, or ``before`` when there are none."""
-    last = None
-    for last in entries:
-        pass
-    return before if last is None else Tip(last.zxid, last.chain)

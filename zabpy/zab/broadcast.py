@@ -130,7 +130,7 @@ def _ping(replica: "Replica", leading: Leading) -> None:
             replica.emit(Send(learner.peer, message))
 
 
-def heard_learner(replica: "Replica", leading: Leading, learner: Learner, now_ms: int) -> None:
+def heard_learner(replica: "Replica", learner: Learner, now_ms: int) -> None:
     """Any word of a learner keeps it for another while."""
     timing = replica.timing
     learner.deadline_ms = now_ms + (timing.sync_timeout_ms if learner.synced else timing.init_timeout_ms)

@@ -1,4 +1,4 @@
-"""Phase 1, both sides: a new epoch that no quorum will let anybody else use, and proof that the leader is recent enough.
+"""Phase 1, both sides: an epoch that no quorum will let anybody else use, and proof that its leader is recent enough.
 
     learner  FollowerInfo(latest epoch promised)      → leader, until a quorum wishes to follow
     leader   promises e = 1 + the greatest, durably;    LeaderInfo(e)  → learners
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from zabpy.model import EPOCH_MAX, NO_ZXID, entry_after, epoch_of, make_zxid, zxid_text
 
 from . import broadcast, election
-from .effects import Append, Phase, Role, RoleChanged, SaveEpoch, Send
+from .effects import Append, Phase, Role, RoleChanged, Send
 from .inputs import PeerId
 from .messages import AckEpoch, FollowerInfo, LeaderInfo, Notification
 from .roles import Following, Held, Leading, Learner, Looking
@@ -89,6 +89,7 @@ def lead(replica: "Replica", now_ms: int) -> None:
 
 
 def on_follower_info(replica: "Replica", peer: PeerId, told: FollowerInfo, now_ms: int) -> None:
+    replica.demand(0 <= told.accepted_epoch < EPOCH_MAX, peer, told)
     state = replica.state
     if isinstance(state, Looking):
         replica.held[peer] = Held(replica.links[peer], told.accepted_epoch)  # it decided sooner than we did
@@ -168,7 +169,7 @@ def on_ack_epoch(replica: "Replica", peer: PeerId, told: AckEpoch, now_ms: int) 
 
 
 def establish(replica: "Replica", leading: Leading, now_ms: int) -> None:
-    """With a quorum of promises the epoch is ours: its start record goes into our log, and on disk before any other's."""
+    """With a quorum of promises the epoch is ours: its start record goes onto our disk, before any other's."""
     if leading.phase is not Phase.DISCOVERY or not replica.ensemble.quorums.is_quorum(leading.promised):
         return
     leading.epoch_start = make_zxid(leading.epoch, 0)
@@ -193,7 +194,9 @@ def on_word(replica: "Replica", peer: PeerId, said: Notification, now_ms: int) -
     elif isinstance(state, Leading) and state.phase is not Phase.BROADCAST:
         left = said.state == Role.LOOKING and said.round > replica.round
         if left and not replica.ensemble.quorums.is_quorum(broadcast.in_touch(replica, state) - {peer}):
-            election.begin(replica, f"server {peer} looks for a leader again, and without it there is no quorum", now_ms)
+            election.begin(
+                replica, f"server {peer} looks for a leader again, and without it there is no quorum", now_ms
+            )
 
 
 def tick_leading(replica: "Replica", leading: Leading, now_ms: int) -> None:

@@ -64,7 +64,7 @@ class Hangup:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Write these at the end of the log and sync; then `Durable` with the last zxid (one for several Appends is fine)."""
+    """Write these at the end of the log and sync; then `Durable` with the last zxid (one for several is fine)."""
 
     entries: tuple[Entry, ...]
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def begin(replica: "Replica", why: str, now_ms: int) -> None:
-    """Start to look for a leader, whatever we did before. What we said and heard in the old role ends with its links."""
+    """Look for a leader, whatever we did before. What we said and heard in the old role ends with its links."""
     replica.leave_role(why)
     replica.state = Looking(vote=NOBODY)
     replica.emit(RoleChanged(Role.LOOKING, Phase.ELECTION, replica.epoch, None, why))
@@ -234,5 +234,3 @@ def tick(replica: "Replica", now_ms: int) -> None:
         looking.repeat_at_ms = now_ms + replica.timing.repeat_ms
         better(replica, own_vote(replica, now_ms))  # an abstention may have ended
         announce(replica)
-
-

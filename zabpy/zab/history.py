@@ -1,4 +1,4 @@
-"""History: what is in this server's log, how far it is on disk, how far it is delivered, and how to bring another to it.
+"""History: what is in this server's log, how far it is on disk and delivered, and how to bring another log to it.
 
 The log begins with nothing or with a snapshot, and every epoch in it begins with its epoch-start record (counter 0).
 Hence two facts that synchronisation rests on. (1) The epoch of the last record is the epoch whose leader this server
@@ -139,7 +139,9 @@ class History:
 
     def need_of(self, ends: tuple[Zxid, ...]) -> tuple[Need, Zxid]:
         """What a log with these ends needs to become ours, and the last common record (for an image: its zxid)."""
-        common = next((min(end, self._ends[epoch_of(end)]) for end in reversed(ends) if epoch_of(end) in self._ends), None)
+        common = next(
+            (min(end, self._ends[epoch_of(end)]) for end in reversed(ends) if epoch_of(end) in self._ends), None
+        )
         if common is None and self._known_from == NO_ZXID and len(ends) < ENDS_MAX:
             common = NO_ZXID  # we know all our epochs and it has none of them: nothing is common
         if common is None or common < self.log_base:

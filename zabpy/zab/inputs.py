@@ -90,15 +90,4 @@ class Tick:
     """Time has passed: at the latest at `Replica.wake_at_ms`."""
 
 
-Input = (
-    Linked
-    | Unlinked
-    | Received
-    | Submitted
-    | ReadAsked
-    | Durable
-    | EpochSaved
-    | Installed
-    | SnapshotSaved
-    | Tick
-)
+Input = Linked | Unlinked | Received | Submitted | ReadAsked | Durable | EpochSaved | Installed | SnapshotSaved | Tick

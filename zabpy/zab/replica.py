@@ -67,9 +67,7 @@ class Replica:
         rng: spreads election rounds; nothing else depends on chance.
     """
 
-    def __init__(
-        self, me: PeerId, ensemble: Ensemble, timing: Timing, recovered: Recovered, rng: Random
-    ) -> None:
+    def __init__(self, me: PeerId, ensemble: Ensemble, timing: Timing, recovered: Recovered, rng: Random) -> None:
         assert me in ensemble.servers
         self.me = me
         self.ensemble = ensemble
@@ -94,7 +92,7 @@ class Replica:
         self.abstain_until_ms = 0
         self._effects: list[Effect] = []
 
-    # What the layer above may ask --------------------------------------------------------------------------------------
+    # What the layer above may ask -------------------------------------------------------------------------------------
 
     @property
     def role(self) -> Role:
@@ -145,7 +143,7 @@ class Replica:
             return min(state.deadline_ms, state.next_ping_ms)
         return state.deadline_ms
 
-    # Inputs ------------------------------------------------------------------------------------------------------------
+    # Inputs -----------------------------------------------------------------------------------------------------------
 
     def start(self, now_ms: int) -> list[Effect]:
         """Begin to look for a leader. Call once, before the first `step`."""
@@ -192,22 +190,25 @@ class Replica:
         peer, message = given.peer, given.message
         if self.links.get(peer) != given.link:
             return  # from a link that is gone: nothing after close
-        state = self.state
-        if isinstance(state, Leading):
-            if learner := state.learners.get(peer):
-                broadcast.heard_learner(self, state, learner, now_ms)
-        elif isinstance(state, Following) and peer == state.leader:
-            broadcast.heard_leader(self, state, now_ms)
         try:
             handler = MESSAGES.get(type(message))
             self.demand(handler is not None, peer, message)
             assert handler is not None
             handler(self, peer, message, now_ms)
+            self._heard(peer, now_ms)
         except PeerProtocolError as error:
             self.emit(Note("peer_protocol_error", (("peer", peer), ("what", str(error)))))
             link = self.links[peer]
             self.emit(Hangup(peer, "it broke the protocol"))
             self._unlinked(Unlinked(peer, link), now_ms)
+
+    def _heard(self, peer: PeerId, now_ms: int) -> None:
+        state = self.state
+        if isinstance(state, Leading):
+            if learner := state.learners.get(peer):
+                broadcast.heard_learner(self, learner, now_ms)
+        elif isinstance(state, Following) and peer == state.leader:
+            broadcast.heard_leader(self, state, now_ms)
 
     def _submitted(self, given: Submitted, now_ms: int) -> None:
         broadcast.on_submitted(self, given, now_ms)
@@ -250,7 +251,7 @@ class Replica:
         else:
             discovery.tick_leading(self, state, now_ms)
 
-    # For the phase files -----------------------------------------------------------------------------------------------
+    # For the phase files ----------------------------------------------------------------------------------------------
 
     def emit(self, *effects: Effect) -> None:
         self._effects += effects
@@ -345,5 +346,3 @@ MESSAGES: dict[type[Message], Callable[[Replica, PeerId, Any, int], None]] = {
     Ping: broadcast.on_ping,
     Pong: broadcast.on_pong,
 }
-
-
