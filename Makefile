@@ -14,7 +14,10 @@ BIN := .venv/bin
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# Compiled ahead, because a server that must compile its own source first starts half a second later; and Python does
+# not keep what it compiles where PYTHONDONTWRITEBYTECODE is set.
 venv: $(STAMP)  ## make .venv with the locked packages and zabpy itself, if it is not up to date
+	@$(BIN)/python -m compileall -q zabpy shell
 
 $(STAMP):
 	@test -n "$(PYTHON)" || { echo "make: no Python from 3.11 to 3.14 on the PATH; name one with PYTHON=..." >&2; exit 1; }

@@ -1,0 +1,42 @@
+"""Every file of conf/ loads as it is, and so do its commented keys at the defaults they show."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from zabpy.server.config import OWN_DIR, load, parse
+
+CONF = Path(__file__).parent.parent / "conf"
+FILES = sorted(CONF.rglob("*.cfg"))
+
+
+def test_there_are_files() -> None:
+    assert [str(path.relative_to(CONF)) for path in FILES] == [
+        "ensemble/1.cfg",
+        "ensemble/2.cfg",
+        "ensemble/3.cfg",
+        "single.cfg",
+    ]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
+def test_it_loads_without_a_warning(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    number = int(path.stem) if path.stem.isdecimal() else 0
+    if number:
+        (tmp_path / "data" / path.stem).mkdir(parents=True)
+        (tmp_path / "data" / path.stem / "myid").write_text(f"{number}\n")
+    config = load(str(path))
+    assert config.server_id == number
+    assert config.log_dir == str(tmp_path / "data" / path.stem / OWN_DIR)
+    assert config.warnings == config.notices == ()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
+def test_the_defaults_it_shows_are_the_defaults(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    number = int(path.stem) if path.stem.isdecimal() else 0
+    shown = re.sub(r"^#([A-Za-z0-9.]+=.+)$", r"\1", text, flags=re.MULTILINE)
+    assert shown != text
+    assert parse(shown, server_id=number) == parse(text, server_id=number)
