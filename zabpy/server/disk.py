@@ -1,0 +1,278 @@
+"""The disk's side of the server: one queue, strictly in order, group commit in one worker.
+
+Everything that changes the log or the epochs is a job in one queue, and one worker does them. All appends that wait
+are one write and one sync, told by one `Durable`. What the worker cannot do ends the process: after a failed sync
+nobody knows what is on the disk, and whoever goes on acknowledges what may be gone.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Protocol, TypeVar
+
+import trio
+
+from zabpy.model import Entry, Tip, ZabpyError, Zxid
+from zabpy.storage import Store, StoreError
+from zabpy.zab import Durable, EpochSaved, Input
+
+#: A job blocks and returns what it has to tell the replica, if anything.
+Job = Callable[[], Input | None]
+T = TypeVar("T")
+
+#: On the spot, without the trip through the thread: at most so many bytes, and only while syncs lately took no longer
+#: than this. A lone write's latency is its wake-ups, and two of them go (measured: see `Disk.kick`).
+ON_THE_SPOT_BYTES_MAX = 32 * 1024
+ON_THE_SPOT_SYNC_US_MAX = 400
+#: Of the running mean of sync times, how much weight the latest one has, as a shift: 1/8.
+_MEAN_SHIFT = 3
+
+
+class DiskFailedError(ZabpyError):
+    """The disk refused, or lost, what it was given. The server ends without writing anything more."""
+
+
+class Worker(Protocol):
+    """Where the disk's jobs are done."""
+
+    def start(self, work: Callable[[], None], finished: Callable[[], None]) -> None:
+        """From now on call ``work`` after each `wake`, one call at a time, then ``finished`` on the event loop."""
+
+    def wake(self) -> None: ...
+
+    def stop(self) -> None:
+        """Let go of the worker. What it is doing, it may finish."""
+
+
+class ThreadWorker:
+    """A thread of our own. It waits on a queue written in C and answers through trio's token: the fewest wake-ups."""
+
+    def __init__(self) -> None:
+        self._bell: SimpleQueue[bool] = SimpleQueue()
+
+    def start(self, work: Callable[[], None], finished: Callable[[], None]) -> None:
+        token = trio.lowlevel.current_trio_token()
+
+        def run() -> None:
+            while self._bell.get():
+                work()
+                try:
+                    token.run_sync_soon(finished)
+                except trio.RunFinishedError:
+                    return
+
+        threading.Thread(target=run, name="disk", daemon=True).start()
+
+    def wake(self) -> None:
+        self._bell.put(True)
+
+    def stop(self) -> None:
+        self._bell.put(False)
+
+
+class TaskWorker:
+    """Jobs done on the event loop itself after ``delay_ms`` of its time: for simulated disks on simulated time."""
+
+    def __init__(self, nursery: trio.Nursery, delay_ms: float = 0) -> None:
+        self._nursery, self._delay_ms, self._stopped = nursery, delay_ms, False
+
+    def start(self, work: Callable[[], None], finished: Callable[[], None]) -> None:
+        self._work, self._finished = work, finished
+
+    def wake(self) -> None:
+        self._nursery.start_soon(self._later)
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    async def _later(self) -> None:
+        await trio.sleep(self._delay_ms / 1000)
+        if not self._stopped:
+            self._work()
+            self._finished()
+
+
+class Disk:
+    """The queue in front of a `Store`. Plain calls, all from the event loop but `_work`."""
+
+    def __init__(
+        self,
+        store: Store,
+        worker: Worker,
+        *,
+        feed: Callable[[Input], None],
+        settle: Callable[[], None],
+        failed: Callable[[str], None],
+        slow: Callable[[int, int], None],
+        slow_sync_ms: int,
+        on_the_spot: bool,
+    ) -> None:
+        """``failed`` ends the server, told why; ``slow`` is told of a sync over ``slow_sync_ms``: ms, entries."""
+        self._store, self._worker = store, worker
+        self._feed, self._settle, self._failed, self._slow = feed, settle, failed, slow
+        self._slow_sync_ms, self._on_the_spot = slow_sync_ms, on_the_spot
+        self._gathered: list[Entry] = []
+        self._jobs: deque[Job] = deque()
+        self._done: deque[Input | Exception | trio.Event] = deque()
+        self._rung = 0
+        self._is_failed = False
+        self._sync_us = ON_THE_SPOT_SYNC_US_MAX
+        self.slowest_sync_ms = 0
+        self.syncs = 0
+        worker.start(self._work, self._finished)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be written or told."""
+        return not (self._gathered or self._jobs or self._rung or self._done)
+
+    def append(self, entries: tuple[Entry, ...]) -> None:
+        self._gathered += entries
+
+    def truncate(self, after: Zxid) -> None:
+        self.do(lambda: self._store.truncate(after))
+
+    def save_epoch(self, epoch: int) -> None:
+        def save() -> Input:
+            self._store.save_epoch(epoch)
+            return EpochSaved(epoch)
+
+        self.do(save)
+
+    def keep_image(self, data: bytes) -> None:
+        self.do(lambda: self._store.keep_image(data))
+
+    def drop_image(self) -> None:
+        self.do(self._store.drop_image)
+
+    def install(self, tip: Tip, then: Job) -> None:
+        """Make the staged image the newest snapshot; ``then`` runs behind it, still as part of the queue."""
+
+        def install() -> Input | None:
+            self._store.install(tip)
+            return then()
+
+        self.do(install)
+
+    def do(self, job: Job) -> None:
+        """Put a job behind all that was asked before."""
+        self._flush_gathered()
+        self._jobs.append(job)
+
+    async def call(self, job: Callable[[], T]) -> T:
+        """Do ``job`` in its turn and wait for it. A `StoreError` is the caller's; anything else ends the server."""
+        done = trio.Event()
+        results: list[T] = []
+        refused: list[StoreError] = []
+
+        def attempt() -> None:
+            try:
+                results.append(job())
+            except StoreError as error:
+                refused.append(error)
+            finally:
+                self._done.append(done)
+
+        self.do(attempt)
+        self.kick()
+        await done.wait()
+        if refused:
+            raise refused[0]
+        return results[0]
+
+    def kick(self) -> None:
+        """What was asked in this turn goes to the worker, as one batch. To be called once at the end of a turn.
+
+        One small batch while nothing else is under way is written on the spot: the worker's thread would add two
+        wake-ups of about 65 µs to a sync of 100 µs.
+        """
+        if self._is_failed:
+            return
+        gathered = self._gathered
+        if gathered:
+            if (
+                self._on_the_spot
+                and not self._rung
+                and not self._jobs
+                and self._sync_us < ON_THE_SPOT_SYNC_US_MAX
+                and sum(len(entry.payload) for entry in gathered) <= ON_THE_SPOT_BYTES_MAX
+            ):
+                self._gathered = []
+                self._attempt(lambda: self._append_and_sync(gathered))
+                self._tell()
+                return
+            self._flush_gathered()
+        if self._jobs:
+            self._rung += 1
+            self._worker.wake()
+
+    def stop(self) -> None:
+        self._worker.stop()
+
+    def _flush_gathered(self) -> None:
+        if self._gathered:
+            self._jobs.append(_AppendJob(self, self._gathered))
+            self._gathered = []
+
+    def _work(self) -> None:
+        """In the worker: do all that waits. Appends next to each other become one."""
+        while self._jobs and not self._is_failed:
+            job = self._jobs.popleft()
+            if isinstance(job, _AppendJob):
+                while self._jobs and isinstance(following := self._jobs[0], _AppendJob):
+                    self._jobs.popleft()
+                    job.entries += following.entries
+            self._attempt(job)
+
+    def _attempt(self, job: Job) -> None:
+        try:
+            told = job()
+        except Exception as error:  # any failure of the disk, or of our own code about it: neither may be outlived
+            self._is_failed = True
+            self._done.append(error)
+        else:
+            if told is not None:
+                self._done.append(told)
+
+    def _append_and_sync(self, entries: list[Entry]) -> Input:
+        began_ns = time.perf_counter_ns()
+        self._store.append_and_sync(entries)
+        took_us = (time.perf_counter_ns() - began_ns) // 1000
+        self._sync_us += (took_us - self._sync_us) >> _MEAN_SHIFT
+        self.syncs += 1
+        if took_us > self.slowest_sync_ms * 1000:
+            self.slowest_sync_ms = took_us // 1000
+        if took_us > self._slow_sync_ms * 1000:
+            self._slow(took_us // 1000, len(entries))
+        return Durable(entries[-1].zxid)
+
+    def _finished(self) -> None:
+        """On the event loop again: tell what the worker did."""
+        self._rung -= 1
+        self._tell()
+        self._settle()
+
+    def _tell(self) -> None:
+        while self._done:
+            told = self._done.popleft()
+            if isinstance(told, trio.Event):
+                told.set()
+                continue
+            if isinstance(told, Exception):
+                self._failed(f"{type(told).__name__}: {told}")
+                return
+            self._feed(told)
+
+
+class _AppendJob:
+    """Entries that wait; a job like the others, told apart so that neighbours can be joined."""
+
+    __slots__ = ("disk", "entries")
+
+    def __init__(self, disk: Disk, entries: list[Entry]) -> None:
+        self.disk, self.entries = disk, entries
+
+    def __call__(self) -> Input:
+        return self.disk._append_and_sync(self.entries)

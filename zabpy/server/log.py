@@ -1,0 +1,55 @@
+"""Log: one line an event that matters, ``key=value``, to stderr."""
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from .clock import Clock
+
+#: Events of one name that are written in one second; the rest is counted and told in the next line of that name. A
+#: client that reconnects in a loop, or garbage sent without end, must not fill a disk with lines.
+LINES_A_SECOND_MAX = 50
+
+
+class Log:
+    """``log("role", epoch=3, why="…")`` writes ``2026-01-31T12:00:00.123Z server=1 event=role epoch=3 why="…"``."""
+
+    def __init__(
+        self, clock: Clock, *, server_id: int | None = None, write: Callable[[str], object] | None = None
+    ) -> None:
+        self._clock, self.server_id = clock, server_id
+        self._write = write if write is not None else _to_stderr
+        self._second = 0
+        self._counts: dict[str, int] = {}
+
+    def __call__(self, event: str, /, **facts: object) -> None:
+        wall_ms = self._clock.wall_ms()
+        held_back = 0
+        if wall_ms // 1000 != self._second:
+            self._second = wall_ms // 1000
+            held_back = self._counts.get(event, 0) - LINES_A_SECOND_MAX
+            self._counts.clear()
+        count = self._counts[event] = self._counts.get(event, 0) + 1
+        if count > LINES_A_SECOND_MAX:
+            return
+        if held_back > 0:
+            facts["held_back"] = held_back
+        moment = datetime.fromtimestamp(wall_ms / 1000, UTC).isoformat(timespec="milliseconds")[:-6]
+        head = f"{moment}Z" if self.server_id is None else f"{moment}Z server={self.server_id}"
+        self._write(f"{head} event={event}{''.join(f' {key}={_text(value)}' for key, value in facts.items())}\n")
+
+
+def _text(value: object) -> str:
+    """The value as it stands behind ``key=``: quoted when it is not one plain word, and never more than one line."""
+    text = str(value)
+    if text and all(32 < ord(char) < 127 and char not in '"=' for char in text):
+        return text
+    return '"' + text.encode("unicode_escape").decode("ascii").replace('"', '\\"') + '"'
+
+
+def _to_stderr(line: str) -> None:
+    try:
+        sys.stderr.write(line)
+        sys.stderr.flush()
+    except OSError:  # whoever read our lines is gone; the server is not
+        pass

@@ -1,0 +1,422 @@
+"""serve: one server from its configuration, until it is told to stop.
+
+Everything outside is handed in: the network, the files, the clock, chance. With the ones of `zabpy.testing` whole
+servers run in one process, on simulated time.
+"""
+
+import gc
+import secrets
+import select
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import TypeVar
+
+import trio
+
+from zabpy.model import NO_TIP, Tip, ZabpyError, zxid_text
+from zabpy.pipeline import Preparer, RequestIds, Rules, State, Upkeep, UpkeepRules
+from zabpy.storage import Files, OsFiles, Store
+from zabpy.tree import Tree
+from zabpy.zab import Ensemble, Quorums, Recovered, Replica, Tick, Timing
+
+from .clients import Clients
+from .clock import Clock, SystemClock
+from .config import Config
+from .disk import Disk, DiskFailedError, TaskWorker, ThreadWorker, Worker
+from .driver import Driver
+from .log import Log
+from .peers import Peers, ensemble_text
+from .snapshots import Snapshots, load_state
+from .transport import Channel, EpollNetwork, Listener, Network, StreamNetwork
+
+T = TypeVar("T")
+
+#: A server without a list of servers is this one, and the only one.
+STANDALONE_ID = 1
+#: When a server is told to stop: how long what is under way may take to become durable.
+STOP_MS_MAX = 500
+#: Collections of Python's garbage collector. There is next to no garbage in cycles here, and a collection walks the
+#: whole tree of znodes: half a second for a million.
+GC_THRESHOLDS = (50_000, 50, 1_000)
+
+
+class CannotListenError(ZabpyError):
+    """A port that is in use, or an address that is not this machine's."""
+
+
+class Server:
+    """One server's parts, and what binds them: `settle`, called at the end of every turn."""
+
+    def __init__(
+        self,
+        config: Config,
+        network: Network,
+        files: Files,
+        clock: Clock,
+        log: Log,
+        rng: Random,
+        *,
+        threads: bool,
+    ) -> None:
+        self.config, self.network, self.files, self.clock, self.log, self.rng = config, network, files, clock, log, rng
+        self.me = config.server_id if config.members else config.server_id or STANDALONE_ID
+        self.client_port = 0
+        self._threads = threads
+        self._listeners: list[Listener] = []
+        self._stopping = trio.Event()
+        self._failure: str | None = None
+        self._settling = self._ready = False
+        self._wake_at_ms = 0
+        self._ticker = trio.CancelScope()
+        # Built by `run`.
+        self.store: Store
+        self.replica: Replica
+        self.driver: Driver
+        self.disk: Disk
+        self.peers: Peers
+        self.clients: Clients
+        self.snapshots: Snapshots
+
+    def stop(self) -> None:
+        """Begin an orderly stop; `run` returns when it is done."""
+        self._stopping.set()
+
+    @property
+    def serving(self) -> bool:
+        return self._ready and self.clients.serving
+
+    # Life -------------------------------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus["Server"] = trio.TASK_STATUS_IGNORED) -> None:
+        """From the first bind to the last sync.
+
+        Raises:
+            CannotListenError, StoreError: before anything was written; one line.
+            DiskFailedError: the disk failed; nothing was written after that.
+        """
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.network.run, self.settle, self._trouble)
+            await self._listen()
+            self.store = await self._open_store()
+            try:
+                await self._build(nursery)
+                self.driver.start()
+                self.settle()
+                nursery.start_soon(self._tick)
+                nursery.start_soon(self._keep_up)
+                nursery.start_soon(self.snapshots.run)
+                await nursery.start(self.peers.run)
+                task_status.started(self)
+                await self._stopping.wait()
+                if self._failure is None:
+                    await self._wind_up()
+            finally:
+                self._ready = False
+                for listener in self._listeners:
+                    listener.close()
+                self.disk.stop()
+                if self._failure is None:
+                    with trio.CancelScope(shield=True):
+                        await self._aside(self.store.close)
+            nursery.cancel_scope.cancel()
+        if self._failure is not None:
+            raise DiskFailedError(self._failure)
+
+    async def _listen(self) -> None:
+        """Both ports, before anything is written: whoever finds them taken has changed nothing."""
+        config = self.config
+        client = await self._bind("clientPort", config.client_host, config.client_port, self._accept_client)
+        self.client_port = client.port
+        if config.members:
+            host = "" if config.peer_listen_all else config.member.host
+            await self._bind(f"server.{self.me}", host, config.member.peer_port, self._accept_peer)
+
+    async def _bind(self, key: str, host: str, port: int, accept: Callable[[Channel], None]) -> Listener:
+        try:
+            listener = await self.network.listen(host, port, accept, backlog=max(self.config.listen_backlog, 128))
+        except OSError as error:
+            raise CannotListenError(
+                f"{key}: cannot listen on {host or '*'}:{port}: {error.strerror or error}"
+            ) from error
+        self._listeners.append(listener)
+        return listener
+
+    def _accept_client(self, channel: Channel) -> None:
+        if self._ready:
+            self.clients.accept(channel)
+        else:
+            channel.close()
+
+    def _accept_peer(self, channel: Channel) -> None:
+        if self._ready:
+            self.peers.accept(channel)
+        else:
+            channel.close()
+
+    async def _open_store(self) -> Store:
+        config = self.config
+
+        def open_store() -> Store:
+            return Store.open(
+                self.files, config.log_dir, config.snapshot_dir, self.me, segment_bytes=config.log_segment_bytes
+            )
+
+        return await self._aside(open_store)
+
+    async def _build(self, nursery: trio.Nursery) -> None:
+        config, clock, log, store = self.config, self.clock, self.log, self.store
+        found = store.recovered
+        state = await self._aside(lambda: self._load_blocking(found.snapshot))
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        if found.cut is not None:
+            log("log_tail_cut", what=found.cut)
+        for damage in found.damaged_snapshots:
+            log("snapshot_damaged", what=damage)
+
+        timing = Timing(config.tick_ms, config.init_limit_ticks, config.sync_limit_ticks)
+        recovered = Recovered(found.accepted_epoch, found.snapshot, found.log_base, found.entries)
+        self.replica = Replica(self.me, _ensemble(config, self.me), timing, recovered, self.rng)
+        ids = RequestIds(self.me, found.start_number)
+        rules = Rules(extended_types=config.ttl_znodes, reconfig_enabled=config.reconfig and not config.standalone)
+        upkeep_rules = UpkeepRules(
+            check_interval_ms=config.container_check_ms,
+            per_minute_max=config.container_deletes_per_minute_max,
+            never_used_ms=config.container_never_used_ms,
+        )
+        random_bytes = secrets.token_bytes if self._threads else self.rng.randbytes
+        self.driver = Driver(
+            self.replica,
+            state,
+            me=self.me,
+            start_number=found.start_number,
+            tip=found.snapshot,
+            clock=clock,
+            log=log,
+            make_preparer=lambda state, owners: Preparer(state, random_bytes, owners=owners, rules=rules),
+            make_upkeep=lambda state, now_ms: Upkeep(state, ids, config.tick_ms, now_ms, upkeep_rules),
+            load_state=self._load_blocking,
+        )
+        worker: Worker = ThreadWorker() if self._threads else TaskWorker(nursery)
+        self.disk = Disk(
+            store,
+            worker,
+            feed=self.driver.feed_from_disk,
+            settle=self.settle,
+            failed=self._fail,
+            slow=lambda took_ms, entries: log("slow_sync", ms=took_ms, entries=entries),
+            slow_sync_ms=config.fsync_warning_ms,
+            on_the_spot=self._threads,
+        )
+        self.peers = Peers(
+            self.me,
+            {member.server_id: (member.host, member.peer_port) for member in config.members},
+            observers=self.replica.ensemble.observers,
+            ensemble=ensemble_text((member.server_id, member.voter) for member in config.members),
+            tick_ms=config.tick_ms,
+            network=self.network,
+            clock=clock,
+            log=log,
+            feed=self.driver.feed,
+            carried=self.driver.carried,
+            settle=self.settle,
+        )
+        self.peers.read_entries = store.read_entries
+        self.peers.open_image = store.open_snapshot
+        self.peers.in_turn = self.disk.call
+        self.peers.aside = self._aside
+        negotiable = (
+            config.min_session_timeout_ms or 2 * config.tick_ms,
+            config.max_session_timeout_ms or 20 * config.tick_ms,
+        )
+        self.clients = Clients(config, self.driver, ids, clock, log, negotiable=negotiable)
+        self.snapshots = Snapshots(
+            now=lambda: (self.driver.state, self.driver.tip),
+            disk=self.disk,
+            store=store,
+            aside=self._aside,
+            feed=self.driver.feed,
+            settle=self.settle,
+            log=log,
+            rng=self.rng,
+            entries_max=config.snapshot_entries,
+            log_bytes_max=config.snapshot_log_bytes,
+            kept=config.snapshots_kept,
+            purge=config.purge,
+        )
+        self.driver.disk, self.driver.peers, self.driver.clients = self.disk, self.peers, self.clients
+        self.driver.delivered = self.snapshots.delivered
+        self._ready = True
+        log(
+            "started",
+            client=f"{config.client_host}:{self.client_port}",
+            zxid=zxid_text(store.tip.zxid),
+            snapshot=zxid_text(found.snapshot.zxid),
+            entries=len(found.entries),
+            clean=found.clean,
+        )
+
+    def _load_blocking(self, tip: Tip) -> State:
+        standalone, config = self.config.standalone, self.config.members_text().encode()
+        if tip == NO_TIP:
+            return State(Tree(standalone=standalone, config=config))
+        return load_state(self.store, tip, standalone=standalone, config=config)
+
+    async def _wind_up(self) -> None:
+        """Take in nothing new; let what is under way become durable and be told; then part from everybody."""
+        self.log("stopping")
+        for listener in self._listeners:
+            listener.close()
+        self.clients.accepting = False
+        with trio.move_on_after(STOP_MS_MAX / 1000):
+            while not self.disk.idle or (self.replica.may_submit and self.replica.outstanding):  # noqa: ASYNC110
+                await trio.sleep(0.002)
+        self.settle()
+        self.clients.close_all("this server is stopping")
+        self.settle()
+
+    async def _aside(self, call: Callable[[], T]) -> T:
+        if self._threads:
+            return await trio.to_thread.run_sync(call)
+        await trio.lowlevel.checkpoint()
+        return call()
+
+    def _fail(self, why: str) -> None:
+        """The disk failed. Write nothing more, tell nobody anything more, end."""
+        self._failure = why
+        self._ready = False
+        self.log("disk_failed", why=why)
+        self._stopping.set()
+
+    def _trouble(self, text: str) -> None:
+        self.log("network_trouble", what=text)
+
+    # Turns ------------------------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """The end of a turn: hand on what it produced, until nothing is left. Proposals leave before our own disk is
+        asked to sync, and what clients can have now, they get before that too."""
+        if self._settling or not self._ready:
+            return
+        self._settling = True
+        try:
+            driver, peers, disk, clients = self.driver, self.peers, self.disk, self.clients
+            while True:
+                driver.flush()
+                if peers.dirty:
+                    peers.flush()
+                clients.flush()
+                disk.kick()
+                if not (driver.busy or peers.dirty or clients.busy) or not self._ready:
+                    break
+        finally:
+            self._settling = False
+        wake_at_ms = self.replica.wake_at_ms
+        if wake_at_ms < self._wake_at_ms:
+            self._ticker.cancel()
+
+    async def _tick(self) -> None:
+        """Sleep until the replica wants a `Tick`, and be woken when it wants it earlier."""
+        while True:
+            self._wake_at_ms = self.replica.wake_at_ms
+            delay_ms = min(self._wake_at_ms - self.clock.now_ms(), 60_000)
+            if delay_ms > 0:
+                with trio.CancelScope() as self._ticker:
+                    await trio.sleep(delay_ms / 1000)
+            else:
+                await trio.lowlevel.checkpoint()
+            if self.clock.now_ms() >= self.replica.wake_at_ms:
+                self.driver.feed(Tick())
+                self.settle()
+
+    async def _keep_up(self) -> None:
+        """Every half tick, or when a session is due: silent clients, what was heard, what a leader does by itself."""
+        half_tick_ms = max(1, self.config.tick_ms // 2)
+        while True:
+            expiry_ms = self.driver.expiry_ms
+            delay_ms = half_tick_ms if expiry_ms is None else max(1, min(half_tick_ms, expiry_ms))
+            await trio.sleep(delay_ms / 1000)
+            self.driver.touch(self.clients.look_after())
+            self.driver.keep_up()
+            self.network.reap(self.clock.now_ms())
+            self.settle()
+
+
+async def serve(
+    config: Config,
+    *,
+    network: Network | None = None,
+    files: Files | None = None,
+    clock: Clock | None = None,
+    log: Log | None = None,
+    rng: Random | None = None,
+    threads: bool = True,
+    signals: bool = True,
+    task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run one server until SIGTERM, SIGINT, `Server.stop` or cancellation.
+
+    Args:
+        network, files, clock, log, rng: this machine's own, unless handed in.
+        threads: False: everything on the event loop, for simulated disks and time.
+        signals: False: whoever calls looks after them.
+    Raises:
+        ZabpyError: one line, for people: a port or a directory that cannot be used, a disk that failed, damage.
+    """
+    clock = SystemClock() if clock is None else clock
+    if network is None:
+        network = EpollNetwork(clock.now_ms) if hasattr(select, "epoll") else StreamNetwork()
+    server = Server(
+        config,
+        network,
+        OsFiles() if files is None else files,
+        clock,
+        Log(clock, server_id=config.server_id or STANDALONE_ID) if log is None else log,
+        Random() if rng is None else rng,
+        threads=threads,
+    )
+    with _unwrapped():
+        async with trio.open_nursery() as nursery:
+            if signals:
+                await nursery.start(_wait_signals, server)
+            await server.run(task_status=task_status)
+            nursery.cancel_scope.cancel()
+
+
+async def _wait_signals(server: Server, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+        task_status.started()
+        async for number in received:
+            server.log("signal", name=signal.Signals(number).name)
+            server.stop()
+
+
+@contextmanager
+def _unwrapped() -> Iterator[None]:
+    """Nurseries raise groups; whoever called `serve` wants the one error that began it, if it is one of ours."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        ours, others = group.split(ZabpyError)
+        if ours is None or others is not None:
+            raise
+        first: BaseException = ours
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from None
+
+
+def _ensemble(config: Config, me: int) -> Ensemble:
+    if not config.members:
+        return Ensemble.of(frozenset({me}))
+    voters = [member for member in config.members if member.voter]
+    groups = {member.group for member in voters if member.group}
+    quorums = Quorums(
+        frozenset(member.server_id for member in voters),
+        {member.server_id: member.weight for member in voters if member.weight != 1},
+        {group: frozenset(member.server_id for member in voters if member.group == group) for group in groups},
+    )
+    return Ensemble(quorums, frozenset(member.server_id for member in config.members if not member.voter))

@@ -1,0 +1,412 @@
+"""Links with the other servers: one connection a pair, kept up as long as both live.
+
+Of two voters the one with the larger id dials; an observer dials the voters. Both ends say `Hello` first. After that a
+link is a FIFO of messages: what is queued in one turn leaves with one send, and what must be read from disk first
+(a tail of the log, a snapshot) is a job in the same queue, so that nothing sent later overtakes it.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Protocol, TypeVar
+
+import trio
+
+from zabpy.model import Entry, Tip, ZabpyError, Zxid
+from zabpy.wire import (
+    PEER_FRAME_BYTES_MAX,
+    PEER_VERSION,
+    FrameBuffer,
+    Hello,
+    decode,
+    decode_hello,
+    encode,
+    encode_hello,
+    frame,
+)
+from zabpy.zab import Input, Linked, LinkId, PeerId, Received, Unlinked
+from zabpy.zab.messages import CARRIED, ImageChunk, Message, Propose
+
+from .clock import Clock
+from .log import Log
+from .transport import Channel, Network
+
+#: Bytes that may wait on one link. A peer so far behind is better off with a new synchronisation.
+OUT_BYTES_MAX = 64 * 1024 * 1024
+#: While a job reads from disk, this much at most waits in its channel.
+JOB_BACKLOG_BYTES_MAX = 2 * 1024 * 1024
+#: Bytes of entries or of a snapshot that one frame of a job carries.
+SLICE_BYTES_MAX = 512 * 1024
+#: Dialling again after a failure: at first, and at most. Short, because a failover waits for it.
+BACKOFF_MIN_MS, BACKOFF_MAX_MS = 20, 1_000
+DIAL_TIMEOUT_MS = 3_000
+#: From connecting until both have said Hello.
+HELLO_TIMEOUT_MS = 3_000
+
+_KEEPALIVE = b"\x00\x00\x00\x00"
+
+
+class PeerLinkError(ZabpyError):
+    """The other end of a link said what it may not; the text says what."""
+
+
+T = TypeVar("T")
+
+
+class Aside(Protocol):
+    """Does a blocking call where it does not keep the event loop."""
+
+    async def __call__(self, call: Callable[[], T], /) -> T: ...
+
+
+EntriesReader = Callable[[Zxid, Zxid, int], list[Entry]]
+
+
+class ImageSource(Protocol):
+    """A snapshot open for reading."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class Peers:
+    """All links of this server."""
+
+    def __init__(
+        self,
+        me: PeerId,
+        addresses: dict[PeerId, tuple[str, int]],
+        *,
+        observers: frozenset[PeerId],
+        ensemble: str,
+        tick_ms: int,
+        network: Network,
+        clock: Clock,
+        log: Log,
+        feed: Callable[[Input], None],
+        carried: Callable[[PeerId, Message], None],
+        settle: Callable[[], None],
+    ) -> None:
+        """``carried`` takes the messages that are not the replica's. ``addresses`` names every server, also us."""
+        self.me, self.addresses, self.observers, self.ensemble = me, addresses, observers, ensemble
+        self.network, self.clock, self.log = network, clock, log
+        self.feed, self.carried, self.settle = feed, carried, settle
+        self.silence_ms_max = max(2 * tick_ms, 1_000)
+        self.keepalive_ms = max(tick_ms // 2, 50)
+        self.links: dict[PeerId, Link] = {}
+        self.dirty: set[Link] = set()
+        self._unnamed: set[Link] = set()
+        self._last_link: LinkId = 0
+        self._last_message: Message | None = None
+        self._last_frame = b""
+        self._lost: dict[PeerId, trio.Event] = {}
+        self._nursery: trio.Nursery | None = None
+        # Where to read what must come from disk; set before `run`. The log belongs to the disk's worker and is read in
+        # turn there; an open snapshot may be read anywhere.
+        self.in_turn: Aside = _at_once
+        self.aside: Aside = _at_once
+        self.read_entries: EntriesReader = _no_entries
+        self.open_image: Callable[[Tip], ImageSource] = _no_image
+
+    # What the driver asks ---------------------------------------------------------------------------------------------
+
+    def send(self, peer: PeerId, message: Message) -> None:
+        """Queue a message; it leaves with the next `flush`. Encoded once, however many peers get this same object."""
+        link = self.links.get(peer)
+        if link is None:
+            return
+        if message is not self._last_message:
+            self._last_frame = frame(encode(message))
+            self._last_message = message
+        link.put(self._last_frame)
+
+    def send_tail(self, peer: PeerId, after: Zxid, upto: Zxid) -> None:
+        link = self.links.get(peer)
+        if link is not None:
+            link.put_job(lambda: self._send_tail(link, after, upto))
+
+    def send_image(self, peer: PeerId, tip: Tip) -> None:
+        link = self.links.get(peer)
+        if link is not None:
+            link.put_job(lambda: self._send_image(link, tip))
+
+    def hangup(self, peer: PeerId, why: str) -> None:
+        link = self.links.get(peer)
+        if link is not None:
+            link.end(why)
+
+    def flush(self) -> None:
+        """One send for each link that something was queued on."""
+        while self.dirty:
+            dirty, self.dirty = self.dirty, set()
+            for link in dirty:
+                link.flush()
+
+    # The tasks --------------------------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Dial whom we are to dial, look after the links; until cancelled."""
+        async with trio.open_nursery() as self._nursery:
+            for peer in self.addresses:
+                if self._we_dial(peer):
+                    self._nursery.start_soon(self._keep, peer)
+            task_status.started()
+            while True:
+                await trio.sleep(self.keepalive_ms / 2000)
+                self._look_after()
+                self.settle()
+
+    def _we_dial(self, peer: PeerId) -> bool:
+        if peer == self.me or (self.me in self.observers and peer in self.observers):
+            return False
+        if (self.me in self.observers) != (peer in self.observers):
+            return self.me in self.observers
+        return self.me > peer
+
+    async def _keep(self, peer: PeerId) -> None:
+        """Dial ``peer``, wait until the link is gone, dial again."""
+        host, port = self.addresses[peer]
+        backoff_ms = BACKOFF_MIN_MS
+        while True:
+            lost = self._lost[peer] = trio.Event()
+            channel: Channel | None = None
+            with trio.move_on_after(DIAL_TIMEOUT_MS / 1000):
+                try:
+                    channel = await self.network.dial(host, port)
+                except OSError:
+                    pass
+            if channel is not None:
+                link = Link(self, channel, expected=peer)
+                self._unnamed.add(link)
+                link.begin()
+                await lost.wait()
+                if link.number:  # it stood: begin anew, and quickly
+                    backoff_ms = BACKOFF_MIN_MS
+            await trio.sleep(backoff_ms / 1000)
+            backoff_ms = min(2 * backoff_ms, BACKOFF_MAX_MS)
+
+    def accept(self, channel: Channel) -> None:
+        """A connection came in on the peer port."""
+        link = Link(self, channel, expected=None)
+        self._unnamed.add(link)
+        link.begin()
+
+    def _look_after(self) -> None:
+        now_ms = self.clock.now_ms()
+        for link in list(self._unnamed):
+            if now_ms - link.heard_ms > HELLO_TIMEOUT_MS:
+                link.end("no Hello in time")
+        for link in list(self.links.values()):
+            if now_ms - link.heard_ms > self.silence_ms_max:
+                link.end(f"silent for {now_ms - link.heard_ms} ms")
+            elif now_ms - link.said_ms >= self.keepalive_ms:
+                link.put(_KEEPALIVE)
+
+    # What the links tell ----------------------------------------------------------------------------------------------
+
+    def named(self, link: "Link", hello: Hello) -> None:
+        """The other end has said who it is."""
+        if hello.version != PEER_VERSION:
+            raise PeerLinkError(f"speaks version {hello.version} of the peer protocol, expected {PEER_VERSION}")
+        if hello.sid == self.me or hello.sid not in self.addresses:
+            raise PeerLinkError(f"says it is server {hello.sid}, which is none of our peers")
+        if link.expected not in (None, hello.sid):
+            raise PeerLinkError(f"says it is server {hello.sid}, expected {link.expected}")
+        if hello.ensemble != self.ensemble:
+            raise PeerLinkError(f"server {hello.sid} has another list of servers: {hello.ensemble}")
+        self._unnamed.discard(link)
+        former = self.links.get(hello.sid)
+        if former is not None:
+            former.end("replaced by a newer connection")
+        self._last_link += 1
+        link.peer, link.number = hello.sid, self._last_link
+        self.links[hello.sid] = link
+        self.log("linked", peer=hello.sid, link=link.number, dialled=link.expected is not None)
+        self.feed(Linked(hello.sid, link.number))
+
+    def gone(self, link: "Link", why: str) -> None:
+        """The link has ended, by us or by the other end. Told once."""
+        self._unnamed.discard(link)
+        self.dirty.discard(link)
+        if link.number and self.links.get(link.peer) is link:
+            del self.links[link.peer]
+        if link.number:
+            self.log("unlinked", peer=link.peer, link=link.number, why=why)
+            self.feed(Unlinked(link.peer, link.number))
+        elif why != _CLOSED_QUIETLY:
+            self.log("link_refused", remote=f"{link.channel.remote[0]}:{link.channel.remote[1]}", why=why)
+        if link.expected is not None and link.expected in self._lost:
+            self._lost[link.expected].set()
+
+    def start_pump(self, link: "Link") -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(link.pump)
+
+    # Jobs -------------------------------------------------------------------------------------------------------------
+
+    async def _send_tail(self, link: "Link", after: Zxid, upto: Zxid) -> None:
+        while after < upto and not link.ended:
+            entries = await self.in_turn(partial(self.read_entries, after, upto, SLICE_BYTES_MAX))
+            if not entries:
+                raise PeerLinkError(f"our log cannot be read after {after:#x}")
+            link.channel.send(frame(encode(Propose(tuple(entries)))))
+            link.said_ms = self.clock.now_ms()
+            after = entries[-1].zxid
+            await link.wait_room()
+
+    async def _send_image(self, link: "Link", tip: Tip) -> None:
+        source = await self.in_turn(lambda: self.open_image(tip))
+        try:
+            data = await self.aside(lambda: source.read(SLICE_BYTES_MAX))
+            while not link.ended:
+                following = await self.aside(lambda: source.read(SLICE_BYTES_MAX)) if data else b""
+                link.channel.send(frame(encode(ImageChunk(data, last=not following))))
+                link.said_ms = self.clock.now_ms()
+                if not following:
+                    return
+                data = following
+                await link.wait_room()
+        finally:
+            source.close()
+
+
+class Link:
+    """One connection with one peer; without a number until the peer has said who it is."""
+
+    def __init__(self, peers: Peers, channel: Channel, *, expected: PeerId | None) -> None:
+        self._peers, self.channel, self.expected = peers, channel, expected
+        self.peer: PeerId = 0
+        self.number: LinkId = 0
+        self.heard_ms = self.said_ms = peers.clock.now_ms()
+        self.ended = False
+        self._frames = FrameBuffer(PEER_FRAME_BYTES_MAX)
+        self._out: deque[bytes | Callable[[], Awaitable[None]]] = deque()
+        self._out_bytes = 0
+        self._jobs = 0
+        self._pumping = False
+        self._room = trio.Event()
+
+    def begin(self) -> None:
+        self.channel.start(self)
+        hello = Hello(PEER_VERSION, self._peers.me, self._peers.ensemble)
+        self.channel.send(frame(encode_hello(hello)))
+
+    def put(self, data: bytes) -> None:
+        if self.ended:
+            return
+        self._out.append(data)
+        self._out_bytes += len(data)
+        if self._out_bytes + self.channel.backlog > OUT_BYTES_MAX:
+            self.end(f"more than {OUT_BYTES_MAX} bytes wait for the peer")
+            return
+        self._peers.dirty.add(self)
+
+    def put_job(self, job: Callable[[], Awaitable[None]]) -> None:
+        if not self.ended:
+            self._out.append(job)
+            self._jobs += 1
+            self._peers.dirty.add(self)
+
+    def flush(self) -> None:
+        if self._pumping or self.ended:
+            return
+        if self._jobs:
+            self._pumping = True
+            self._peers.start_pump(self)
+            return
+        out = self._out
+        if out:
+            data = out[0] if len(out) == 1 else b"".join(out)  # type: ignore[arg-type]  # no jobs among them
+            out.clear()
+            self._out_bytes = 0
+            self.said_ms = self._peers.clock.now_ms()
+            self.channel.send(data)  # type: ignore[arg-type]
+
+    async def pump(self) -> None:
+        """While jobs are queued: send what stands before each, do it, go on; later sends wait behind."""
+        try:
+            while self._out and not self.ended:
+                given = self._out.popleft()
+                if isinstance(given, bytes):
+                    self._out_bytes -= len(given)
+                    self.channel.send(given)
+                else:
+                    self._jobs -= 1
+                    await given()
+        except (ZabpyError, OSError) as error:
+            self.end(f"cannot send what is on our disk: {error}")
+            self._peers.settle()
+        finally:
+            self._pumping = False
+
+    async def wait_room(self) -> None:
+        while self.channel.backlog > JOB_BACKLOG_BYTES_MAX and not self.ended:
+            self._room = trio.Event()
+            await self._room.wait()
+        await trio.lowlevel.checkpoint()
+
+    def end(self, why: str) -> None:
+        """Close the connection from our side."""
+        if not self.ended:
+            self.channel.close()
+            self._finish(why)
+
+    # As the channel's handler -----------------------------------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        self.heard_ms = self._peers.clock.now_ms()
+        try:
+            self._frames.feed(data)
+            for payload in self._frames.frames():
+                if self.ended:
+                    return
+                if not payload:
+                    continue
+                if self.number:
+                    self._take(decode(payload))
+                else:
+                    self._peers.named(self, decode_hello(payload))
+        except ZabpyError as error:
+            self.end(str(error))
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, CARRIED):
+            self._peers.carried(self.peer, message)
+        else:
+            self._peers.feed(Received(self.peer, self.number, message))
+
+    def drained(self) -> None:
+        self._room.set()
+
+    def closed(self, why: str) -> None:
+        self._finish(why if self.number else _CLOSED_QUIETLY)
+
+    def _finish(self, why: str) -> None:
+        if not self.ended:
+            self.ended = True
+            self._out.clear()
+            self._room.set()
+            self._peers.gone(self, why)
+
+
+#: A connection that came and went without a word (a port probe, a peer that is just ending) is no event.
+_CLOSED_QUIETLY = "closed before its Hello"
+
+
+async def _at_once(call: Callable[[], T]) -> T:
+    return call()
+
+
+def _no_entries(after: Zxid, upto: Zxid, bytes_max: int) -> list[Entry]:
+    return []
+
+
+def _no_image(tip: Tip) -> ImageSource:
+    raise PeerLinkError("no snapshot can be read")
+
+
+def ensemble_text(addresses: Iterable[tuple[PeerId, bool]]) -> str:
+    """What both ends of a link must agree on: which servers there are and which of them vote. Not where they are:
+    the same server may be reached under different names."""
+    return ",".join(f"{peer}{'' if votes else 'o'}" for peer, votes in sorted(addresses))
