@@ -28,7 +28,7 @@ from .state import State
 
 Identities = tuple[Identity, ...]
 #: State, watches, watcher, session id, record, identities → body.
-Answer = Callable[[State, Watches, int, int, Reader, Identities], bytes]
+Answer = Callable[[State, Watches, int, int, bytes, Identities], bytes]
 
 _INT = struct.Struct(">i")
 _NULL = b"\xff\xff\xff\xff"
@@ -63,7 +63,7 @@ def read_now(
         answer = READS.get(op)
         if answer is None:
             return refusal_frame(xid)
-        body = answer(state, watches, watcher, session_id, Reader(record), identities)
+        body = answer(state, watches, watcher, session_id, record, identities)
         return reply_frame(xid, 0 if op == _SASL else zxid, 0, body)
     except CodeError as error:
         return reply_frame(xid, zxid, error.code)
@@ -97,6 +97,16 @@ def _data_reply(znode: Znode) -> bytes:
     return reply
 
 
+def _path_and_watch(record: bytes) -> tuple[str, bool]:
+    """The record that the four reads with a watch share."""
+    if len(record) > 4:
+        (length,) = _INT.unpack_from(record)
+        end = 4 + length
+        if 4 <= end < len(record):
+            return record[4:end].decode("utf-8", "replace"), record[end] != 0
+    return r.GetDataRequest.read(Reader(record))
+
+
 def _readable(state: State, path: str, identities: Identities, perms: int = READ) -> Znode:
     znode = state.tree.nodes.get(path)
     if znode is None:
@@ -106,16 +116,16 @@ def _readable(state: State, path: str, identities: Identities, perms: int = READ
     return znode
 
 
-def _get_data(state: State, watches: Watches, watcher: int, _: int, record: Reader, identities: Identities) -> bytes:
-    path, watch = r.GetDataRequest.read(record)
+def _get_data(state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities) -> bytes:
+    path, watch = _path_and_watch(record)
     znode = _readable(state, path, identities)
     if watch:
         watches.add_data(watcher, path)
     return znode.reply or _data_reply(znode)
 
 
-def _exists(state: State, watches: Watches, watcher: int, _: int, record: Reader, identities: Identities) -> bytes:
-    path, watch = r.ExistsRequest.read(record)
+def _exists(state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities) -> bytes:
+    path, watch = _path_and_watch(record)
     if "\0" in path:
         raise BadArgumentsError(path)
     znode = state.tree.nodes.get(path)
@@ -140,10 +150,8 @@ def _children(znode: Znode) -> bytes:
     return b"".join(pieces)
 
 
-def _get_children(
-    state: State, watches: Watches, watcher: int, _: int, record: Reader, identities: Identities
-) -> bytes:
-    path, watch = r.GetChildrenRequest.read(record)
+def _get_children(state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities) -> bytes:
+    path, watch = _path_and_watch(record)
     znode = _readable(state, path, identities)
     if watch:
         watches.add_child(watcher, path)
@@ -151,26 +159,26 @@ def _get_children(
 
 
 def _get_children2(
-    state: State, watches: Watches, watcher: int, _: int, record: Reader, identities: Identities
+    state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities
 ) -> bytes:
-    path, watch = r.GetChildren2Request.read(record)
+    path, watch = _path_and_watch(record)
     znode = _readable(state, path, identities)
     if watch:
         watches.add_child(watcher, path)
     return _children(znode) + znode.packed_stat()
 
 
-def _get_acl(state: State, watches: Watches, watcher: int, _: int, record: Reader, identities: Identities) -> bytes:
-    (path,) = r.GetACLRequest.read(record)
+def _get_acl(state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities) -> bytes:
+    (path,) = r.GetACLRequest.read(Reader(record))
     znode = _readable(state, path, identities, READ | ADMIN)
     acl = znode.acl if allowed(znode.acl, ADMIN, identities) else masked(znode.acl)
     return r.packed(r.GetACLResponse(acl, znode.stat()))
 
 
 def _get_ephemerals(
-    state: State, watches: Watches, watcher: int, session_id: int, record: Reader, identities: Identities
+    state: State, watches: Watches, watcher: int, session_id: int, record: bytes, identities: Identities
 ) -> bytes:
-    (prefix,) = r.GetEphemeralsRequest.read(record)
+    (prefix,) = r.GetEphemeralsRequest.read(Reader(record))
     paths = state.tree.ephemerals.of(session_id)
     if prefix.strip() and prefix != "/":
         paths = [path for path in paths if path.startswith(prefix)]
@@ -178,17 +186,17 @@ def _get_ephemerals(
 
 
 def _get_all_children_number(
-    state: State, watches: Watches, watcher: int, _: int, record: Reader, identities: Identities
+    state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities
 ) -> bytes:
-    (path,) = r.GetAllChildrenNumberRequest.read(record)
+    (path,) = r.GetAllChildrenNumberRequest.read(Reader(record))
     _readable(state, path, identities)
     return _INT.pack(state.tree.descendants(path))
 
 
-def _multi_read(state: State, watches: Watches, watcher: int, _: int, record: Reader, identities: Identities) -> bytes:
+def _multi_read(state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities) -> bytes:
     """Each operation has its own result; a failed one stops none. No watches are set."""
     pieces = []
-    for op, request in r.MultiReadRequest.read(record).ops:
+    for op, request in r.MultiReadRequest.read(Reader(record)).ops:
         assert isinstance(request, r.GetDataRequest | r.GetChildrenRequest)
         try:
             znode = _readable(state, request.path, identities)
@@ -205,11 +213,11 @@ def _multi_read(state: State, watches: Watches, watcher: int, _: int, record: Re
 # About the connection ------------------------------------------------------------------------------------------------
 
 
-def _ping(state: State, watches: Watches, watcher: int, _: int, record: Reader, identities: Identities) -> bytes:
+def _ping(state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities) -> bytes:
     return b""
 
 
-def _who_am_i(state: State, watches: Watches, watcher: int, _: int, record: Reader, identities: Identities) -> bytes:
+def _who_am_i(state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities) -> bytes:
     return r.packed(r.WhoAmIResponse(tuple(r.ClientInfo(scheme, _user(scheme, id)) for scheme, id in identities)))
 
 
@@ -219,12 +227,12 @@ def _user(scheme: str, id: str) -> str:
     return "" if scheme == "super" else id
 
 
-def _sasl(state: State, watches: Watches, watcher: int, _: int, record: Reader, identities: Identities) -> bytes:
+def _sasl(state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities) -> bytes:
     return _NULL  # the answer of a server that has no SASL set up
 
 
-def _add_watch(state: State, watches: Watches, watcher: int, _: int, record: Reader, identities: Identities) -> bytes:
-    path, mode = r.AddWatchRequest.read(record)
+def _add_watch(state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities) -> bytes:
+    path, mode = r.AddWatchRequest.read(Reader(record))
     if mode not in (0, 1):
         raise MarshallingError(f"watch mode {mode}")
     watches.add_persistent(watcher, path, recursive=mode == 1)
@@ -232,9 +240,9 @@ def _add_watch(state: State, watches: Watches, watcher: int, _: int, record: Rea
 
 
 def _check_watches(
-    state: State, watches: Watches, watcher: int, _: int, record: Reader, identities: Identities
+    state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities
 ) -> bytes:
-    path, type = r.CheckWatchesRequest.read(record)
+    path, type = r.CheckWatchesRequest.read(Reader(record))
     if not 1 <= type <= 5:
         raise MarshallingError(f"watcher type {type}")
     if not watches.has(watcher, path, type):
@@ -243,9 +251,9 @@ def _check_watches(
 
 
 def _remove_watches(
-    state: State, watches: Watches, watcher: int, _: int, record: Reader, identities: Identities
+    state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities
 ) -> bytes:
-    path, type = r.RemoveWatchesRequest.read(record)
+    path, type = r.RemoveWatchesRequest.read(Reader(record))
     if not 1 <= type <= 5:
         raise MarshallingError(f"watcher type {type}")
     if not watches.remove(watcher, path, type):
