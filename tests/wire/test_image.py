@@ -160,7 +160,7 @@ def test_a_length_beyond_the_limit_is_refused_before_it_is_read() -> None:
         read(MAGIC + b"\xff" * 8 + bytes(100))
 
 
-@settings(max_examples=300)
+@settings(max_examples=80)
 @given(st.binary(max_size=100), st.booleans())
 def test_any_bytes_are_an_image_or_an_image_error(data: bytes, started: bool) -> None:
     if started:

@@ -74,7 +74,7 @@ def test_every_message_has_one_tag() -> None:
     assert len({tag for tag, _, _ in MESSAGES}) == len(MESSAGES)
 
 
-@settings(max_examples=600)
+@settings(max_examples=80)
 @given(messages)
 def test_any_message_comes_back(message: Message) -> None:
     again = decode(encode(message))
@@ -185,7 +185,7 @@ def test_no_message_is_another_one_cut_short_or_with_a_tail(message: Message) ->
             decode(whole + tail)
 
 
-@settings(max_examples=300)
+@settings(max_examples=80)
 @given(st.binary(max_size=100))
 def test_any_bytes_are_a_message_or_a_decode_error(frame: bytes) -> None:
     for read in (decode, decode_hello):
@@ -195,7 +195,7 @@ def test_any_bytes_are_a_message_or_a_decode_error(frame: bytes) -> None:
             pass
 
 
-@settings(max_examples=500)
+@settings(max_examples=80)
 @given(messages, st.data())
 def test_a_message_with_any_byte_changed_is_a_message_or_a_decode_error(message: Message, data: st.DataObject) -> None:
     frame = bytearray(encode(message))

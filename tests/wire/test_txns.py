@@ -149,7 +149,7 @@ def test_any_bytes_are_a_txn_or_a_decode_error(payload: bytes) -> None:
         pass
 
 
-@settings(max_examples=400)
+@settings(max_examples=80)
 @given(txns, st.data())
 def test_a_txn_with_any_item_changed_is_a_txn_or_a_decode_error(txn: Txn, data: st.DataObject) -> None:
     items = cbor2.loads(encode_txn(txn))
@@ -162,7 +162,7 @@ def test_a_txn_with_any_item_changed_is_a_txn_or_a_decode_error(txn: Txn, data: 
     assert decode_txn(encode_txn(changed)) == changed
 
 
-@settings(max_examples=400)
+@settings(max_examples=80)
 @given(txns, st.data())
 def test_a_txn_with_any_byte_changed_is_a_txn_or_a_decode_error(txn: Txn, data: st.DataObject) -> None:
     payload = bytearray(encode_txn(txn))
