@@ -115,12 +115,14 @@ class Log:
         self._segment.end = self._offset = end
         self.tip = tip
 
-    def sync(self) -> None:
-        """All that was appended is on disk on return."""
-        if self._synced_offset != self._offset:
-            self._file.sync_data()
-            self._synced_offset = self._offset
-            self.synced = self.tip
+    def sync(self) -> bool:
+        """All that was appended is on disk on return. Says whether there was anything to do."""
+        if self._synced_offset == self._offset:
+            return False
+        self._file.sync_data()
+        self._synced_offset = self._offset
+        self.synced = self.tip
+        return True
 
     def roll(self) -> None:
         """Finish the last segment and begin a new one. The caller notes the new `watermark` before appending."""

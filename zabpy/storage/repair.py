@@ -8,13 +8,12 @@ a record may be gone and the one behind it, written in the same batch, whole. On
 tells them apart. That is the watermark, the greatest of
 - the marks in the last segment, also those behind a frame that does not verify (each batch names the point up to which
   the file was synced when the batch was written),
-- the meta file's, which is kept at each start, stop, new segment and save of an epoch,
+- the meta file's, which is written after every sync, without being synced itself each time,
 - the end of every segment that has a successor: it was synced before that was made.
 
 A frame that does not verify at or above the watermark, in the last segment, is the torn tail: the log ends before it.
 Below the watermark it is damage: `DamagedLogError`. What this cannot tell is a torn tail from damage to the very last
-batch before a stop that was not a clean one; `Survey.cut` says that something was cut, so that the caller may be
-careful.
+batches before a power cut; `Survey.cut` says that something was cut, so that the caller may be careful.
 Source: zab.md §16.4, after Alagappan et al., Protocol-Aware Recovery (FAST 2018).
 """
 
@@ -158,6 +157,12 @@ def _survey_log(files: Files, log_dir: str, meta: Meta, names: list[Name], found
 
     for path, data, header in contents:
         if found.segments and header.base != found.tip:
+            before = found.segments[-1]
+            if header.base.zxid > found.tip.zxid:
+                raise DamagedLogError(
+                    f"{before.path}: offset {before.end}: expected records up to {header.base.zxid:#x}, where {path} "
+                    f"goes on, or a segment between the two; the last one is {found.tip.zxid:#x}"
+                )
             raise DamagedLogError(
                 f"{path}: offset 0: expected a segment that goes on after {found.tip.zxid:#x} (chain "
                 f"{found.tip.chain:#x}), it goes on after {header.base.zxid:#x} (chain {header.base.chain:#x})"

@@ -38,9 +38,9 @@ SNAPSHOTS_MIN = 3
 class Recovered:
     """What the disk held when the store was opened.
 
-    ``fresh``: the directory was empty and is initialised now. ``clean``: the last stop was a `Store.close`.
-    ``cut``: a torn tail that was cut off; never after a clean stop. ``damaged_snapshots``: set aside, since an older one does; each is one line. ``start_number`` counts the
-    starts, this one included, and is durable already.
+    ``fresh``: the directory was empty and is initialised now. ``clean``: the last stop was a `Store.close`. ``cut``: a
+    torn tail that was cut off; never after a clean stop. ``damaged_snapshots``: set aside, since an older one does;
+    each is one line. ``start_number`` counts the starts, this one included, and is durable already.
     """
 
     accepted_epoch: int
@@ -110,9 +110,9 @@ class Store:
         if fresh:
             if found_files := names_of("log", files.list(log_dir)) + names_of("snapshot", files.list(snap_dir)):
                 raise DamagedMetaError(f"{meta_path}: expected beside {found_files[-1].name}, it is missing")
-            meta = Meta(0, server_id)
+            meta, slot = Meta(0, server_id), 0
         else:
-            meta = read_meta(files, meta_path)
+            meta, slot = read_meta(files, meta_path)
             if meta.server_id != server_id:
                 raise ForeignDirectoryError(
                     f"{meta_path}: expected the directory of server {server_id}, it is that of server {meta.server_id}"
@@ -127,7 +127,7 @@ class Store:
             # As in `install`: the segment first, then the meta file that names it.
             segment = create_segment(files, log_dir, LogHeader(server_id, 1, NO_TIP))
             found.segments.append(segment)
-        self._meta = MetaFile(files, meta_path, meta)
+        self._meta = MetaFile(files, meta_path, meta, slot)
         try:
             self._log = Log(
                 files, log_dir, found.segments, found.tip, segment_bytes=segment_bytes, allocate_bytes=allocate_bytes
@@ -213,7 +213,8 @@ class Store:
         if self._broken is not None:
             self._check()
         try:
-            self._log.sync()
+            if self._log.sync():
+                self._meta.note_synced(*self._log.watermark)
         except OSError as error:
             self._break(error)
             raise
