@@ -54,6 +54,10 @@ class World:
         self.proposed: list[tuple[Zxid, int, bytes]] = []
         self.session = self.open()
 
+    def proposed_session(self) -> int:
+        """The session of the last transaction that was proposed."""
+        return decode_txn(self.proposed[-1][2]).session_id
+
     def open(self, timeout_ms: int = 10_000, ids: RequestIds | None = None) -> int:
         self.propose(Op.CREATE_SESSION, r.CreateSessionRequest(timeout_ms), session=0, ids=ids)
         self.deliver()

@@ -249,6 +249,18 @@ def test_a_session_id_is_made_of_its_server_and_its_place_in_the_order(world: Wo
     assert world.state.sessions.get(txn.session_id) is not None
 
 
+def test_a_session_may_ask_from_its_proposal_on(world: World) -> None:
+    """A quorum of others delivers it, and its client goes on, while the leader's own disk is still behind."""
+    world.propose(Op.CREATE_SESSION, r.CreateSessionRequest(4_000), session=0)
+    session = world.proposed_session()
+
+    assert isinstance(world.propose(Op.CREATE, create("/early", 1), session=session), CreateTxn)
+    assert world.propose(Op.CLOSE_SESSION, session=session) == CloseSessionTxn(("/early",))
+    assert world.propose(Op.CREATE, create("/late"), session=session) == ErrorTxn(-112)
+    world.deliver()
+    assert world.propose(Op.CREATE, create("/later"), session=session) == ErrorTxn(-112)
+
+
 def test_a_session_is_closing_from_the_proposal_on(world: World) -> None:
     world.create("/e", flags=1)
     assert world.propose(Op.CREATE, create("/late-but-in-time", 1)) is not None

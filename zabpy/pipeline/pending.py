@@ -68,13 +68,14 @@ class Pending:
     Cost: a change is one record and one place in a queue; `forget` is one step for each change it forgets.
     """
 
-    __slots__ = ("_attempt", "_changes", "_closing", "_ephemeral_bytes", "_order", "_owned", "_state")
+    __slots__ = ("_attempt", "_changes", "_closing", "_ephemeral_bytes", "_opening", "_order", "_owned", "_state")
 
     def __init__(self, state: State) -> None:
         self._state = state
         self._changes: dict[str, Change] = {}
-        #: Who was changed when, for `forget`: a path, or the id of a session that closes.
+        #: Who was changed when, for `forget`: a path, or the id of a session that opens or closes.
         self._order: deque[tuple[Zxid, str | int]] = deque()
+        self._opening: dict[int, Zxid] = {}
         self._closing: dict[int, Zxid] = {}
         #: Session id → ephemerals it will have and the applied tree has not.
         self._owned: dict[int, dict[str, None]] = {}
@@ -142,8 +143,17 @@ class Pending:
     # Sessions --------------------------------------------------------------------------------------------------------
 
     def is_open(self, session_id: int) -> bool:
-        """Whether the session is open and no outstanding transaction closes it (trap F3)."""
-        return session_id in self._state.sessions and session_id not in self._closing
+        """Whether the session is open, or will be, and no outstanding transaction closes it (trap F3).
+
+        A session that will be may ask already: a quorum of others can deliver before this server's own disk has it.
+        """
+        return (session_id in self._state.sessions or session_id in self._opening) and session_id not in self._closing
+
+    def open(self, session_id: int, zxid: Zxid) -> None:
+        """The transaction at ``zxid`` opens the session."""
+        assert self._attempt is None
+        self._opening[session_id] = zxid
+        self._order.append((zxid, session_id))
 
     def close(self, session_id: int, zxid: Zxid) -> None:
         """The transaction at ``zxid`` closes the session; from now on it has no further say."""
@@ -232,8 +242,11 @@ class Pending:
                     del self._changes[what]
                     if change.kind == EPHEMERAL:
                         self._disown(change.owner, what)
-            elif self._closing.get(what, upto + 1) <= upto:
-                del self._closing[what]
+            else:
+                if self._opening.get(what, upto + 1) <= upto:
+                    del self._opening[what]
+                if self._closing.get(what, upto + 1) <= upto:
+                    del self._closing[what]
 
 
 def ephemeral_bytes(path: str) -> int:

@@ -172,6 +172,7 @@ class Preparer:
         number = origin << 56 | (epoch_of(zxid) & 0xFFFFFF) << 32 | counter_of(zxid)
         session_id: int = _LONG.unpack(number.to_bytes(8, "big"))[0]
         self.owners[session_id] = origin
+        self.pending.open(session_id, zxid)
         return session_id, CreateSessionTxn(timeout_ms, self._random_bytes(PASSWORD_BYTES))
 
     def _close_session(self, request: Request, zxid: Zxid) -> tuple[int, CloseSessionTxn]:
