@@ -76,7 +76,7 @@ _ROW_TYPES = {int, bytes, str, bool, type(None), tuple}
 def load_rows(data: bytes) -> Row:
     """An array that may hold arrays, `ROWS_DEPTH_MAX` deep; all of them as tuples, and every type checked.
 
-    Memory may come to 80 times ``data``, for a million of empty arrays. Slower than `load_flat`: 2 to 4 µs a row.
+    Memory may come to 80 times ``data``, for a million of empty arrays. About 2 µs a row of fifteen items.
 
     Raises:
         CborError: it is anything else.

@@ -48,7 +48,7 @@ _NEW: Callable[..., Any] = tuple.__new__  # half the cost of calling a NamedTupl
 
 
 def encode(message: Message) -> bytes:
-    """The message's frame, without its length. A Propose of 100 small entries costs 0.6 µs an entry."""
+    """The message's frame, without its length. A Propose of 100 small entries costs 0.5 µs an entry."""
     tag, names, kinds = _ROW_OF[type(message)]
     items: list[Scalar] = [tag]
     for name, kind in zip(names, kinds, strict=True):

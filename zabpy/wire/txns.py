@@ -51,7 +51,7 @@ _SET_DATA_START = bytes([0x89, TXN_VERSION, SET_DATA])
 
 
 def encode_txn(txn: Txn) -> bytes:
-    """The payload of ``txn``. 1.1 µs for a setData, 5 µs for a create."""
+    """The payload of ``txn``. 0.8 µs for a setData, about 4 µs for a create."""
     session_id, xid, request_id, time_ms, body = txn
     if type(body) is SetDataTxn:
         path, data, version = body
@@ -73,7 +73,7 @@ def encode_txn(txn: Txn) -> bytes:
 
 
 def decode_txn(payload: bytes) -> Txn:
-    """The transaction of a payload. 1.7 µs for a setData.
+    """The transaction of a payload. 1.6 µs for a setData, about 4 µs for a create.
 
     Raises:
         TxnDecodeError: the bytes are none, or of a version this server does not know.
