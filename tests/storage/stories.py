@@ -62,10 +62,10 @@ class Expected:
 class Narrator:
     """Carries out steps on a store and says, before and after each, what must be found."""
 
-    def __init__(self, files: Files) -> None:
-        self.files = files
+    def __init__(self, files: Files, log_dir: str = LOG_DIR, snap_dir: str = SNAP_DIR) -> None:
+        self._where = files, log_dir, snap_dir
         self.expected = Expected()
-        self.store = open_store(files)
+        self.store = open_store(*self._where)
 
     @property
     def history(self) -> History:
@@ -123,7 +123,7 @@ class Narrator:
 
     def reopen(self) -> None:
         self.store.close()
-        self.store = open_store(self.files)
+        self.store = open_store(*self._where)
 
 
 def tell(narrator: Narrator) -> None:

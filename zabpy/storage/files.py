@@ -42,11 +42,15 @@ class File(Protocol):
         """Forget what is cached of it, as far as possible, so that the next read asks the disk. A hint."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Once or more often."""
+        ...
 
 
 class Lock(Protocol):
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Once or more often."""
+        ...
 
 
 class Files(Protocol):
@@ -121,7 +125,10 @@ class OsFile:
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def close(self) -> None:
-        os.close(self._fd)
+        # Never twice: the number may be another file's by then.
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 class OsLock:
@@ -129,7 +136,9 @@ class OsLock:
         self._fd = fd
 
     def close(self) -> None:
-        os.close(self._fd)
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 class OsFiles:

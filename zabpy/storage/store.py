@@ -409,10 +409,9 @@ class Store:
                     self._log.close()
                     self._save(clean=True)
         finally:
-            if self._broken is not None:
-                with contextlib.suppress(OSError):
-                    self._log.abandon()
-            self._broken = "closed"
+            self._broken = self._broken or "closed"
+            with contextlib.suppress(OSError):
+                self._log.abandon()
             with contextlib.suppress(OSError):
                 self._meta.close()
             _close(self._locks)

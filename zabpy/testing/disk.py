@@ -68,7 +68,8 @@ class FaultyFiles:
     """One machine's disk. Survives the process that uses it: `kill` it or `power_cut` it, then open again.
 
     ``hook`` sees every operation, and may let it fail. ``bytes_max`` is the size of the disk. A sync that the hook lets
-    fail loses what it should have written, while reads still show it and a later sync succeeds (zab.md §16.2).
+    fail loses the content it should have written, while reads still show it and a later sync succeeds (zab.md §16.2);
+    names and sizes are in a journal, which a file system does not drop like that.
     """
 
     def __init__(self, *, hook: Hook | None = None, bytes_max: int | None = None) -> None:
@@ -232,7 +233,9 @@ class FaultyFiles:
         try:
             self._begin(kind, path)
         except OSError:
-            self._unsynced = [change for change in self._unsynced if not covers(change)]
+            self._unsynced = [
+                change for change in self._unsynced if not (isinstance(change, _Write) and covers(change))
+            ]
             raise
         for change in self._unsynced:
             if covers(change):
