@@ -8,7 +8,7 @@ argument, the config), 1 for what was met (a port in use, a full disk).
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -19,8 +19,21 @@ def main() -> NoReturn:
     arguments = sys.argv[1:]
     if len(arguments) == 2 and arguments[0] == "serve" and not arguments[1].startswith("-"):
         sys.exit(serve(arguments[1]))
-    commands()()
-    raise AssertionError("click ends the process")
+    import click
+
+    try:
+        sys.exit(commands().main(arguments or ["--help"], prog_name="zabpy", standalone_mode=False) or 0)
+    except click.UsageError as error:
+        what = error.ctx.command_path if error.ctx else "zabpy"
+        sys.exit(_told(ConfusedError(f"{error.format_message().rstrip('.')}. Try '{what} --help'."), 2))
+    except click.ClickException as error:
+        sys.exit(_told(ConfusedError(error.format_message()), 2))
+    except click.Abort:
+        sys.exit(130)
+
+
+class ConfusedError(Exception):
+    """The arguments are not what a command takes."""
 
 
 def serve(path: str) -> int:
@@ -134,24 +147,28 @@ def commands() -> "click.Group":
             print(line)
         sys.exit(0 if all(serving for serving, _ in lines) else 1)
 
-    @zabpy.command()
-    @click.option("--seeds", type=click.IntRange(1), default=2000, show_default=True, help="How many ensembles.")
-    @click.option("--first-seed", type=click.IntRange(0), default=0, show_default=True)
-    @click.option("--servers", type=click.IntRange(1, 15), default=5, show_default=True, help="Of each ensemble.")
-    @click.option("--minutes", type=click.FloatRange(0), default=10.0, show_default=True, help="Stop after so long.")
-    def simulate(seeds: int, first_seed: int, servers: int, minutes: float) -> None:
-        """Run seeded ensembles with every fault there is, in simulated time, and check every invariant."""
+    def passed_on(name: str, help: str) -> Callable[[Callable[[list[str]], int]], None]:
+        """A command that reads its arguments itself, ``--help`` too."""
+
+        def add(run: Callable[[list[str]], int]) -> None:
+            @zabpy.command(name, help=help, context_settings={"ignore_unknown_options": True}, add_help_option=False)
+            @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+            def command(arguments: tuple[str, ...]) -> None:
+                sys.exit(run(list(arguments)))
+
+        return add
+
+    @passed_on("simulate", "Run seeded ensembles with faults in simulated time; check every invariant.")
+    def simulate(arguments: list[str]) -> int:
         from zabpy.testing.simulate_cli import main
 
-        sys.exit(main(seeds=seeds, first_seed=first_seed, servers=servers, minutes=minutes))
+        return main(arguments)
 
-    @zabpy.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
-    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-    def bench(arguments: tuple[str, ...]) -> None:
-        """Measure speed on this machine."""
+    @passed_on("bench", "Measure speed on this machine.")
+    def bench(arguments: list[str]) -> int:
         from zabpy.bench.runner import main
 
-        sys.exit(main(list(arguments)))
+        return main(arguments)
 
     return zabpy
 
