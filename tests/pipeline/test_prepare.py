@@ -25,9 +25,10 @@ from zabpy.model import (
     Identity,
     SetAclTxn,
     SetDataTxn,
+    Zxid,
     counter_of,
 )
-from zabpy.pipeline import RequestIds, Rules
+from zabpy.pipeline import Preparer, RequestIds, Rules
 from zabpy.wire import PEER_FRAME_BYTES_MAX, Op, encode_txn, packed, records as r
 
 BOB = (Identity("ip", "10.0.0.7"), Identity("digest", "bob:hash"))
@@ -232,8 +233,20 @@ def test_times_do_not_go_back_when_the_clock_does(world: World) -> None:
     assert world.state.tree.nodes["/u"].ctime_ms == first
     assert world.state.last_time_ms == first
     again = type(world.preparer)(world.state, lambda count: b"p" * count)  # the next leader, its clock behind
-    txn = again.prepare(world.request(Op.CREATE, create("/w")), world.last, world.now_ms)
+    txn = again.prepare(world.request(Op.CREATE, create("/w")), Zxid(world.last + 1), world.now_ms)
     assert txn.time_ms == first
+
+
+def test_nothing_is_judged_before_the_log_is_applied_or_with_a_place_left_out(world: World) -> None:
+    world.propose(Op.CREATE, create("/a"))
+    request = world.request(Op.CREATE, create("/a"))
+    next_leader = Preparer(world.state, bytes)
+    with pytest.raises(AssertionError):
+        next_leader.prepare(request, Zxid(world.last + 1), 0)  # /a is in the log and not applied
+    world.deliver()
+    assert next_leader.prepare(request, Zxid(world.last + 1), 0).body == ErrorTxn(-110)
+    with pytest.raises(AssertionError):
+        next_leader.prepare(request, Zxid(world.last + 3), 0)
 
 
 # Sessions ------------------------------------------------------------------------------------------------------------
@@ -326,7 +339,9 @@ def test_a_sessions_ephemerals_always_fit_into_its_closing(make_world: Callable[
     world.write(Op.MULTI, r.MultiRequest(refused))  # undone, so nothing is free by it
     assert world.create("/ephemeral-0000", flags=1) == 0
     assert world.create("/ephemeral-0050", flags=1) == -125
-    assert len(encode_txn(world.preparer.prepare(world.request(Op.CLOSE_SESSION, b""), world.last, 0))) < 1_100
+    assert (
+        len(encode_txn(world.preparer.prepare(world.request(Op.CLOSE_SESSION, b""), Zxid(world.last + 1), 0))) < 1_100
+    )
 
 
 def test_the_bound_on_ephemerals_is_below_the_frame_between_servers() -> None:

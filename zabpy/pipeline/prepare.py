@@ -98,7 +98,7 @@ class Preparer:
     """Judges requests, in the order in which their transactions will stand. Made anew by every leader.
 
     Args:
-        state: applied to the end of what was delivered; whoever applies to it calls ``pending.forget`` behind.
+        state: applied to the end of the log; whoever applies to it from now on calls ``pending.forget`` behind.
         owners: session id → the server it is connected to. A session that is not in it belongs to whoever asks first
             (a leader's first knowledge); the layer above writes to it when a session is revalidated.
         random_bytes: for passwords of sessions.
@@ -119,15 +119,21 @@ class Preparer:
         self.rules = rules
         self._random_bytes = random_bytes
         self._time_ms = state.last_time_ms
+        self._next = 0
 
     def prepare(self, request: Request, zxid: Zxid, time_ms: int) -> Txn:
-        """The transaction that answers ``request`` at ``zxid``, which is greater than any given before.
+        """The transaction that answers ``request`` at ``zxid``. It must be proposed: what is judged next builds on it.
 
         Never raises for anything that a client or a peer can have put into the request.
 
         Args:
+            zxid: of the first one the place behind the last applied entry, then each the next.
             time_ms: the wall clock; the transaction's time does not go back when the clock does.
         """
+        if self._next != zxid:
+            # The first one. Were something of the log not applied yet, `pending` would not know of it.
+            assert self._next == 0 and zxid == self.state.last_applied + 1, (self._next, zxid)
+        self._next = zxid + 1
         if time_ms > self._time_ms:
             self._time_ms = time_ms
         else:
