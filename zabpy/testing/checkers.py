@@ -1,0 +1,606 @@
+"""What must hold at every event of a simulation, by the names and numbers of zab.md §14.
+
+The checkers see everything: each server's disk, each message, each delivery, over the whole run and across crashes.
+They are told at the moment something happens, so a broken rule is seen where it is broken and not two crashes later.
+
+`Facts` keeps what several of them need. Its root is one tree of all records ever written: a record's chain covers all
+before it, so "these two histories agree up to z" is one comparison. What a leader commits is appended to ``chosen``.
+
+To add one: a class with an `id`, a docstring and any of the methods of `HOOKS`; then a row in `ALL`.
+"""
+
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from zabpy.model import NO_TIP, Entry, Tip, ZabpyError, Zxid, chain_of, counter_of, epoch_of, succeeds, zxid_text
+from zabpy.zab.effects import Note, Phase, Role
+from zabpy.zab.messages import Ack, AckEpoch, Commit, LeaderInfo, Message, Notification
+
+from .drive import Snapshot
+
+if TYPE_CHECKING:
+    from .simulation import Process, Simulation
+
+
+class ViolationError(ZabpyError):
+    """An invariant does not hold. ``id`` and ``name`` say which, as in zab.md §14."""
+
+    def __init__(self, id: str, name: str, text: str) -> None:
+        super().__init__(f"{id} {name}: {text}")
+        self.id, self.name, self.text = id, name, text
+
+
+_STATE = struct.Struct(">IQIQ")
+_FILL = b"." * 48
+
+
+class State:
+    """The toy state machine: how many entries it took, the last one, and a digest of their payloads."""
+
+    __slots__ = ("count", "digest", "tip")
+
+    def __init__(self, count: int = 0, tip: Tip = NO_TIP, digest: int = 0) -> None:
+        self.count, self.tip, self.digest = count, tip, digest
+
+    def apply(self, entry: Entry) -> None:
+        self.digest = zlib.adler32(entry.payload, self.digest & 0xFFFFFFFF) | (self.count & 0xFFFF) << 32
+        self.count += 1
+        self.tip = Tip(entry.zxid, entry.chain)
+
+    def image(self) -> bytes:
+        return _STATE.pack(self.count, self.tip.zxid, self.tip.chain, self.digest) + _FILL
+
+    @classmethod
+    def of_image(cls, image: bytes) -> "State":
+        if len(image) != _STATE.size + len(_FILL):
+            raise ViolationError("I18", "SnapshotSoundness", f"an image of {len(image)} bytes is not whole")
+        count, zxid, chain, digest = _STATE.unpack_from(image)
+        return cls(count, Tip(Zxid(zxid), chain), digest)
+
+
+class Facts:
+    """What happened in this run so far."""
+
+    def __init__(self, sim: "Simulation", base: Snapshot | None) -> None:
+        self.sim = sim
+        self.records: dict[Zxid, Entry] = {}
+        self.parents: dict[Zxid, Zxid] = {}
+        self.chosen: list[Entry] = []
+        self.chosen_at: dict[Zxid, int] = {}
+        self.digests: list[int] = []  # of the state after chosen[:n]
+        self.established: dict[int, int] = {}
+        self.activated: dict[int, int] = {}
+        #: By epoch: where each earlier epoch ends in its leader's initial history.
+        self.ends: dict[int, dict[int, Zxid]] = {}
+        self.acked: dict[int, dict[int, Zxid]] = {}
+        self.promised: dict[tuple[int, int], int] = {}
+        self._state = State()
+        if base is not None:
+            # A long past before the run, of which only the last record is known.
+            self._state = State.of_image(base.image)
+            entry = Entry(base.tip.zxid, b"", base.tip.chain)
+            self.records[entry.zxid] = entry
+            self.chosen.append(entry)
+            self.chosen_at[entry.zxid] = 0
+            self.digests = [0, self._state.digest]
+            self.ends[epoch_of(entry.zxid)] = {}
+        else:
+            self.digests = [0]
+
+    @property
+    def chosen_end(self) -> Zxid:
+        return self.chosen[-1].zxid if self.chosen else Zxid(0)
+
+    def choose(self, upto: Zxid) -> list[Entry]:
+        """A leader commits up to here: the entries that become chosen by that."""
+        end = self.chosen_end
+        if upto in self.chosen_at:
+            return []
+        path: list[Entry] = []
+        zxid = upto
+        while zxid != end:
+            if zxid < end or zxid not in self.records:
+                raise ViolationError(
+                    "I11",
+                    "PrefixConsistency",
+                    f"{zxid_text(upto)} is committed, whose history does not hold {zxid_text(end)}, committed before",
+                )
+            path.append(self.records[zxid])
+            zxid = self.parents[zxid]
+        path.reverse()
+        return path
+
+    def add_chosen(self, entry: Entry) -> None:
+        self.chosen_at[entry.zxid] = len(self.chosen)
+        self.chosen.append(entry)
+        self._state.apply(entry)
+        self.digests.append(self._state.digest)
+
+    def in_history_of(self, epoch: int, zxid: Zxid) -> bool:
+        """Whether the record is in what the leader of this established epoch began with."""
+        return zxid <= self.ends[epoch].get(epoch_of(zxid), -1)
+
+
+class Checker:
+    """One invariant. ``facts`` is shared; `HOOKS` are called when defined."""
+
+    id = ""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts, self.sim = facts, facts.sim
+
+    def fail(self, text: str) -> ViolationError:
+        return ViolationError(self.id, type(self).__name__, text)
+
+
+class Records(Checker):
+    """For each zxid one record, everywhere and always, and one history before it."""
+
+    id = "I4"
+
+    def appended(self, process: "Process", entries: Sequence[Entry]) -> None:
+        facts = self.facts
+        records, parents = facts.records, facts.parents
+        zxid, chain = process.visible
+        for entry in entries:
+            known = records.get(entry.zxid)
+            if known is None:
+                if chain_of(chain, entry.zxid, entry.payload) != entry.chain:
+                    raise self.fail(f"{process} appends {_name(entry)} with a checksum of another history")
+                if counter_of(entry.zxid) == 0:
+                    self._establish(process, epoch_of(entry.zxid))
+                facts.sim.checkers.new_record(process, entry)
+                records[entry.zxid] = entry
+                parents[entry.zxid] = zxid
+            elif known != entry:
+                raise self.fail(f"{process} appends {entry}, but {known} has been there")
+            elif parents.get(entry.zxid, 0) != zxid:
+                raise self.fail(f"{process} appends {_name(entry)} after {zxid_text(zxid)}, not where it belongs")
+            zxid, chain = entry.zxid, entry.chain
+
+    def _establish(self, process: "Process", epoch: int) -> None:
+        facts = self.facts
+        self.sim.checkers.establishing(process, epoch)
+        last = process.visible.zxid
+        ends = dict(facts.ends.get(epoch_of(last), {}))
+        if last:
+            ends[epoch_of(last)] = last
+        facts.ends[epoch] = ends
+        facts.established[epoch] = process.sid
+
+
+class OneLeaderPerEpoch(Checker):
+    """At most one server is established in an epoch, and only that one is activated."""
+
+    id = "I1"
+
+    def establishing(self, process: "Process", epoch: int) -> None:
+        if epoch in self.facts.established:
+            raise self.fail(f"{process} is established in epoch {epoch}; {self.facts.established[epoch]} was before")
+        if process.replica.role is not Role.LEADING:
+            raise self.fail(f"{process} writes the start of epoch {epoch} without leading")
+
+    def role_changed(self, process: "Process") -> None:
+        if process.role is Role.LEADING and process.phase is Phase.BROADCAST:
+            epoch = process.epoch
+            if self.facts.established.get(epoch) != process.sid:
+                raise self.fail(f"{process} is activated in epoch {epoch} without being established")
+            if epoch in self.facts.activated:
+                raise self.fail(f"{process} is activated in epoch {epoch} for the second time")
+            self.facts.activated[epoch] = process.sid
+
+
+class Epochs(Checker):
+    """The durable epoch of the log is at most the accepted one, which never goes back; a leader's promise to itself
+    is on its disk before it tells the epoch."""
+
+    id = "I2"
+
+    def saving_epoch(self, process: "Process", epoch: int) -> None:
+        if epoch < process.platter.accepted_epoch:
+            raise self.fail(f"{process} accepts epoch {epoch} after {process.platter.accepted_epoch}")
+
+    def writing(self, process: "Process", entries: Sequence[Entry]) -> None:
+        if epoch_of(entries[-1].zxid) > process.platter.accepted_epoch:
+            raise self.fail(f"{process} has epoch {epoch_of(entries[-1].zxid)} in its log without having accepted it")
+
+    def sent_leader_info(self, process: "Process", peer: int, message: LeaderInfo) -> None:
+        if process.platter.accepted_epoch != message.epoch:
+            raise self.fail(f"{process} tells epoch {message.epoch}; {process.platter.accepted_epoch} is on its disk")
+
+
+class WellFormedLog(Checker):
+    """Every record directly follows the one before it, in the log as the process sees it and on the disk."""
+
+    id = "I3"
+
+    def appended(self, process: "Process", entries: Sequence[Entry]) -> None:
+        zxid = process.visible.zxid
+        for entry in entries:
+            if not succeeds(entry.zxid, zxid):
+                raise self.fail(f"{process} appends {_name(entry)} after {zxid_text(zxid)}")
+            zxid = entry.zxid
+
+    def writing(self, process: "Process", entries: Sequence[Entry]) -> None:
+        tip = process.platter.tip
+        if chain_of(tip.chain, entries[0].zxid, entries[0].payload) != entries[0].chain:
+            raise self.fail(f"{process} writes {_name(entries[0])} after {zxid_text(tip.zxid)}")
+
+
+class LeaderCompleteness(Checker):
+    """When a leader is established, all that was ever chosen is on its disk."""
+
+    id = "I6"
+
+    def establishing(self, process: "Process", epoch: int) -> None:
+        chosen = self.facts.chosen
+        if chosen and not process.platter.holds(chosen[-1]):
+            raise self.fail(f"{process} is established in epoch {epoch} without {_name(chosen[-1])}, which is chosen")
+
+
+class CommittedNeverLost(Checker):
+    """Nothing chosen leaves a disk that held it, unless a snapshot there contains it."""
+
+    id = "I7"
+
+    def truncated(self, process: "Process", after: Zxid) -> None:
+        if after < process.state.tip.zxid:
+            raise self.fail(f"{process} cuts after {zxid_text(after)}, having delivered {zxid_text(process.state.tip.zxid)}")
+
+    def lost(self, process: "Process", gone: Sequence[Entry]) -> None:
+        for entry in gone:
+            if entry.zxid in self.facts.chosen_at and not process.platter.holds(entry):
+                raise self.fail(f"{process} drops {_name(entry)}, which is chosen")
+
+    def recovering(self, process: "Process", snapshot: Snapshot | None) -> None:
+        facts = self.facts
+        for acked in facts.acked.values():
+            zxid = acked.get(process.sid)
+            if zxid is not None and zxid in facts.chosen_at and not process.platter.holds(facts.records[zxid]):
+                raise self.fail(f"{process} comes back without {zxid_text(zxid)}, which it acked and which is chosen")
+
+
+class CommitRule(Checker):
+    """What a leader commits is of its own epoch, in which it is activated, and on the disks of a quorum whose acks of
+    this very epoch say so."""
+
+    id = "I8"
+
+    def committing(self, process: "Process", upto: Zxid) -> None:
+        facts, epoch = self.facts, epoch_of(upto)
+        if process.role is not Role.LEADING or facts.established.get(epoch) != process.sid:
+            raise self.fail(f"{process} commits {zxid_text(upto)}, not being the leader of that epoch")
+        record = facts.records.get(upto)
+        if record is None:
+            raise self.fail(f"{process} commits {zxid_text(upto)}, which nobody proposed")
+        acked = facts.acked.get(epoch, {})
+        having = [sid for sid, zxid in acked.items() if zxid >= upto]
+        if process.platter.holds(record):
+            having.append(process.sid)
+        for sid in having:
+            if not self.sim.servers[sid].platter.holds(record):
+                raise self.fail(f"{process} commits {_name(record)} by an ack of {sid}, whose disk does not hold it")
+        voters = self.sim.settings.voters  # numbered from 1, so this needs nothing of what it judges
+        if 2 * len({sid for sid in having if sid <= voters}) <= voters:
+            raise self.fail(f"{process} commits {_name(record)}, which is on the disks of {sorted(having)} only")
+
+
+class AckSoundness(Checker):
+    """What a server says of its disk is on its disk."""
+
+    id = "I9"
+
+    def sent_ack(self, process: "Process", peer: int, message: Ack) -> None:
+        facts, epoch = self.facts, epoch_of(message.zxid)
+        entry = facts.records.get(message.zxid)
+        if entry is None or not process.platter.holds(entry) or process.platter.tip.zxid < message.zxid:
+            raise self.fail(f"{process} acks {zxid_text(message.zxid)}; {_tip(process)} is on its disk")
+        if process.platter.accepted_epoch != epoch:
+            raise self.fail(f"{process} acks {zxid_text(message.zxid)}, having accepted {process.platter.accepted_epoch}")
+        if facts.established.get(epoch) != peer:
+            raise self.fail(f"{process} acks {zxid_text(message.zxid)} to {peer}, which does not lead that epoch")
+        acked = facts.acked.setdefault(epoch, {})
+        acked[process.sid] = max(acked.get(process.sid, message.zxid), message.zxid)
+
+    def sent_ack_epoch(self, process: "Process", peer: int, message: AckEpoch) -> None:
+        platter = process.platter
+        if platter.accepted_epoch != message.epoch:
+            raise self.fail(f"{process} promises epoch {message.epoch}; {platter.accepted_epoch} is on its disk")
+        last = message.ends[-1] if message.ends else Zxid(0)
+        if last != platter.tip.zxid:
+            raise self.fail(f"{process} says its log ends at {zxid_text(last)}; {_tip(process)} is on its disk")
+        if message.counted:
+            before = self.facts.promised.setdefault((process.sid, message.epoch), peer)
+            if before != peer:
+                raise self.fail(f"{process} promises epoch {message.epoch} to {peer}, and did to {before}")
+
+    def sent_notification(self, process: "Process", peer: int, message: Notification) -> None:
+        if message.leader == process.sid and message.state == "looking" and message.zxid != process.platter.tip.zxid:
+            raise self.fail(f"{process} stands with {zxid_text(message.zxid)}; {_tip(process)} is on its disk")
+
+
+class DeliveryOrder(Checker):
+    """A server delivers each entry once, directly after the one before, and never one that is not on its own disk."""
+
+    id = "I10"
+
+    def delivering(self, process: "Process", entry: Entry) -> None:
+        tip = process.state.tip
+        if not succeeds(entry.zxid, tip.zxid):
+            raise self.fail(f"{process} delivers {_name(entry)} after {zxid_text(tip.zxid)}")
+        if not process.platter.holds(entry) or process.platter.tip.zxid < entry.zxid:
+            raise self.fail(f"{process} delivers {_name(entry)}, which is not on its disk")
+
+
+class PrefixConsistency(Checker):
+    """The n-th entry any server delivers is the n-th that was chosen (agreement and total order, too: I11, I13, I14)."""
+
+    id = "I11"
+
+    def delivering(self, process: "Process", entry: Entry) -> None:
+        chosen, count = self.facts.chosen, process.state.count
+        if count >= len(chosen):
+            raise self.fail(f"{process} delivers {_name(entry)}, which no leader committed")
+        if chosen[count] != entry:
+            raise self.fail(f"{process} delivers {_name(entry)} where {_name(chosen[count])} was chosen")
+
+
+class Integrity(Checker):
+    """Every record was written first by the leader of its epoch and stems from one request of one client."""
+
+    id = "I12"
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(facts)
+        self._placed: dict[bytes, Zxid] = {}
+
+    def new_record(self, process: "Process", entry: Entry) -> None:
+        if counter_of(entry.zxid) == 0:
+            return
+        if self.facts.established.get(epoch_of(entry.zxid)) != process.sid:
+            raise self.fail(f"{_name(entry)} appears at {process}, which does not lead its epoch")
+        if entry.payload not in self.sim.submitted:
+            raise self.fail(f"nobody submitted {_name(entry)}")
+        if self._placed.setdefault(entry.payload, entry.zxid) != entry.zxid:
+            raise self.fail(f"{_name(entry)} was already put in order at {zxid_text(self._placed[entry.payload])}")
+
+
+class PrimaryIntegrity(Checker):
+    """Before its first entry of an epoch a leader is activated and has delivered all that was chosen in earlier ones."""
+
+    id = "I15"
+
+    def new_record(self, process: "Process", entry: Entry) -> None:
+        epoch = epoch_of(entry.zxid)
+        if counter_of(entry.zxid) == 0:
+            return
+        if self.facts.activated.get(epoch) != process.sid:
+            raise self.fail(f"{process} proposes {_name(entry)} before it is activated")
+        if counter_of(entry.zxid) > 1:
+            return
+        for chosen in reversed(self.facts.chosen):
+            if epoch_of(chosen.zxid) < epoch:
+                if process.state.tip.zxid < chosen.zxid:
+                    raise self.fail(f"{process} proposes {_name(entry)} without having delivered {_name(chosen)}")
+                break
+
+
+class NoLateCommit(Checker):
+    """Once an epoch is established, a leader of an earlier one commits nothing that its history does not hold.
+
+    Of the committing leader's epoch, not of the record's: an epoch that was established but never activated may die
+    with its start record, and a later one may begin with more of an old history than the dead one did.
+    """
+
+    id = "I16"
+
+    def choosing(self, process: "Process", entry: Entry) -> None:
+        for later in self.facts.established:
+            if later > process.epoch and not self.facts.in_history_of(later, entry.zxid):
+                raise self.fail(f"{process} commits {_name(entry)}; epoch {later} is established without it")
+
+
+class StateMachineEquality(Checker):
+    """At the same zxid all states are equal, live, replayed or from a snapshot."""
+
+    id = "I17"
+
+    def delivered(self, process: "Process") -> None:
+        state = process.state
+        if state.digest != self.facts.digests[state.count]:
+            raise self.fail(f"{process} is in another state at {zxid_text(state.tip.zxid)}")
+
+
+class SnapshotSoundness(Checker):
+    """A snapshot named z holds exactly what was chosen up to z."""
+
+    id = "I18"
+
+    def snapshot_saving(self, process: "Process", snapshot: Snapshot) -> None:
+        self._check(process, snapshot)
+        if snapshot.tip.zxid > process.platter.tip.zxid:
+            raise self.fail(f"{process} has a snapshot at {zxid_text(snapshot.tip.zxid)}; {_tip(process)} is on its disk")
+
+    def installing(self, process: "Process", snapshot: Snapshot) -> None:
+        self._check(process, snapshot)
+
+    def recovering(self, process: "Process", snapshot: Snapshot | None) -> None:
+        if snapshot is not None:
+            self._check(process, snapshot)
+
+    def _check(self, process: "Process", snapshot: Snapshot) -> None:
+        state, facts = State.of_image(snapshot.image), self.facts
+        if state.tip != snapshot.tip:
+            raise self.fail(f"{process} has a snapshot named {zxid_text(snapshot.tip.zxid)} of {zxid_text(state.tip.zxid)}")
+        at = facts.chosen_at.get(state.tip.zxid)
+        if at is None:
+            raise self.fail(f"{process} has a snapshot at {zxid_text(state.tip.zxid)}, which is not chosen")
+        if facts.chosen[at].chain != state.tip.chain or facts.digests[at + 1] != state.digest:
+            raise self.fail(f"{process} has a snapshot at {zxid_text(state.tip.zxid)} of another history")
+
+
+class LinearizableReads(Checker):
+    """A confirmed read sees all that was committed anywhere before it was asked for."""
+
+    id = "I21"
+
+    def read_confirmed(self, process: "Process", number: int, zxid: Zxid) -> None:
+        asked = process.reads.pop(number, None)
+        if asked is None:
+            raise self.fail(f"{process} answers read {number}, which nobody waits for")
+        if zxid < asked:
+            raise self.fail(f"{process} lets a read see {zxid_text(zxid)}; {zxid_text(asked)} was committed before it")
+
+
+class DeadLinks(Checker):
+    """A message of a link that is not the peer's current one changes nothing."""
+
+    id = "I24"
+
+    def stale(self, process: "Process", message: Message, effects: Sequence[object]) -> None:
+        if effects:
+            raise self.fail(f"{process} acts on {message} of a dead link: {list(effects)}")
+
+
+class LegalMessages(Checker):
+    """No server ever says what is not legal where the other is; every server here is ours."""
+
+    id = "I24"
+
+    def noted(self, process: "Process", note: Note) -> None:
+        if note.event == "peer_protocol_error":
+            raise self.fail(f"{process} {dict(note.facts)}")
+
+
+class Bounds(Checker):
+    """Nothing grows without end, and no timer spins."""
+
+    id = "I25"
+
+    def ticked(self, process: "Process", now_ms: int) -> None:
+        if process.replica.wake_at_ms <= now_ms:
+            raise self.fail(f"{process} wants to be woken at {process.replica.wake_at_ms}, at {now_ms}")
+
+
+ALL: tuple[type[Checker], ...] = (
+    OneLeaderPerEpoch,
+    Epochs,
+    WellFormedLog,
+    LeaderCompleteness,
+    CommittedNeverLost,
+    CommitRule,
+    AckSoundness,
+    DeliveryOrder,
+    PrefixConsistency,
+    Integrity,
+    PrimaryIntegrity,
+    NoLateCommit,
+    StateMachineEquality,
+    SnapshotSoundness,
+    LinearizableReads,
+    DeadLinks,
+    LegalMessages,
+    Bounds,
+    Records,  # last: it takes the records in that the others have judged
+)
+
+#: What a checker can be told of, by the name of its method.
+HOOKS = (
+    "appended",
+    "choosing",
+    "committing",
+    "delivered",
+    "delivering",
+    "establishing",
+    "installing",
+    "lost",
+    "new_record",
+    "noted",
+    "read_confirmed",
+    "recovering",
+    "role_changed",
+    "saving_epoch",
+    "snapshot_saving",
+    "stale",
+    "ticked",
+    "truncated",
+    "writing",
+)
+
+#: Messages that somebody looks at when they leave, and the method that does.
+SENT: dict[type, str] = {
+    Ack: "sent_ack",
+    AckEpoch: "sent_ack_epoch",
+    LeaderInfo: "sent_leader_info",
+    Notification: "sent_notification",
+}
+
+
+class Checkers:
+    """All of them, as one: each hook is a function that tells those who have it."""
+
+    appended: Callable[..., None]
+    choosing: Callable[..., None]
+    committing: Callable[..., None]
+    delivered: Callable[..., None]
+    delivering: Callable[..., None]
+    establishing: Callable[..., None]
+    installing: Callable[..., None]
+    lost: Callable[..., None]
+    new_record: Callable[..., None]
+    noted: Callable[..., None]
+    read_confirmed: Callable[..., None]
+    recovering: Callable[..., None]
+    role_changed: Callable[..., None]
+    saving_epoch: Callable[..., None]
+    snapshot_saving: Callable[..., None]
+    stale: Callable[..., None]
+    ticked: Callable[..., None]
+    truncated: Callable[..., None]
+    writing: Callable[..., None]
+
+    def __init__(self, facts: Facts, classes: Sequence[type[Checker]] = ALL) -> None:
+        self._facts = facts
+        checkers = [cls(facts) for cls in classes]
+        for hook in HOOKS:
+            setattr(self, hook, _all_of([getattr(checker, hook) for checker in checkers if hasattr(checker, hook)]))
+        self.sent: dict[type, Callable[..., None]] = {
+            message: _all_of([getattr(checker, name) for checker in checkers if hasattr(checker, name)])
+            for message, name in SENT.items()
+        }
+        self.sent[Commit] = self._sent_commit
+
+    def _sent_commit(self, process: "Process", peer: int, message: Commit) -> None:
+        if message.zxid > process.committed:
+            self.commit(process, message.zxid)
+
+    def commit(self, process: "Process", upto: Zxid) -> None:
+        """A leader lets it be known, to a peer or by delivering it, that all up to here is final."""
+        if upto not in self._facts.chosen_at:
+            self.committing(process, upto)
+            for entry in self._facts.choose(upto):
+                self.choosing(process, entry)
+                self._facts.add_chosen(entry)
+        process.committed = upto
+
+
+def _all_of(methods: list[Callable[..., None]]) -> Callable[..., None]:
+    if len(methods) == 1:
+        return methods[0]
+
+    def tell(*facts: Any) -> None:
+        for method in methods:
+            method(*facts)
+
+    return tell
+
+
+def _name(entry: Entry) -> str:
+    payload = entry.payload if len(entry.payload) <= 16 else entry.payload[:16]
+    return f"{zxid_text(entry.zxid)} {payload.decode(errors='replace')!r}"
+
+
+def _tip(process: "Process") -> str:
+    return zxid_text(process.platter.tip.zxid)

@@ -1,0 +1,355 @@
+"""What a simulation's script can say, and how a script is made from a seed.
+
+A line is (milliseconds, word, argument…). Whatever lasts has its length in the line, so that any subset of a script is
+a script: that is what shrinking needs. To add a word: a function, a row in `WORDS`.
+
+Not every run has every kind of fault: a few kinds are drawn for each seed (swarm testing), since faults hide each other.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from zabpy.zab.effects import Phase, Role
+
+from .simulation import Line, Settings
+
+if TYPE_CHECKING:
+    from .simulation import Simulation
+
+Args = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Word:
+    """``act`` does it, or returns False when there was nothing to do; ``draw`` makes its arguments, or is None for what no seed draws."""
+
+    act: Callable[..., bool | None]
+    draw: Callable[[Random, Settings], Args] | None = None
+    #: The class of reliability.md §3 it belongs to; "" for what is no fault.
+    fault: str = ""
+
+
+# Clients ---------------------------------------------------------------------------------------------------------------
+
+
+def write(sim: "Simulation", number: int) -> None:
+    sim.write(number)
+
+
+def read(sim: "Simulation") -> None:
+    sim.read()
+
+
+def snapshot(sim: "Simulation", sid: int) -> None:
+    process = sim.processes.get(sid)
+    if process is not None and not process.paused:
+        sim.begin_snapshot(process)
+
+
+# Processes and machines --------------------------------------------------------------------------------------------------
+
+
+def kill(sim: "Simulation", sid: int, ms: int) -> bool:
+    return _crash(sim, sid, ms, power=False)
+
+
+def power_cut(sim: "Simulation", sid: int, ms: int) -> bool:
+    return _crash(sim, sid, ms, power=True)
+
+
+def power_cut_all(sim: "Simulation", ms: int) -> None:
+    for sid in sim.settings.servers:
+        if process := sim.processes.get(sid):
+            sim.crash(process, power=True, down_ms=ms)
+
+
+def _crash(sim: "Simulation", sid: int, ms: int, *, power: bool) -> bool:
+    process = sim.processes.get(sid)
+    if process is not None:
+        sim.crash(process, power=power, down_ms=ms)
+    return process is not None
+
+
+def pause(sim: "Simulation", sid: int, ms: int) -> bool:
+    if sid not in sim.processes:
+        return False
+    sim.disturb(ms)
+    sim.pause(sid, ms)
+    return True
+
+
+def drift(sim: "Simulation", sid: int, rate: int) -> None:
+    sim.servers[sid].set_rate(rate, sim.now)
+
+
+# Crashes at a chosen point -----------------------------------------------------------------------------------------------
+
+
+def kill_at_effect(sim: "Simulation", sid: int, number: int, ms: int) -> None:
+    """Crash before its n-th effect from now."""
+    if process := sim.processes.get(sid):
+        process.effects_left = number
+        process.server.down_ms = ms
+
+
+def kill_at_disk(sim: "Simulation", role: str, number: int, ms: int) -> None:
+    """Crash a server of this role ("any") while its n-th disk operation from now is at work."""
+    sim.traps.append(["disk", role, number, ms])
+
+
+def kill_in_role(sim: "Simulation", role: str, phase: str, number: int, ms: int) -> None:
+    """Crash whoever next comes into this role and phase, before its n-th effect from there."""
+    sim.traps.append(["role", Role(role), Phase(phase), number, ms])
+
+
+def kill_leader(sim: "Simulation", ms: int) -> None:
+    for sid in sim.settings.servers:
+        process = sim.processes.get(sid)
+        if process is not None and process.role is Role.LEADING:
+            sim.crash(process, power=False, down_ms=ms)
+
+
+# Disks -------------------------------------------------------------------------------------------------------------------
+
+
+def slow_disk(sim: "Simulation", sid: int, factor: int, ms: int) -> None:
+    sim.disturb(ms)
+    sim.servers[sid].disk_factor = factor
+    sim.after_ms(ms, _normal_disk, (sim, sid))
+
+
+def _normal_disk(what: "tuple[Simulation, int]") -> None:
+    what[0].servers[what[1]].disk_factor = 1
+
+
+def stall_disk(sim: "Simulation", sid: int, ms: int) -> None:
+    """Nothing is finished for a while, then all at once: acks are held."""
+    sim.disturb(ms)
+    server = sim.servers[sid]
+    server.disk_stalled_until = max(server.disk_stalled_until, sim.now + ms * 1000)
+
+
+def fail_sync(sim: "Simulation", sid: int, ms: int) -> None:
+    server = sim.servers[sid]
+    server.disk_fails = True
+    server.down_ms = ms
+
+
+# Links -------------------------------------------------------------------------------------------------------------------
+
+
+def cut(sim: "Simulation", sender: int, receiver: int, ms: int) -> None:
+    """One way."""
+    _cut_all(sim, [(sender, receiver)], ms)
+
+
+def isolate(sim: "Simulation", sid: int, ms: int) -> None:
+    _cut_all(sim, [pair for pair in sim.network.paths if sid in pair], ms)
+
+
+def deafen(sim: "Simulation", sid: int, ms: int) -> None:
+    """It hears nobody, all hear it."""
+    _cut_all(sim, [pair for pair in sim.network.paths if pair[1] == sid], ms)
+
+
+def mute(sim: "Simulation", sid: int, ms: int) -> None:
+    """It hears everybody, nobody hears it."""
+    _cut_all(sim, [pair for pair in sim.network.paths if pair[0] == sid], ms)
+
+
+def split(sim: "Simulation", side: int, ms: int) -> None:
+    """Two sides; ``side`` has a bit for each server of the one."""
+    _cut_all(sim, [(a, b) for a, b in sim.network.paths if (side >> a & 1) != (side >> b & 1)], ms)
+
+
+def bridge(sim: "Simulation", middle: int, side: int, ms: int) -> None:
+    """Two sides, and one server that reaches both."""
+    paths = sim.network.paths
+    _cut_all(sim, [(a, b) for a, b in paths if middle not in (a, b) and (side >> a & 1) != (side >> b & 1)], ms)
+
+
+def ring(sim: "Simulation", ms: int) -> None:
+    """Each server reaches its two neighbours only."""
+    servers = list(sim.settings.servers)
+    near = {(a, servers[(at + 1) % len(servers)]) for at, a in enumerate(servers)}
+    _cut_all(sim, [(a, b) for a, b in sim.network.paths if (a, b) not in near and (b, a) not in near], ms)
+
+
+def clog(sim: "Simulation", sender: int, receiver: int, ms: int) -> None:
+    sim.disturb(ms)
+    sim.network.clog(sender, receiver, sim.now + ms * 1000)
+
+
+def reset(sim: "Simulation", one: int, other: int) -> None:
+    sim.network.reset(one, other)
+
+
+def reset_all(sim: "Simulation") -> None:
+    for one, other in sim.network.paths:
+        if one < other:
+            sim.network.reset(one, other)
+
+
+def _cut_all(sim: "Simulation", pairs: list[tuple[int, int]], ms: int) -> None:
+    sim.disturb(ms)
+    for pair in pairs:
+        sim.network.cut(*pair)
+    sim.after_ms(ms, _heal_all, (sim, pairs))
+
+
+def _heal_all(what: "tuple[Simulation, list[tuple[int, int]]]") -> None:
+    sim, pairs = what
+    if not sim.healed:
+        for pair in pairs:
+            sim.network.heal(*pair)
+
+
+# Drawing -----------------------------------------------------------------------------------------------------------------
+
+
+def _sid(rng: Random, settings: Settings) -> int:
+    return rng.choice(settings.servers)
+
+
+def _ms(rng: Random, settings: Settings) -> int:
+    """Mostly short, sometimes longer than every timeout."""
+    return int(settings.tick_ms * (0.2 + 25 * rng.random() ** 4))
+
+
+def _one(rng: Random, settings: Settings) -> Args:
+    return _sid(rng, settings), _ms(rng, settings)
+
+
+def _pair(rng: Random, settings: Settings) -> Args:
+    return tuple(rng.sample(settings.servers, 2))
+
+
+def _side(rng: Random, settings: Settings) -> int:
+    return rng.randrange(1, 2 ** len(settings.servers) - 1) << 1
+
+
+_ROLES = ("any", "leading", "following", "looking")
+_POINTS = (
+    ("leading", "discovery"),
+    ("leading", "synchronization"),
+    ("leading", "broadcast"),
+    ("following", "discovery"),
+    ("following", "synchronization"),
+    ("following", "broadcast"),
+)
+
+WORDS: dict[str, Word] = {
+    "write": Word(write),
+    "read": Word(read),
+    "snapshot": Word(snapshot, lambda rng, s: (_sid(rng, s),)),
+    "kill": Word(kill, _one, "F1"),
+    "kill-leader": Word(kill_leader, lambda rng, s: (_ms(rng, s),), "F1"),
+    # These three and fail-sync are counted when they strike (F2, F6).
+    "kill-at-effect": Word(kill_at_effect, lambda rng, s: (_sid(rng, s), rng.randrange(1, 40), _ms(rng, s))),
+    "kill-at-disk": Word(kill_at_disk, lambda rng, s: (rng.choice(_ROLES), rng.randrange(1, 12), _ms(rng, s))),
+    "kill-in-role": Word(kill_in_role, lambda rng, s: (*rng.choice(_POINTS), rng.randrange(1, 15), _ms(rng, s))),
+    "power-cut-all": Word(power_cut_all, lambda rng, s: (_ms(rng, s),), "F3"),
+    "power-cut": Word(power_cut, _one, "F4"),
+    "fail-sync": Word(fail_sync, _one),
+    "slow-disk": Word(slow_disk, lambda rng, s: (_sid(rng, s), rng.choice((5, 20, 100)), _ms(rng, s)), "F7"),
+    "stall-disk": Word(stall_disk, _one, "F7"),
+    "isolate": Word(isolate, _one, "F12"),
+    "split": Word(split, lambda rng, s: (_side(rng, s), _ms(rng, s)), "F12"),
+    "cut": Word(cut, lambda rng, s: (*_pair(rng, s), _ms(rng, s)), "F13"),
+    "deafen": Word(deafen, _one, "F13"),
+    "mute": Word(mute, _one, "F13"),
+    "bridge": Word(bridge, lambda rng, s: (_sid(rng, s), _side(rng, s), _ms(rng, s)), "F14"),
+    "ring": Word(ring, lambda rng, s: (_ms(rng, s),), "F14"),
+    "reset": Word(reset, _pair, "F16"),
+    "reset-all": Word(reset_all, lambda rng, s: (), "F16"),
+    "clog": Word(clog, lambda rng, s: (*_pair(rng, s), _ms(rng, s)), "F17"),
+    "drift": Word(drift, lambda rng, s: (_sid(rng, s), rng.choice((900, 950, 1000, 1050, 1100))), "F20"),
+    "pause": Word(pause, _one, "F21"),
+}
+
+#: What a seed may choose from, in the table's order.
+DRAWN = tuple(word for word in WORDS if WORDS[word].draw)
+
+
+def draw(seed: int, *, servers: int | None = None, calm: bool = False) -> tuple[Settings, tuple[Line, ...]]:
+    """The settings and the script of a seed. ``servers``: that many voters, else three to five."""
+    rng = Random(f"{seed}/settings")
+    voters = servers or rng.choice((3, 3, 4, 5, 5))
+    observers = rng.choice((0, 0, 0, 1, 2)) if servers is None else rng.choice((0, 0, 0, 1))
+    bits = _core(rng, voters, observers)
+    settings = Settings(
+        seed=seed,
+        voters=voters,
+        observers=observers,
+        script_ms=rng.choice((4000, 8000, 8000, 15_000)),
+        latency_us=rng.choice((100, 300, 3000)),
+        jitter_us=rng.choice((200, 2000, 20_000)),
+        spike_permille=rng.choice((0, 2, 20)),
+        spike_us=rng.choice((20_000, 200_000)),
+        disk_us=rng.choice((100, 1000, 5000)),
+        disk_jitter_us=rng.choice((500, 10_000)),
+        keepalive_ms=rng.choice((250, 500, 2000)),
+        redial_ms=rng.choice((5, 30, 100)),
+        replace_permille=rng.choice((0, 300, 900)),
+        drift_permille=rng.choice((0, 0, 20, 100)),
+        snapshot_every=rng.choice((0, 5, 15, 40)),
+        snapshots_kept=rng.choice((1, 1, 3)),
+        recent_entries=rng.choice((0, 3, 10, 1000)),
+        slice_entries=rng.choice((1, 4, 50)),
+        start_counter=0xFFFF0000 - rng.randrange(1, 150) if rng.random() < 0.08 else 0,
+        core=bits,
+        rest_dead=rng.randrange(2),
+    )
+    if calm:
+        full = sum(1 << sid for sid in settings.servers)
+        settings = _calm(settings, full)
+    return settings, _script(settings, rng)
+
+
+def _core(rng: Random, voters: int, observers: int) -> int:
+    size = rng.randrange(voters // 2 + 1, voters + 1)
+    core = rng.sample(range(1, voters + 1), size)
+    core += [sid for sid in range(voters + 1, voters + observers + 1) if rng.random() < 0.7]
+    return sum(1 << sid for sid in core)
+
+
+def _calm(settings: Settings, full: int) -> Settings:
+    from dataclasses import replace
+
+    return replace(
+        settings,
+        spike_permille=0,
+        jitter_us=min(settings.jitter_us, 5000),
+        drift_permille=0,
+        start_counter=0,
+        core=full,
+        calm=1,
+    )
+
+
+def _script(settings: Settings, rng: Random) -> tuple[Line, ...]:
+    lines: list[Line] = []
+    end = settings.script_ms
+    warm = settings.tick_ms * rng.choice((0, 3, 10))
+    clients = Random(f"{settings.seed}/clients")
+    at, gap = 0, rng.choice((10, 30, 100))
+    while at < end:
+        at += 1 + int(clients.expovariate(1 / gap))
+        lines.append((at, "read") if clients.random() < 0.15 else (at, "write", clients.choice((1, 1, 1, 2, 5, 20))))
+    if not settings.calm:
+        faults = Random(f"{settings.seed}/faults")
+        kinds = faults.sample(DRAWN, faults.choice((1, 2, 3, 5, 8, len(DRAWN))))
+        gap = faults.choice((50, 150, 500))
+        at = warm
+        while True:
+            at += 1 + int(faults.expovariate(1 / gap))
+            if at >= end:
+                break
+            word = faults.choice(kinds)
+            drawn = WORDS[word].draw
+            assert drawn is not None
+            lines.append((at, word, *drawn(faults, settings)))
+    lines.sort(key=lambda line: line[0])
+    return tuple(lines)

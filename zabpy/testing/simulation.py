@@ -1,0 +1,772 @@
+"""One ensemble, one thread, no real time: the replicas of `zabpy.zab` against a network and disks that fail.
+
+A heap of (time, sequence, function, argument) drives everything. Time is whole microseconds; each server has a clock of
+its own, in milliseconds, that drifts. Chance comes from one generator for each concern, each seeded by the run's seed
+and the concern's name, so that more draws for one do not reshuffle the others. Nothing depends on the order of a set of
+objects or on a hash of a string: the same settings and script give the same trace, see `Simulation.trace`.
+
+What is done to the ensemble stands in a script of lines made up front (faults.py), which is what shrinks.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+from random import Random
+from typing import Any
+
+from zabpy.model import Tip, Zxid, make_zxid, zxid_text
+from zabpy.zab import Ensemble, Replica, Timing
+from zabpy.zab import history as zab_history
+from zabpy.zab.effects import (
+    Append,
+    Deliver,
+    DropImage,
+    Hangup,
+    Install,
+    KeepImage,
+    Note,
+    Phase,
+    ReadConfirmed,
+    Role,
+    RoleChanged,
+    SaveEpoch,
+    Send,
+    SendImage,
+    SendTail,
+    Truncate,
+)
+from zabpy.zab.inputs import (
+    Durable,
+    EpochSaved,
+    Installed,
+    Linked,
+    ReadAsked,
+    Received,
+    SnapshotSaved,
+    Submitted,
+    Tick,
+    Unlinked,
+)
+from zabpy.zab.messages import Diff, Image, ImageChunk, Propose, Trunc
+
+from .checkers import Checkers, Facts, State, ViolationError
+from .drive import Drive, NotThereError, Platter, Snapshot
+from .network import Direction, Network
+
+Line = tuple[Any, ...]
+"""A line of a script: (milliseconds, word, argument…), arguments whole numbers or words. See faults.py."""
+
+NEVER = 1 << 62
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a run depends on besides its script. Whole numbers only, so that a file can hold them."""
+
+    seed: int
+    voters: int = 5
+    observers: int = 0
+    tick_ms: int = 100
+    init_limit: int = 10
+    sync_limit: int = 5
+    #: The script's part of the run; then a core is healed and must converge.
+    script_ms: int = 10_000
+    latency_us: int = 300
+    jitter_us: int = 2000
+    spike_permille: int = 5
+    spike_us: int = 100_000
+    disk_us: int = 300
+    disk_jitter_us: int = 5000
+    keepalive_ms: int = 500
+    redial_ms: int = 30
+    #: Of links that break, how many are replaced before both sides have noticed.
+    replace_permille: int = 300
+    #: A server's clock runs up to this much fast or slow.
+    drift_permille: int = 0
+    #: A snapshot after so many delivered entries; 0: only when the script says so.
+    snapshot_every: int = 20
+    snapshots_kept: int = 1
+    #: How many delivered entries a replica keeps in memory for learners that lag.
+    recent_entries: int = 10
+    #: Entries in one `Propose` of a history read from disk.
+    slice_entries: int = 4
+    #: The run begins behind a snapshot whose counter is this; 0: with nothing.
+    start_counter: int = 0
+    #: After the script: which servers are healed and must converge, as bits; and whether the others are dead or cut off.
+    core: int = 0
+    rest_dead: int = 0
+    #: No fault in the script: then no leader may change (L2).
+    calm: int = 0
+
+    @property
+    def servers(self) -> range:
+        return range(1, self.voters + self.observers + 1)
+
+    @property
+    def core_servers(self) -> list[int]:
+        return [sid for sid in self.servers if self.core >> sid & 1]
+
+
+class Server:
+    """A machine: what outlives its processes."""
+
+    def __init__(self, sid: int, settings: Settings, platter: Platter, rate: int, offset_ms: int) -> None:
+        self.sid, self.platter = sid, platter
+        self.disk_us, self.disk_jitter_us = settings.disk_us, settings.disk_jitter_us
+        self.disk_factor = 1
+        self.disk_stalled_until = 0
+        self.disk_fails = False
+        self.down_ms = 100
+        #: The clock: ``rate`` milliseconds a second, since ``base_us`` of true time.
+        self.rate, self.base_us, self.base_ms = rate, 0, offset_ms
+        self.links = count(1)
+
+    def clock_ms(self, now: int) -> int:
+        return self.base_ms + (now - self.base_us) * self.rate // 1_000_000
+
+    def time_of(self, clock_ms: int) -> int:
+        return self.base_us + ((clock_ms - self.base_ms) * 1_000_000 + self.rate - 1) // self.rate
+
+    def set_rate(self, rate: int, now: int) -> None:
+        self.base_ms, self.base_us, self.rate = self.clock_ms(now), now, rate
+
+
+class Process:
+    """One life of a server's process."""
+
+    __slots__ = (
+        "alive",
+        "committed",
+        "drive",
+        "effects_left",
+        "epoch",
+        "inbox",
+        "incoming",
+        "last_snapshot",
+        "leader",
+        "outgoing",
+        "paused",
+        "phase",
+        "platter",
+        "reads",
+        "replica",
+        "role",
+        "server",
+        "sid",
+        "snapshotting",
+        "state",
+        "tick_at",
+        "visible",
+        "waiting",
+    )
+
+    def __init__(self, sim: "Simulation", server: Server, replica: Replica) -> None:
+        self.sid, self.server, self.platter, self.replica = server.sid, server, server.platter, replica
+        self.alive, self.paused = True, False
+        self.inbox: list[tuple[Callable[[Any], None], Any]] = []  # what comes while it is paused
+        self.incoming: dict[int, Direction] = {}
+        self.outgoing: dict[int, Direction] = {}
+        self.drive = Drive(sim, self, server.platter)
+        self.role, self.phase, self.epoch = Role.LOOKING, Phase.ELECTION, 0
+        self.leader: int | None = None
+        self.visible: Tip = server.platter.tip  # the end of the log as the process sees it
+        self.state = State()
+        self.committed = Zxid(0)  # as a leader: told to somebody
+        self.waiting: dict[Zxid, bytes] = {}  # writes of our clients
+        self.reads: dict[int, Zxid] = {}
+        self.tick_at = NEVER
+        self.effects_left = 0  # it crashes after so many more effects; 0: it does not
+        self.snapshotting = False
+        self.last_snapshot = 0
+
+    def __repr__(self) -> str:
+        return f"server {self.sid}"
+
+    def next_link(self) -> int:
+        return next(self.server.links)
+
+
+@dataclass
+class Result:
+    """What a run came to."""
+
+    settings: Settings
+    script: tuple[Line, ...]
+    violation: ViolationError | None
+    events: int
+    simulated_ms: int
+    trace: int
+    counts: dict[str, int]
+    cpu_s: float
+    lines: list[str] = field(default_factory=list)
+
+
+class Simulation:
+    """One run. `run` it once."""
+
+    def __init__(self, settings: Settings, script: Sequence[Line], *, record: bool = False) -> None:
+        self.settings, self.script = settings, tuple(script)
+        self.now = 0
+        self.events = 0
+        self.trace = 0
+        self.counts: dict[str, int] = {}
+        self.lines: list[str] | None = [] if record else None
+        self.submitted: set[bytes] = set()
+        self.healed = False
+        self.disturbed_until = 0
+        #: Crashes that wait for somebody to reach a point: (kind, …), see faults.py.
+        self.traps: list[list[Any]] = []
+        self._heap: list[tuple[int, int, Callable[[Any], None], Any]] = []
+        self._sequence = count()
+        self._payloads = count(1)
+        self._reads = count(1)
+        voters = frozenset(range(1, settings.voters + 1))
+        self.ensemble = Ensemble.of(voters, frozenset(settings.servers) - voters)
+        self.timing = Timing(
+            tick_ms=settings.tick_ms,
+            init_limit=settings.init_limit,
+            sync_limit=settings.sync_limit,
+            finalize_ms=max(1, settings.tick_ms // 5),
+            finalize_disagreed_ms=settings.tick_ms,
+            repeat_ms=settings.tick_ms * 2,
+            round_ms=settings.tick_ms * 10,
+            discovery_ms=settings.tick_ms * 5,
+        )
+        base = _base(settings)
+        self.facts = Facts(self, base)
+        self.checkers = Checkers(self.facts)
+        self._sent = self.checkers.sent
+        clocks = self.random_for("clocks")
+        self.servers: dict[int, Server] = {}
+        for sid in settings.servers:
+            drift = settings.drift_permille
+            rate = 1000 + (clocks.randrange(-drift, drift + 1) if drift else 0)
+            platter = Platter(base, 1 if base else 0)
+            self.servers[sid] = Server(sid, settings, platter, rate, clocks.randrange(10_000))
+        self.processes: dict[int, Process] = {}
+        self._snapshots = self.random_for("snapshots")
+        self._crashes = self.random_for("crashes")
+        self.network = Network(self)
+        self._do: dict[type, Callable[[Process, Any], None]] = {
+            Send: self._send,
+            SendTail: self._send_tail,
+            SendImage: self._send_image,
+            Hangup: self._hangup,
+            Append: self._append,
+            Truncate: self._truncate,
+            SaveEpoch: self._save_epoch,
+            KeepImage: self._ask_drive,
+            DropImage: self._ask_drive,
+            Install: self._install,
+            Deliver: self._deliver,
+            ReadConfirmed: self._read_confirmed,
+            RoleChanged: self._role_changed,
+            Note: self._note,
+        }
+
+    # Chance, time, counting -------------------------------------------------------------------------------------------
+
+    def random_for(self, concern: str) -> Random:
+        return Random(f"{self.settings.seed}/{concern}")
+
+    def random_for_server(self, concern: str, sid: int) -> Random:
+        return Random(f"{self.settings.seed}/{concern}/{sid}/{self.now}")
+
+    def at(self, when: int, function: Callable[[Any], None], argument: Any) -> None:
+        heappush(self._heap, (when, next(self._sequence), function, argument))
+
+    def after_ms(self, ms: int, function: Callable[[Any], None], argument: Any) -> None:
+        self.at(self.now + ms * 1000, function, argument)
+
+    def count(self, what: str, times: int = 1) -> None:
+        self.counts[what] = self.counts.get(what, 0) + times
+
+    def say(self, text: str) -> None:
+        if self.lines is not None:
+            self.lines.append(f"{self.now / 1000:10.3f} {text}")
+
+    # The run ----------------------------------------------------------------------------------------------------------
+
+    def run(self) -> Result:
+        """All of it: the script, the healing, the convergence. Whatever breaks is in the result, not raised."""
+        violation: ViolationError | None = None
+        begun = time.process_time()
+        with _recent_entries(self.settings.recent_entries):
+            try:
+                self.start()
+                self.schedule_script()
+                self.run_until(self.settings.script_ms * 1000)
+                self._check_calm()
+                if self.settings.core:
+                    self.converge()
+            except ViolationError as error:
+                violation = error
+            except RecursionError:
+                raise
+            self.say(f"violation {violation}" if violation else "end")
+        return Result(
+            self.settings,
+            self.script,
+            violation,
+            self.events,
+            self.now // 1000,
+            self.trace & 0xFFFFFFFFFFFFFFFF,
+            self.counts,
+            time.process_time() - begun,
+            self.lines or [],
+        )
+
+    def start(self) -> None:
+        for sid in self.settings.servers:
+            self.start_server(sid)
+        if self.settings.start_counter:
+            self.count("F31 counter near its end")
+        if self.settings.drift_permille:
+            self.count("F20 clocks that drift")
+        self.network.start()
+
+    def schedule_script(self) -> None:
+        from .faults import WORDS
+
+        for line in self.script:
+            self.at(line[0] * 1000, self._act, (WORDS[line[1]], line))
+
+    def _act(self, what: tuple[Any, Line]) -> None:
+        word, line = what
+        if not self.healed:
+            self.say("--- " + " ".join(map(str, line[1:])))
+            if word.act(self, *line[2:]) is not False and word.fault:
+                self.count(f"{word.fault} {line[1]}")
+
+    def run_until(self, end: int) -> None:
+        heap = self._heap
+        while heap and heap[0][0] <= end:
+            self.now, _, function, argument = heappop(heap)
+            function(argument)
+        self.now = max(self.now, end)
+
+    # Processes --------------------------------------------------------------------------------------------------------
+
+    def start_server(self, sid: int) -> None:
+        """Start a process from what is on the disk, unless one runs."""
+        if sid in self.processes:
+            return
+        server = self.servers[sid]
+        platter = server.platter
+        rng = self.random_for_server("replica", sid)
+        snapshot = platter.snapshots[-1] if platter.snapshots else None
+        try:
+            replica = Replica(sid, self.ensemble, self.timing, platter.recovered(), rng)
+            process = Process(self, server, replica)
+            self.checkers.recovering(process, snapshot)
+            if snapshot is not None:
+                process.state = State.of_image(snapshot.image)
+            process.last_snapshot = process.state.count
+            self.processes[sid] = process
+            self.say(f"{process} starts with {zxid_text(platter.tip.zxid)}, accepted {platter.accepted_epoch}")
+            effects = replica.start(server.clock_ms(self.now))
+        except ViolationError:
+            raise
+        except Exception as error:
+            raise ViolationError("I26", "Recovery", f"server {sid} does not start: {error!r}") from error
+        self._carry_out(process, effects)
+        for peer in self.settings.servers:
+            if peer != sid:
+                self.network.dial_later(sid, peer)
+
+    def crash(self, process: Process, *, power: bool, down_ms: int) -> None:
+        """The process ends between two effects, and is started again after a while."""
+        if not process.alive:
+            return
+        self.say(f"{process} {'loses power' if power else 'is killed'}")
+        self.count("power cuts" if power else "kills")
+        process.alive = False
+        del self.processes[process.sid]
+        process.drive.crash(keep_all=not power and self._crashes.random() < 0.5)
+        process.inbox.clear()
+        self.network.ended(process, silently=power)
+        self.disturb(down_ms)
+        self.after_ms(down_ms, self._restart, process.sid)
+
+    def _restart(self, sid: int) -> None:
+        if not self.healed or self.settings.core >> sid & 1:
+            self.start_server(sid)
+
+    def pause(self, sid: int, ms: int) -> None:
+        process = self.processes.get(sid)
+        if process is not None and not process.paused:
+            self.say(f"{process} is paused for {ms} ms")
+            process.paused = True
+            self.network.frozen(process)
+            self.after_ms(ms, self._resume, process)
+
+    def _resume(self, process: Process) -> None:
+        if not process.paused or not process.alive:
+            return
+        self.say(f"{process} goes on")
+        process.paused = False
+        inbox, process.inbox = process.inbox, []
+        if self._crashes.random() < 0.5:
+            self._tick(process)
+        for function, argument in inbox:
+            if process.alive:
+                function(argument)
+        if process.alive and process.tick_at == NEVER:
+            self._wake(process)
+
+    def disturb(self, ms: int) -> None:
+        """Something is broken for that long."""
+        self.disturbed_until = max(self.disturbed_until, self.now + ms * 1000)
+
+    # Steps ------------------------------------------------------------------------------------------------------------
+
+    def step(self, process: Process, given: Any, stale: bool = False) -> None:
+        """Give this input to the replica and carry its effects out. ``stale``: the message is of a dead link."""
+        if not process.alive:
+            return
+        now_ms = process.server.clock_ms(self.now)
+        replica = process.replica
+        self.events += 1
+        if stale:
+            self.count("F19 message of a former link")
+        try:
+            effects = replica.step(given, now_ms)
+        except Exception as error:
+            self.say(f"{process} got {_text(given)}")
+            raise _broken(process, given, error) from error
+        self.trace = hash((self.trace, self.now, process.sid, _CODES[type(given)], len(effects), replica.delivered))
+        if self.lines is not None:
+            self.say(f"{process} {_text(given)}")
+        if effects:
+            if stale:
+                self.checkers.stale(process, given.message, effects)
+            self._carry_out(process, effects)
+        elif replica.wake_at_ms < process.tick_at:
+            self._wake(process)
+
+    def _carry_out(self, process: Process, effects: list[Any]) -> None:
+        do = self._do
+        recording = self.lines is not None
+        for effect in effects:
+            if process.effects_left:
+                process.effects_left -= 1
+                if not process.effects_left:
+                    self.count("F2 crash between two effects")
+                    self.crash(process, power=self._crashes.random() < 0.5, down_ms=process.server.down_ms)
+                    return
+            if recording:
+                self.say(f"{process}   → {_text(effect)}")
+            do[type(effect)](process, effect)
+            if not process.alive:
+                return
+        self._wake(process)
+
+    def _wake(self, process: Process) -> None:
+        wake_ms = process.replica.wake_at_ms
+        if wake_ms < NEVER:
+            when = max(self.now + 1, process.server.time_of(wake_ms))
+            if when < process.tick_at:
+                process.tick_at = when
+                self.at(when, self._tick_due, (process, when))
+
+    def _tick_due(self, due: tuple[Process, int]) -> None:
+        process, when = due
+        if process.tick_at != when or not process.alive:
+            return  # an earlier one was wanted later
+        if process.paused:
+            process.tick_at = NEVER
+            process.inbox.append((self._tick, process))
+            return
+        self._tick(process)
+
+    def _tick(self, process: Process) -> None:
+        process.tick_at = NEVER
+        now_ms = process.server.clock_ms(self.now)
+        if process.replica.wake_at_ms <= now_ms:
+            self.step(process, Tick())
+            if process.alive:
+                self.checkers.ticked(process, now_ms)
+        if process.alive:
+            self._wake(process)
+
+    # Effects ----------------------------------------------------------------------------------------------------------
+
+    def _send(self, process: Process, effect: Send) -> None:
+        message = effect.message
+        kind = type(message)
+        look = self._sent.get(kind)
+        if look is not None:
+            look(process, effect.peer, message)
+        elif kind in _SYNCS:
+            self.count(_SYNCS[kind])
+        self.network.send(process, effect.peer, message)
+
+    def _send_tail(self, process: Process, effect: SendTail) -> None:
+        self.count("tails from disk")
+        try:
+            entries = process.platter.after(effect.after, effect.upto)
+        except NotThereError as error:
+            raise ViolationError("I9", "AckSoundness", f"{process} sends a tail that is not on its disk: {error}") from error
+        size = self.settings.slice_entries
+        for start in range(0, len(entries), size):
+            pace = int(self._snapshots.random() * 2000)
+            self.network.send(process, effect.peer, Propose(tuple(entries[start : start + size])), pace)
+
+    def _send_image(self, process: Process, effect: SendImage) -> None:
+        image = next((snapshot.image for snapshot in process.platter.snapshots if snapshot.tip == effect.tip), None)
+        if image is None:
+            raise ViolationError("I18", "SnapshotSoundness", f"{process} sends a snapshot that it does not have: {effect}")
+        size = len(image) // 3 + 1
+        for start in range(0, len(image), size):
+            pace = int(self._snapshots.random() * 5000)
+            last = start + size >= len(image)
+            self.network.send(process, effect.peer, ImageChunk(image[start : start + size], last), pace)
+
+    def _hangup(self, process: Process, effect: Hangup) -> None:
+        self.network.hang_up(process, effect.peer)
+
+    def _append(self, process: Process, effect: Append) -> None:
+        self.checkers.appended(process, effect.entries)
+        last = effect.entries[-1]
+        process.visible = Tip(last.zxid, last.chain)
+        process.drive.ask(effect)
+
+    def _truncate(self, process: Process, effect: Truncate) -> None:
+        self.checkers.truncated(process, effect.after)
+        record = self.facts.records.get(effect.after)
+        process.visible = Tip(record.zxid, record.chain) if record else Tip(Zxid(0), 0)
+        process.drive.ask(effect)
+
+    def _save_epoch(self, process: Process, effect: SaveEpoch) -> None:
+        process.drive.ask(effect)
+
+    def _ask_drive(self, process: Process, effect: KeepImage | DropImage) -> None:
+        process.drive.ask(effect)
+
+    def _install(self, process: Process, effect: Install) -> None:
+        process.visible = effect.tip
+        process.drive.ask(effect)
+
+    def installed(self, process: Process, snapshot: Snapshot) -> None:
+        """The state machine is loaded from an installed snapshot."""
+        self.count("images installed")
+        process.state = State.of_image(snapshot.image)
+        process.last_snapshot = process.state.count
+        process.waiting.clear()
+        self.checkers.delivered(process)
+
+    def _deliver(self, process: Process, effect: Deliver) -> None:
+        checkers = self.checkers
+        if process.role is Role.LEADING and effect.entries[-1].zxid > process.committed:
+            checkers.commit(process, effect.entries[-1].zxid)
+        state, waiting = process.state, process.waiting
+        for entry in effect.entries:
+            checkers.delivering(process, entry)
+            state.apply(entry)
+            if waiting and waiting.pop(entry.zxid, None) is not None:
+                self.count("writes acked")
+                if self.now < self.disturbed_until:
+                    self.count("writes acked during faults")
+        checkers.delivered(process)
+        every = self.settings.snapshot_every
+        if every and state.count - process.last_snapshot >= every and not process.snapshotting:
+            self.begin_snapshot(process)
+
+    def _read_confirmed(self, process: Process, effect: ReadConfirmed) -> None:
+        self.checkers.read_confirmed(process, effect.number, effect.zxid)
+        self.count("reads confirmed")
+
+    def _role_changed(self, process: Process, effect: RoleChanged) -> None:
+        process.role, process.phase, process.epoch, process.leader = effect.role, effect.phase, effect.epoch, effect.leader
+        process.waiting.clear()
+        process.reads.clear()
+        self.checkers.role_changed(process)
+        if effect.role is Role.LEADING and effect.phase is Phase.BROADCAST:
+            self.count("leaders")
+        for trap in self.traps:
+            if trap[0] == "role" and (trap[1], trap[2]) == (effect.role, effect.phase):
+                self.traps.remove(trap)
+                process.effects_left = trap[3]
+                process.server.down_ms = trap[4]
+                break
+
+    def _note(self, process: Process, effect: Note) -> None:
+        self.count(f"note {effect.event}")
+        self.checkers.noted(process, effect)
+
+    # Disks and snapshots ----------------------------------------------------------------------------------------------
+
+    def disk_began(self, process: Process) -> None:
+        """A disk operation of this process has begun: somebody may wait for the k-th."""
+        for trap in self.traps:
+            if trap[0] == "disk" and trap[1] in ("any", process.role):
+                trap[2] -= 1
+                if trap[2] <= 0:
+                    self.traps.remove(trap)
+                    self.count("F2 crash at a disk operation")
+                    self.at(self.now + 1, self._crash_at_disk, (process, trap[3]))
+                return
+
+    def _crash_at_disk(self, what: tuple[Process, int]) -> None:
+        self.crash(what[0], power=True, down_ms=what[1])
+
+    def begin_snapshot(self, process: Process) -> None:
+        """Take the state as it is now; it is on disk a while later."""
+        state = process.state
+        if not state.count or process.snapshotting:
+            return
+        process.snapshotting = True
+        process.last_snapshot = state.count
+        self.at(
+            self.now + 1000 + int(self._snapshots.random() * 50_000),
+            self._snapshot_saved,
+            (process, Snapshot(state.tip, state.image())),
+        )
+
+    def _snapshot_saved(self, what: tuple[Process, Snapshot]) -> None:
+        process, snapshot = what
+        if not process.alive:
+            return
+        if process.paused:
+            process.inbox.append((self._snapshot_saved, what))
+            return
+        process.snapshotting = False
+        if snapshot.tip.zxid <= process.platter.snapshot_tip.zxid:
+            return  # one was installed meanwhile
+        self.checkers.snapshot_saving(process, snapshot)
+        self.count("snapshots")
+        log_base = process.platter.keep(snapshot, self.settings.snapshots_kept)
+        self.step(process, SnapshotSaved(snapshot.tip, log_base))
+
+    # Clients ----------------------------------------------------------------------------------------------------------
+
+    def write(self, number: int) -> None:
+        """Clients write that many payloads at every server that takes them for its own."""
+        for sid in self.settings.servers:
+            process = self.processes.get(sid)
+            if process is not None and not process.paused and process.replica.may_submit:
+                self.submit(process, [b"w%d" % next(self._payloads) for _ in range(number)])
+
+    def submit(self, process: Process, payloads: list[bytes]) -> None:
+        self.submitted.update(payloads)
+        first = process.replica.last_zxid
+        for number, payload in enumerate(payloads, 1):
+            process.waiting[Zxid(first + number)] = payload
+        self.count("writes", len(payloads))
+        self.step(process, Submitted(tuple(payloads)))
+
+    def read(self) -> None:
+        for sid in self.settings.servers:
+            process = self.processes.get(sid)
+            if process is not None and not process.paused and process.replica.may_submit:
+                number = next(self._reads)
+                process.reads[number] = self.facts.chosen_end
+                self.count("reads")
+                self.step(process, ReadAsked(number))
+
+    # Healing and convergence (L1), calm (L2) --------------------------------------------------------------------------
+
+    def heal(self) -> None:
+        """Faults end for the core; the others stay dead, or are cut off from it."""
+        self.healed = True
+        self.traps.clear()
+        core = self.settings.core_servers
+        self.say(f"--- heal {core}")
+        for sid in self.settings.servers:
+            server = self.servers[sid]
+            process = self.processes.get(sid)
+            if sid in core:
+                server.disk_factor, server.disk_stalled_until, server.disk_fails = 1, 0, False
+                if process is not None:
+                    process.effects_left = 0
+                    if process.paused:
+                        self._resume(process)
+                else:
+                    self.start_server(sid)
+            elif self.settings.rest_dead and process is not None:
+                self.crash(process, power=True, down_ms=0)
+            else:
+                for peer in core:
+                    self.network.cut(sid, peer)
+                    self.network.cut(peer, sid)
+        self.network.heal_all(set(core))
+
+    def converge(self) -> None:
+        self.heal()
+        settings = self.settings
+        limit_ms = (settings.init_limit + 2 * settings.sync_limit + 10) * settings.tick_ms
+        begun, end = self.now, self.now + limit_ms * 1000
+        wrote = False
+        while True:
+            self.run_until(self.now + settings.tick_ms * 500)
+            why = self._unsettled()
+            if why is None and not wrote:
+                wrote = True
+                self.write(1)
+            elif why is None:
+                self.counts["converged after ms"] = (self.now - begun) // 1000
+                return
+            if self.now >= end:
+                raise ViolationError("L1", "Convergence", f"{limit_ms} ms after the faults ended: {why or 'no write'}")
+
+    def _unsettled(self) -> str | None:
+        """Why the core has not converged; None when it has."""
+        core = [self.processes.get(sid) for sid in self.settings.core_servers]
+        leaders = [p for p in core if p is not None and p.role is Role.LEADING and p.phase is Phase.BROADCAST]
+        if len(leaders) != 1:
+            return f"{leaders} lead"
+        leader = leaders[0]
+        for process in core:
+            if process is None or process.phase is not Phase.BROADCAST:
+                return f"{process} is not in BROADCAST"
+            if process is not leader and process.leader != leader.sid:
+                return f"{process} follows {process.leader}, not {leader.sid}"
+            if process.state.tip != leader.state.tip or leader.waiting:
+                return f"{process} has delivered {zxid_text(process.state.tip.zxid)}"
+        return None
+
+    def _check_calm(self) -> None:
+        if self.settings.calm and self.counts.get("leaders", 0) != 1:
+            raise ViolationError("L2", "NoNeedlessElection", f"{self.counts.get('leaders', 0)} leaders without any fault")
+
+
+def _base(settings: Settings) -> Snapshot | None:
+    if not settings.start_counter:
+        return None
+    tip = Tip(make_zxid(1, settings.start_counter), 0x600DCAFE)
+    return Snapshot(tip, State(1, tip, 1).image())
+
+
+@contextmanager
+def _recent_entries(number: int) -> Iterator[None]:
+    """Learners that lag are to be served from disk sooner than in life."""
+    before = zab_history.RECENT_ENTRIES
+    zab_history.RECENT_ENTRIES = number
+    try:
+        yield
+    finally:
+        zab_history.RECENT_ENTRIES = before
+
+
+def _broken(process: Process, given: Any, error: Exception) -> ViolationError:
+    if isinstance(error, ViolationError):
+        return error
+    return ViolationError("CORE", type(error).__name__, f"{process} given {_text(given)}: {error}")
+
+
+def _text(what: Any) -> str:
+    text = repr(what)
+    return text if len(text) <= 300 else text[:300] + "…"
+
+
+_SYNCS = {Diff: "syncs by diff", Trunc: "syncs by trunc", Image: "syncs by image"}
+
+_CODES: dict[type, int] = {
+    kind: number
+    for number, kind in enumerate(
+        (Linked, Unlinked, Received, Submitted, ReadAsked, Durable, EpochSaved, Installed, SnapshotSaved, Tick), 1
+    )
+}
