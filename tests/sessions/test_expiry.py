@@ -1,6 +1,6 @@
 """When a silent session is over."""
 
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from zabpy.sessions import Expiry
 
@@ -28,6 +28,7 @@ def test_a_touch_moves_the_deadline_either_way() -> None:
     expiry = Expiry(100)
     expiry.touch(1, 200, 1000)
     expiry.touch(1, 200, 1150)
+    assert expiry.next_ms(1150) == 250
     assert expiry.expired(1399) == []
     expiry.touch(1, 10, 1160)  # it came back with a shorter timeout
 
@@ -67,6 +68,7 @@ def test_what_is_overdue_is_due_now() -> None:
     ),
     st.integers(1, 17),
 )
+@settings(deadline=None)
 def test_every_session_lives_its_timeout_and_less_than_a_tick_more(
     steps: list[tuple[str, int, int]], tick_ms: int
 ) -> None:

@@ -1,11 +1,12 @@
 """Who is told of what: the rules of client-protocol.md §11, one row each, then all of them against a naive model."""
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from zabpy.model import OPEN_ACL, CreateTxn, DeleteTxn, MultiTxn, SetAclTxn, SetDataTxn, Zxid
 from zabpy.tree import (
@@ -243,6 +244,37 @@ def test_the_counts_are_of_entries_paths_and_watchers() -> None:
     watches.forget(1)  # harmless
 
 
+def test_a_one_shot_watch_beside_a_persistent_one_is_gone_once_it_fired() -> None:
+    watches = Watches()
+    for set_watch in (data("/a"), persistent("/a")):
+        set_watch(watches)
+    watches.fire(Event(DATA_CHANGED, "/a", OPEN_ACL))
+
+    assert [type for type in ALL_TYPES if watches.has(1, "/a", type)] == [ANY_WATCH, PERSISTENT_WATCH]
+
+
+def test_one_of_two_recursive_watchers_goes_and_the_other_is_still_told() -> None:
+    watches = Watches()
+    for set_watch in (recursive("/a", 1), recursive("/a", 2)):
+        set_watch(watches)
+    watches.remove(1, "/a", RECURSIVE_WATCH)
+
+    assert watches.fire(Event(CREATED, "/a/b/c", OPEN_ACL)) == [2]
+    watches.forget(2)
+    assert watches.fire(Event(CREATED, "/a/b/c", OPEN_ACL)) == []
+
+
+def test_who_is_forgotten_is_forgotten_in_both_tables() -> None:
+    watches = Watches()
+    for set_watch in (data("/a"), child("/a"), child("/b"), data("/c"), child("/a", 2)):
+        set_watch(watches)
+    watches.forget(1)
+
+    assert (watches.total, watches.paths, watches.watchers) == (1, 1, 1)
+    assert watches.fire(Event(DELETED, "/a", OPEN_ACL)) == [2]
+    assert watches.fire(Event(DELETED, "/b", OPEN_ACL)) == []
+
+
 class Naive:
     """The two tables as a list of (table, path, watcher, mode), read over and over."""
 
@@ -283,7 +315,8 @@ class Naive:
         return [e for e in self.entries if e[1:3] == (path, watcher) and (e[0], e[3]) in wanted[type]]
 
 
-paths = st.sampled_from(["/", "/a", "/a/b", "/a/b/c", "/ab", "/a/bc"])
+PATHS = ("/", "/a", "/a/b", "/ab")
+paths = st.sampled_from(PATHS)
 watchers = st.integers(1, 3)
 steps = st.one_of(
     st.tuples(st.just("add"), st.sampled_from(["data", "child", "persistent", "recursive"]), paths, watchers),
@@ -294,6 +327,7 @@ steps = st.one_of(
 
 
 @given(st.lists(steps, max_size=40))
+@settings(max_examples=200, deadline=None)
 def test_whatever_comes_it_does_as_the_naive_tables_do(script: list[tuple[str, str | int, str, int]]) -> None:
     watches, naive = Watches(), Naive()
     for what, kind, path, watcher in script:
@@ -325,6 +359,8 @@ def test_whatever_comes_it_does_as_the_naive_tables_do(script: list[tuple[str, s
         assert set(watches.all_watchers()) == {entry[2] for entry in entries}
         for each in (1, 2, 3):
             assert watches.paths_of(each) == sorted({entry[1] for entry in entries if entry[2] == each})
+    for watcher, path, type in itertools.product((1, 2, 3), PATHS, ALL_TYPES):
+        assert watches.has(watcher, path, type) == bool(naive.matching(watcher, path, type))
 
 
 MILLION = """
