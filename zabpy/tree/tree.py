@@ -129,8 +129,8 @@ class Tree:
     def freeze(self) -> "Frozen":
         """The tree of this moment, to be read in slices while `apply` goes on. Close it, or read it to its end.
 
-        Costs one list of references to the paths now (30 ms and more for a million) and, while it is open, the row of every
-        znode changed for the first time.
+        Costs one list of references to the paths now (30 ms and more for a million) and, while it is open, the row of
+        every znode changed for the first time.
         """
         frozen = Frozen(self)
         self._frozen.append(frozen)
