@@ -2,12 +2,14 @@
 
 import random
 
+import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tests.pipeline.conftest import ANYBODY, World, parse
 from zabpy.model import OPEN_ACL, Acl
 from zabpy.pipeline import ROUTES, Route, Rules, answer_auth, read_now, route
-from zabpy.wire import OPS, Op, packed, records as r
+from zabpy.pipeline.prepare import _read_create
+from zabpy.wire import OPS, JuteError, Op, Reader, packed, records as r
 
 PATHS = ("", "/", "/a", "/a/b", "/a/", "//", "a", "/zookeeper/config", "/\0", "/\U0001f600", "/e\ufffd")
 WRITES = sorted({op for op, where in ROUTES.items() if where in (Route.WRITE, Route.CLOSE)} | {-10, 20, 13, 0, -1, 999})
@@ -98,6 +100,22 @@ def test_every_operation_of_every_length_of_a_whole_record() -> None:
             for op in READS:
                 read_now(world.state, world.watches, 1, 3, op, raw[:length], ANYBODY)
         world.deliver()
+
+
+@settings(max_examples=200, deadline=None)
+@given(creates, st.binary(max_size=3), st.data())
+def test_the_quick_way_to_read_a_create_reads_the_same(
+    record: r.CreateRequest, tail: bytes, data: st.DataObject
+) -> None:
+    raw = packed(record) + tail
+    raw = raw[: data.draw(st.integers(0, len(raw)))] if data.draw(st.booleans()) else raw
+    try:
+        expected = r.CreateRequest.read(Reader(raw))
+    except JuteError:
+        with pytest.raises(JuteError):
+            _read_create(raw)
+    else:
+        assert _read_create(raw) == expected
 
 
 def test_every_opcode_has_a_route_and_what_clients_must_not_send_is_unknown() -> None:

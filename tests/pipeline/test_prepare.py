@@ -344,6 +344,13 @@ def test_a_sessions_ephemerals_always_fit_into_its_closing(make_world: Callable[
     )
 
 
+def test_a_request_beyond_the_bound_is_refused(make_world: Callable[[Rules], World]) -> None:
+    world = make_world(Rules(txn_bytes_max=1_000))
+    assert world.create("/a", b"x" * 900) == 0
+    assert world.create("/b", b"x" * 1_000) == -5
+    assert world.write(Op.SET_DATA, r.SetDataRequest("/a", b"x" * 1_000, -1)) == (-5, b"")
+
+
 def test_the_bound_on_ephemerals_is_below_the_frame_between_servers() -> None:
     assert Rules().ephemeral_bytes_max + 1_048_575 < PEER_FRAME_BYTES_MAX
     assert Rules().txn_bytes_max + 1_048_575 < PEER_FRAME_BYTES_MAX

@@ -8,9 +8,9 @@ The order of the checks is the order of client-protocol.md §6, for a request th
 error that ZooKeeper gives. Every check comes before the first change to `Pending`.
 
 Sizes (trap E9): what is proposed must fit a frame between servers and be readable for ever. A request's own bytes are
-bounded by the client frame; two things can grow beyond it. The ACL scheme ``auth``, which stands for all identities of
-the client: lists are measured before they are expanded, and a multi as a whole. And closeSession, which must never
-fail: so a session's ephemerals are bounded as they are created, see `Rules.ephemeral_bytes_max`.
+bounded, by the client frame and again here; two things can grow beyond them. The ACL scheme ``auth``, which stands for
+all identities of the client: lists are measured before they are expanded, and a multi as a whole. And closeSession,
+which must never fail: so a session's ephemerals are bounded as they are created, see `Rules.ephemeral_bytes_max`.
 """
 
 import struct
@@ -40,6 +40,7 @@ from zabpy.model import (
     DeleteTxn,
     ErrorTxn,
     InvalidAclError,
+    MarshallingError,
     NoAuthError,
     NoChildrenForEphemeralsError,
     NodeExistsError,
@@ -74,14 +75,15 @@ _UNDELETABLE = frozenset(("/", "/zookeeper", "/zookeeper/quota", "/zookeeper/con
 _SEQUENTIAL = frozenset((2, 3, 6))
 _EPHEMERAL = frozenset((1, 3))
 _INT = struct.Struct(">i")
-_LENGTH_AND_VERSION = struct.Struct(">ii")
 _LONG = struct.Struct(">q")
+_PACKED_OPEN_ACL = b"\0\0\0\1\0\0\0\x1f\0\0\0\x05world\0\0\0\x06anyone"
 
 
 class Rules(NamedTuple):
     """What this ensemble allows, and how much.
 
-    ``txn_bytes_max`` bounds a transaction in which ACLs were expanded, far below the frame between servers.
+    ``txn_bytes_max`` bounds what a request may bring, and a transaction in which ACLs were expanded, far below the
+    frame between servers.
     ``ephemeral_bytes_max`` bounds what a session's ephemerals take in its closeSession (their paths in UTF-8 and 5
     bytes each), so that this is never too long to propose: half a frame between servers. A create beyond it is refused
     with QUOTAEXCEEDED; with paths of 50 bytes that is the 610,000th ephemeral of one session.
@@ -141,6 +143,8 @@ class Preparer:
         request_id, session_id, xid, op, record, _ = request
         body: Body
         try:
+            if len(record) > self.rules.txn_bytes_max:
+                raise MarshallingError(f"record of {len(record)} bytes")
             if op == 5:
                 body = self._set_data_quickly(request, zxid)
             elif op == Op.CREATE_SESSION:
@@ -153,7 +157,7 @@ class Preparer:
                 judgement = JUDGEMENTS.get(op)
                 if judgement is None:
                     raise UnimplementedError(f"operation {op}")
-                body = judgement.judge(self, request, zxid, op, judgement.record.read(Reader(record)))
+                body = judgement.judge(self, request, zxid, op, judgement.read(record))
         except CodeError as error:
             body = ErrorTxn(error.code)
         return Txn(session_id, xid, request_id, time_ms, body)
@@ -351,7 +355,7 @@ class Preparer:
 
     def multi(self, request: Request, zxid: Zxid, op: int, asked: r.MultiRequest) -> Body:
         def judge(op: int, record: Record) -> Any:
-            return IN_MULTI[op].judge(self, request, zxid, op, record)
+            return IN_MULTI[op](self, request, zxid, op, record)
 
         return prepare_multi(self.pending, asked, judge, self.rules.txn_bytes_max)
 
@@ -395,28 +399,56 @@ def _int32(number: int) -> int:
     return number if -0x80000000 <= number <= 0x7FFFFFFF else (number + 0x80000000 & 0xFFFFFFFF) - 0x80000000
 
 
-class Judgement(NamedTuple):
-    """How a request is decoded and who judges it: preparer, request, zxid, opcode, record → body or `CodeError`."""
+def _read_create(record: bytes) -> r.CreateRequest:
+    """As the record reads itself, but quick for what nearly all are: some data, and the open ACL."""
+    tail = len(record) - 4 - len(_PACKED_OPEN_ACL)
+    if tail >= 8 and record[tail:-4] == _PACKED_OPEN_ACL:
+        (length,) = _INT.unpack_from(record)
+        end = 4 + length
+        if 4 <= end <= tail - 4:
+            (data_length,) = _INT.unpack_from(record, end)
+            if data_length >= 0 and end + 4 + data_length == tail:
+                path = record[4:end].decode("utf-8", "replace")
+                return r.CreateRequest(
+                    path, record[end + 4 : tail], OPEN_ACL, _INT.unpack_from(record, tail + len(_PACKED_OPEN_ACL))[0]
+                )
+    return r.CreateRequest.read(Reader(record))
 
-    record: type[Record]
-    judge: Callable[[Preparer, Request, Zxid, int, Any], Body]
+
+def _reading(record: type[Record]) -> Callable[[bytes], Record]:
+    return lambda raw: record.read(Reader(raw))
+
+
+#: Preparer, request, zxid, opcode, record → body, or a `CodeError` and nothing changed.
+Judge = Callable[[Preparer, Request, Zxid, int, Any], Body]
+
+
+class Judgement(NamedTuple):
+    """How the bytes of a request are read, and who judges what they say."""
+
+    read: Callable[[bytes], Any]
+    judge: Judge
 
 
 #: What may stand in a multi.
-IN_MULTI: Mapping[int, Judgement] = {
-    Op.CREATE: Judgement(r.CreateRequest, Preparer.create),
-    Op.CREATE2: Judgement(r.CreateRequest, Preparer.create),
-    Op.CREATE_CONTAINER: Judgement(r.CreateRequest, Preparer.create),
-    Op.CREATE_TTL: Judgement(r.CreateTTLRequest, Preparer.create),
-    Op.DELETE: Judgement(r.DeleteRequest, Preparer.delete),
-    Op.SET_DATA: Judgement(r.SetDataRequest, Preparer.set_data),
-    Op.CHECK: Judgement(r.CheckVersionRequest, Preparer.check),
+IN_MULTI: Mapping[int, Judge] = {
+    Op.CREATE: Preparer.create,
+    Op.CREATE2: Preparer.create,
+    Op.CREATE_CONTAINER: Preparer.create,
+    Op.CREATE_TTL: Preparer.create,
+    Op.DELETE: Preparer.delete,
+    Op.SET_DATA: Preparer.set_data,
+    Op.CHECK: Preparer.check,
 }
 
 #: What clients may ask for by itself, but for what `Preparer.prepare` treats before it looks here.
 JUDGEMENTS: Mapping[int, Judgement] = {
-    **{op: judgement for op, judgement in IN_MULTI.items() if op != Op.CHECK},
-    Op.SET_ACL: Judgement(r.SetACLRequest, Preparer.set_acl),
-    Op.RECONFIG: Judgement(r.ReconfigRequest, Preparer.reconfig),
-    Op.MULTI: Judgement(r.MultiRequest, Preparer.multi),
+    Op.CREATE: Judgement(_read_create, Preparer.create),
+    Op.CREATE2: Judgement(_read_create, Preparer.create),
+    Op.CREATE_CONTAINER: Judgement(_read_create, Preparer.create),
+    Op.CREATE_TTL: Judgement(_reading(r.CreateTTLRequest), Preparer.create),
+    Op.DELETE: Judgement(_reading(r.DeleteRequest), Preparer.delete),
+    Op.SET_ACL: Judgement(_reading(r.SetACLRequest), Preparer.set_acl),
+    Op.RECONFIG: Judgement(_reading(r.ReconfigRequest), Preparer.reconfig),
+    Op.MULTI: Judgement(_reading(r.MultiRequest), Preparer.multi),
 }
