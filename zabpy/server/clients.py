@@ -82,8 +82,13 @@ class Clients:
         self.dirty: list[Connection] = []
         self.ready: dict[Connection, None] = {}
         self.held: dict[Connection, None] = {}
-        self.received = self.sent = 0
         self.began_ms = clock.now_ms()
+        self.reset_counts()
+
+    def reset_counts(self) -> None:
+        """For the status. A read is answered in the turn it came in, so its latency counts as 0 ms."""
+        self.received = self.sent = 0
+        self.latency_total_ms = self.latency_max_ms = 0
 
     @property
     def state(self) -> State:
@@ -164,8 +169,7 @@ class Clients:
         session_id, _, request_id, _, body = txn
         connection = self.waiting.pop(request_id, None)
         if connection is not None:
-            op = connection.waits_for.pop(request_id)
-            self.throttle.ended()
+            op = connection.answered(request_id)
             if type(body) is CreateSessionTxn:
                 connection.connected(session_id, body.password)
             elif connection.phase == CONNECTING:  # the session that was asked for cannot be
@@ -188,9 +192,8 @@ class Clients:
     def synced(self, request_id: int) -> None:
         connection = self.waiting.pop(request_id, None)
         if connection is not None:
-            path = connection.waits_for.pop(request_id)
+            path = connection.answered(request_id)
             assert isinstance(path, bytes)
-            self.throttle.ended()
             if connection.row.complete(request_id, 0, path):
                 self.ready[connection] = None
 
@@ -198,8 +201,7 @@ class Clients:
         connection = self.waiting.pop(request_id, None)
         if connection is None:
             return
-        connection.waits_for.pop(request_id)
-        self.throttle.ended()
+        connection.answered(request_id)
         if not valid:
             connection.refuse_session()
         elif connection.session_id in self.state.sessions:
@@ -245,9 +247,10 @@ class Connection:
     """One client. Also the handler of its channel."""
 
     __slots__ = (
-        "_clients", "_dirty", "_out", "_out_bytes", "_rest", "began_wall_ms", "channel", "heard_ms", "id", "identities",
-        "last_op", "last_xid", "last_zxid", "password", "phase", "read_only", "received_frames", "reported_ms", "row",
-        "sent_frames", "session_id", "timeout_ms", "waits_for",
+        "_clients", "_dirty", "_out", "_out_bytes", "_rest", "began_wall_ms", "channel", "heard_ms", "id",
+        "identities", "last_op", "last_xid", "last_zxid", "latency_last_ms", "latency_max_ms", "password", "phase",
+        "read_only", "received_frames", "reported_ms", "row", "sent_frames", "session_id", "timeout_ms",
+        "waits_for",
     )  # fmt: skip
 
     def __init__(self, clients: Clients, id: int, channel: Channel) -> None:
@@ -259,16 +262,20 @@ class Connection:
         self.read_only: bool | None = None
         self.identities: tuple[Identity, ...] = (Identity("ip", channel.remote[0]),)
         self.row = Row()
-        #: Ids of what is on its way, each with its opcode, or a sync's reply.
-        self.waits_for: dict[int, int | bytes] = {}
+        #: What is on its way, by its id: the opcode, or a sync's reply, and when it came, in ms.
+        self.waits_for: dict[int, tuple[int | bytes, int]] = {}
         self.heard_ms = self.reported_ms = clients.clock.now_ms()
         self.began_wall_ms = clients.clock.wall_ms()
-        self.received_frames = self.sent_frames = 0
         self.last_op, self.last_xid, self.last_zxid = 0, -1, 0
+        self.reset_counts()
         self._rest = b""
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._dirty = False
+
+    def reset_counts(self) -> None:
+        self.received_frames = self.sent_frames = 0
+        self.latency_last_ms = self.latency_max_ms = 0
 
     # As the channel's handler -----------------------------------------------------------------------------------------
 
@@ -468,6 +475,10 @@ class Connection:
         """After `_serve` has put ``size`` bytes of output there by itself, for ``count`` requests."""
         self.received_frames += count
         self._clients.received += count
+        answered = count - len(self.row)
+        if answered > 0:
+            self.sent_frames += answered
+            self._clients.sent += answered
         if self._out:
             self._out_bytes += size
             if not self._dirty:
@@ -524,9 +535,22 @@ class Connection:
         return len(frame)
 
     def _wait_for(self, request_id: int, what: int | bytes) -> None:
-        self.waits_for[request_id] = what
+        self.waits_for[request_id] = what, self.heard_ms
         self._clients.waiting[request_id] = self
         self._clients.throttle.began()
+
+    def answered(self, request_id: int) -> int | bytes:
+        """What was kept for this request, which has its outcome now."""
+        clients = self._clients
+        what, came_ms = self.waits_for.pop(request_id)
+        clients.throttle.outstanding -= 1
+        self.latency_last_ms = took_ms = clients.clock.now_ms() - came_ms
+        clients.latency_total_ms += took_ms
+        if took_ms > self.latency_max_ms:
+            self.latency_max_ms = took_ms
+            if took_ms > clients.latency_max_ms:
+                clients.latency_max_ms = took_ms
+        return what
 
     # Output -----------------------------------------------------------------------------------------------------------
 
@@ -544,6 +568,9 @@ class Connection:
         for frame in frames:
             self._out_bytes += len(frame)
         self._out += frames
+        self.sent_frames += len(frames)
+        self._clients.sent += len(frames)
+        self.last_zxid = self._clients.driver.state.last_applied
         if self.row.over:
             self.finish()
         elif frames and not self._dirty:

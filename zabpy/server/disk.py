@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 #: On the spot, without the trip through the thread: at most so many bytes, and only while syncs lately took no longer
 #: than this. A lone write's latency is its wake-ups, and two of them go (measured: see `Disk.kick`).
-ON_THE_SPOT_BYTES_MAX = 32 * 1024
+ON_THE_SPOT_BYTES_MAX = 64 * 1024
 ON_THE_SPOT_SYNC_US_MAX = 400
 #: Of the running mean of sync times, how much weight the latest one has, as a shift: 1/8.
 _MEAN_SHIFT = 3
@@ -118,7 +118,7 @@ class Disk:
         self._done: deque[Input | Exception | trio.Event] = deque()
         self._rung = 0
         self._is_failed = False
-        self._sync_us = ON_THE_SPOT_SYNC_US_MAX
+        self._sync_us = 0
         self.slowest_sync_ms = 0
         self.syncs = 0
         worker.start(self._work, self._finished)

@@ -115,6 +115,7 @@ class Driver:
         self._preparer: Preparer | None = None
         self._upkeep: Upkeep | None = None
         self._owners: dict[int, int] = {}
+        self._reign_began_ms = 0
         self._proposed: dict[Zxid, Txn] = {}
         self._last_time_ms = 0
         self._read_number = start_number << 32
@@ -240,7 +241,8 @@ class Driver:
         self._preparer, self._upkeep = None, None
         if self.serving and effect.role is Role.LEADING:
             self._preparer = self._make_preparer(self.state, self._owners)
-            self._upkeep = self._make_upkeep(self.state, self._clock.now_ms())
+            self._reign_began_ms = self._clock.now_ms()
+            self._upkeep = self._make_upkeep(self.state, self._reign_began_ms)
         self.clients.serving_changed(self.serving)
 
     def _note(self, effect: Note) -> None:
@@ -251,6 +253,15 @@ class Driver:
     @property
     def leading(self) -> bool:
         return self._preparer is not None and self.replica.may_submit
+
+    @property
+    def pending_syncs(self) -> int:
+        return sum(map(len, self._reads.values()))
+
+    @property
+    def reign_ms(self) -> int:
+        """How long we have led, 0 while we do not."""
+        return 0 if self._preparer is None else self._clock.now_ms() - self._reign_began_ms
 
     @property
     def busy(self) -> bool:

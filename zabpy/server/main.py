@@ -10,6 +10,7 @@ import select
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from random import Random
 from typing import TypeVar
 
@@ -29,6 +30,7 @@ from .driver import Driver
 from .log import Log
 from .peers import Peers, ensemble_text
 from .snapshots import Snapshots, load_state
+from .status import four_letter
 from .transport import Channel, EpollNetwork, Listener, Network, StreamNetwork
 
 T = TypeVar("T")
@@ -233,6 +235,7 @@ class Server:
             config.max_session_timeout_ms or 20 * config.tick_ms,
         )
         self.clients = Clients(config, self.driver, ids, clock, log, negotiable=negotiable)
+        self.clients.four_letter = partial(four_letter, self)
         self.snapshots = Snapshots(
             now=lambda: (self.driver.state, self.driver.tip),
             disk=self.disk,

@@ -491,17 +491,18 @@ class StreamChannel:
 
     async def _read(self) -> None:
         while True:
-            while self._paused:
-                self._wake_reader = trio.Event()
-                await self._wake_reader.wait()
+            await self._wait_resumed()
             data = bytes(await self._stream.receive_some(RECEIVE_BYTES_MAX))
             if not data:
                 return
-            while self._paused:
-                self._wake_reader = trio.Event()
-                await self._wake_reader.wait()
+            await self._wait_resumed()
             self._handler.received(data)
             self._network.settle()
+
+    async def _wait_resumed(self) -> None:
+        while self._paused:
+            self._wake_reader = trio.Event()
+            await self._wake_reader.wait()
 
     async def _write(self) -> None:
         while True:
