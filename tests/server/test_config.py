@@ -330,9 +330,7 @@ def test_a_myid_that_cannot_be_is_one_line(tmp_path: Path, myid: str | None, mes
 def test_a_data_directory_that_cannot_be_is_one_line(tmp_path: Path) -> None:
     path = config_file(tmp_path, ALONE)
     (tmp_path / "data").write_text("a file")
-    with pytest.raises(
-        ConfigError, match=r"zoo.cfg:1: dataDir=.*/data: expected a directory; there is something else"
-    ):
+    with pytest.raises(ConfigError, match=r"zoo.cfg:1: dataDir=.*/data: expected a directory; there is something else"):
         load(path)
     below_a_file = config_file(tmp_path, ALONE.replace("/srv/data", "/srv/data/deeper/still"))
     with pytest.raises(ConfigError, match=r"/data is not one that this user may write"):

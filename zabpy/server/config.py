@@ -318,9 +318,7 @@ class _Draft:
         try:
             interval_ms = _interval_ms(line.value)
         except ValueError:
-            raise line.error(
-                "whole hours, or a whole number with ms, s, m, h or d behind it; 0 for no purge"
-            ) from None
+            raise line.error("whole hours, or a whole number with ms, s, m, h or d behind it; 0 for no purge") from None
         self.values["purge"] = interval_ms > 0
         if interval_ms > 0:
             self.values["purge_interval_ms"] = interval_ms
@@ -464,9 +462,7 @@ class _Draft:
         except FileNotFoundError:
             if not members:
                 return 0
-            raise ConfigError(
-                f"{path} is missing: expected a file with {expected} (server.N in {self.path})"
-            ) from None
+            raise ConfigError(f"{path} is missing: expected a file with {expected} (server.N in {self.path})") from None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: {_reason(error)}: expected a file with {expected}") from None
         if not (text.isascii() and text.isdecimal()):
