@@ -43,6 +43,7 @@ from zabpy.zab.messages import (
     Propose,
     Trunc,
 )
+from zabpy.zab.synchronization import in_messages
 
 from .lone import Lone, entries_after
 
@@ -302,6 +303,14 @@ def test_what_is_too_old_for_memory_comes_from_disk_without_a_gap() -> None:
     assert (tail.peer, tail.after) == (3, make_zxid(1, 7))
     proposed = [entry.zxid for message in lone.sent(3, Propose) for entry in message.entries]
     assert proposed == list(range(tail.upto + 1, last + 1))
+
+
+def test_history_is_sent_in_messages_that_fit_a_frame() -> None:
+    small = entries_after(NO_TIP, (1, 0), *((1, n) for n in range(1, 1201)))
+    assert [len(piece) for piece in in_messages(small)] == [500, 500, 201]
+    big = tuple(entry._replace(payload=bytes(700_000)) for entry in small[:3])
+    assert [len(piece) for piece in in_messages((*big, *small[3:10]))] == [1, 1, 8]
+    assert list(in_messages(())) == []
 
 
 # Broadcast

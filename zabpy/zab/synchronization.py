@@ -10,9 +10,10 @@ history, so a learner that holds it holds all before it: the order "history, the
 is one append and one sync.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from zabpy.model import ZabpyError, epoch_of, zxid_text
+from zabpy.model import Entry, ZabpyError, epoch_of, zxid_text
 
 from . import election
 from .effects import Append, DropImage, Install, KeepImage, Note, Phase, Send, SendImage, SendTail, Truncate
@@ -24,8 +25,10 @@ from .roles import Following, Leading, Learner
 if TYPE_CHECKING:
     from .replica import Replica
 
-#: Entries in one `Propose` of the history that is sent from memory.
-ENTRIES_A_MESSAGE = 500
+#: Of history that is sent from memory, a `Propose` holds so many entries, and no more bytes unless one entry has them:
+#: a message must fit a peer's frame whatever clients write.
+MESSAGE_ENTRIES_MAX = 500
+MESSAGE_BYTES_MAX = 1024 * 1024
 
 
 class HistoryPartedError(ZabpyError):
@@ -56,12 +59,23 @@ def synchronise(replica: "Replica", leading: Leading, learner: Learner, now_ms: 
     if common < history.memory_from:
         replica.emit(SendTail(peer, common, history.memory_from))
         common = history.memory_from
-    entries = history.entries_after(common)
-    for start in range(0, len(entries), ENTRIES_A_MESSAGE):
-        replica.emit(Send(peer, Propose(entries[start : start + ENTRIES_A_MESSAGE])))
+    for entries in in_messages(history.entries_after(common)):
+        replica.emit(Send(peer, Propose(entries)))
     replica.emit(Send(peer, NewLeader(leading.epoch)))
     learner.streaming = True
     learner.deadline_ms = now_ms + replica.timing.init_timeout_ms
+
+
+def in_messages(entries: tuple[Entry, ...]) -> Iterator[tuple[Entry, ...]]:
+    """Cut into pieces of which each fits one message."""
+    start = size = 0
+    for end, entry in enumerate(entries):
+        if end > start and (end - start == MESSAGE_ENTRIES_MAX or size + len(entry.payload) > MESSAGE_BYTES_MAX):
+            yield entries[start:end]
+            start, size = end, 0
+        size += len(entry.payload)
+    if start < len(entries):
+        yield entries[start:]
 
 
 # The learner's side --------------------------------------------------------------------------------------------------
