@@ -21,6 +21,8 @@ WORLD = frozenset(
 )
 THREADS = frozenset({"threading", "concurrent", "multiprocessing", "_thread"})
 
+SEVERAL = frozenset({"multiprocessing"})  # seeds are independent: a process each core
+
 
 class May(NamedTuple):
     """What a folder may import: of ours (whole folders, or modules written with a dot), of others, and what of the
@@ -55,7 +57,9 @@ TABLE: dict[str, May] = {
     # L4
     "recipes": May("model client", "anyio", THREADS),
     "blocking": May("model client recipes", "anyio", THREADS, {"portal.py": THREADS}),
-    "testing": May(f"{LOWER} client server", "trio anyio sortedcontainers click", THREADS),
+    "testing": May(
+        f"{LOWER} client server", "trio anyio sortedcontainers click", THREADS, {"simulate_cli.py": SEVERAL}
+    ),
     "bench": May("model client testing", "anyio click"),
     # L5
     "dev": May("model"),
