@@ -5,7 +5,7 @@ A log segment, ``log.<generation>.<base zxid>``, both in hex, is one sealed head
     header   8 magic "zabpyLOG", 2 format version, 2 body length, body, 4 CRC-32 of all before it
              body: 8 server id, 8 generation, 8 base zxid, 4 base chain
     mark     0xB5, 8 synced, 4 CRC-32 of (segment, own offset, synced)          one at the start of each batch
-    record   0xE1, 4 payload length, 8 zxid, 4 chain, payload                   one an entry
+    record   0xE1, 4 payload length, 4 chain, 8 zxid, payload                   one an entry
 
 *Base* is the record that the segment's first one follows; names carry it, not the first zxid, because at the birth of
 a segment the first zxid may not be known. *Generation* counts how often the history was replaced as a whole (an image
@@ -15,7 +15,7 @@ A record is checked by its chain alone (model/entry.py): a CRC-32 over the previ
 payload. So an intact old record at a reused place does not verify, nor does one after a hole. An entry "hi" at zxid
 0x700000001 behind a base chain 0 is
 
-    e1 00000002 0000000700000001 chain 6869
+    e1 00000002 bea5049c 0000000700000001 6869
 
 A *mark* says: when this batch was written, everything in this file before the offset ``synced`` had been synced. That
 tells a torn tail from damage (repair.py). Its CRC is bound to segment and offset, so it never verifies elsewhere.
@@ -45,7 +45,7 @@ PAYLOAD_BYTES_MAX = 64 << 20
 
 LOG_MAGIC, SNAPSHOT_MAGIC, TRAILER_MAGIC = b"zabpyLOG", b"zabpySNP", b"zabpyEND"
 RECORD_MAGIC, MARK_MAGIC = 0xE1, 0xB5
-RECORD = struct.Struct(">BIQI")
+RECORD = struct.Struct(">BIIQ")
 MARK = struct.Struct(">BQI")
 _MARK_CHECKED = struct.Struct(">QQ")
 _SEAL = struct.Struct(">8sHH")
@@ -135,7 +135,7 @@ def pack_batch(mark: bytes, entries: Iterable[Entry], before: Tip) -> tuple[byte
         if (zxid == last + 1 and zxid & 0xFFFFFFFF) or (zxid & 0xFFFFFFFF == 0 and zxid > last):
             tip_chain = crc32(payload, crc32(zxid.to_bytes(8, "big"), tip_chain))
             if tip_chain == chain and len(payload) <= PAYLOAD_BYTES_MAX:
-                add(pack(RECORD_MAGIC, len(payload), zxid, chain))
+                add(pack(RECORD_MAGIC, len(payload), chain, zxid))
                 add(payload)
                 last = zxid
                 continue
@@ -159,11 +159,11 @@ def frames(data: bytes, at: int, shift: int, before: Tip, salt: int) -> Iterator
             start = at + header_bytes
             if start > size:
                 return
-            _, length, zxid, chain = unpack(data, at)
+            _, length, chain, zxid = unpack(data, at)
             end = start + length
             if end > size or length > PAYLOAD_BYTES_MAX:
                 return
-            if chain != crc32(view[start:end], crc32(data[at + 5 : at + 13], tip_chain)):
+            if chain != crc32(view[at + 9 : end], tip_chain):
                 return
             if not ((zxid == last + 1 and zxid & 0xFFFFFFFF) or (zxid & 0xFFFFFFFF == 0 and zxid > last)):
                 return

@@ -51,6 +51,6 @@ def inspect_segment(files: Files, path: str) -> Iterator[FrameSeen]:
     if rest := data[stop:].rstrip(b"\0"):
         tip = Tip(NO_ZXID, 0)
         if len(rest) >= RECORD.size and rest[0] == RECORD_MAGIC:
-            _, _, zxid, chain = RECORD.unpack_from(rest)
+            _, _, chain, zxid = RECORD.unpack_from(rest)
             tip = Tip(Zxid(zxid), chain)
         yield FrameSeen(stop, len(rest), "bad", False, *tip)

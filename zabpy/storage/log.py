@@ -16,7 +16,7 @@ from .format import LOG_HEADER_BYTES, MARK, LogHeader, frames, log_name, pack_ba
 
 #: How far apart the entries of a segment's index are, at least. A look-up reads about this much.
 INDEX_BYTES = 32 << 10
-_WINDOW_BYTES = 256 << 10
+_WINDOW_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -208,15 +208,17 @@ class Log:
             )
         entries: list[Entry] = []
         taken = 0
+        window = min(INDEX_BYTES + bytes_max, _WINDOW_BYTES)
         for segment in self._segments[self._number_of(after) :]:
             if segment.header.base.zxid >= upto:
                 break
-            for entry, _ in self._records(segment, after):
-                if entry.zxid > after:
-                    taken += len(entry.payload)
-                    if entry.zxid > upto or (taken > bytes_max and entries):
-                        return entries
-                    entries.append(entry)
+            for _, data, seen in self._windows(segment, after, window):
+                for _, zxid, start, end, chain in seen:
+                    if zxid > after:  # not a mark
+                        taken += end - start
+                        if zxid > upto or (taken > bytes_max and entries):
+                            return entries
+                        entries.append(Entry(Zxid(zxid), data[start:end], chain))
         return entries
 
     def drop_before(self, zxid: Zxid) -> None:
@@ -239,32 +241,35 @@ class Log:
         segment = self._segments[self._number_of(zxid)]
         if segment.header.base.zxid == zxid:
             return segment, segment.header.base, LOG_HEADER_BYTES
-        for entry, end in self._records(segment, Zxid(zxid - 1)):
-            if entry.zxid >= zxid:
-                return (segment, Tip(entry.zxid, entry.chain), end) if entry.zxid == zxid else None
+        for offset, _, seen in self._windows(segment, Zxid(zxid - 1), INDEX_BYTES):
+            for _, found, _, end, chain in seen:
+                if found >= zxid:
+                    return (segment, Tip(zxid, chain), offset + end) if found == zxid else None
         return None
 
-    def _records(self, segment: Segment, after: Zxid) -> Iterator[tuple[Entry, int]]:
-        """The segment's records, some up to ``after`` and all behind it, each with the offset behind it."""
-        number = bisect_right(segment.index, (after, 1 << 32, 0)) - 1
-        last, chain, offset = segment.index[max(number, 0)]
-        window = _WINDOW_BYTES
+    def _windows(
+        self, segment: Segment, after: Zxid, size: int
+    ) -> Iterator[tuple[int, bytes, list[tuple[int, int, int, int, int]]]]:
+        """The segment from about the record ``after`` on, in pieces of ``size`` or what a record takes: the offset of
+        the piece, its bytes, and its frames as `frames` gives them."""
+        last, chain, offset = segment.index[max(bisect_right(segment.index, (after, 1 << 32, 0)) - 1, 0)]
+        window = size
         file = self._file if segment is self._segment else self._files.open(segment.path)
         try:
             while offset < segment.end:
                 data = file.read(min(window, segment.end - offset), offset)
-                stop = 0
-                for _, zxid, start, stop, next_chain in frames(data, 0, offset, Tip(Zxid(last), chain), segment.salt):
-                    if zxid >= 0:
-                        last, chain = zxid, next_chain
-                        yield Entry(Zxid(zxid), data[start:stop], chain), offset + stop
-                if stop == 0:  # a record larger than the window, or damage
-                    if window >= segment.end - offset:
-                        raise DamagedLogError(
-                            f"{segment.path}: offset {offset}: expected the record after {last:#x}, as it was written"
-                        )
+                seen = list(frames(data, 0, offset, Tip(Zxid(last), chain), segment.salt))
+                if seen:
+                    yield offset, data, seen
+                    offset += seen[-1][3]
+                    last, chain = next((each[1:5:3] for each in reversed(seen) if each[1] >= 0), (last, chain))
+                    window = size
+                elif window < segment.end - offset:  # a record larger than the window, or damage
                     window *= 8
-                offset += stop
+                else:
+                    raise DamagedLogError(
+                        f"{segment.path}: offset {offset}: expected the record after {last:#x}, as it was written"
+                    )
         finally:
             if file is not self._file:
                 file.close()

@@ -103,11 +103,7 @@ def _other_generations(
     """
     later = [name for name in logs if name.generation > meta.generation]
     for name in later:
-        file = files.open(f"{log_dir}/{name.name}")
-        try:
-            used = bool(read_whole(file)[LOG_HEADER_BYTES:].strip(b"\0"))
-        finally:
-            file.close()
+        used = bool(_read(files, f"{log_dir}/{name.name}")[LOG_HEADER_BYTES:].strip(b"\0"))
         if used or len(later) > 1 or name.generation > meta.generation + 1:
             raise DamagedMetaError(
                 f"{log_dir}/{META_NAME}: offset 0: names log generation {meta.generation}, "
@@ -139,23 +135,27 @@ def _survey_snapshots(files: Files, snap_dir: str, names: list[Name], found: Sur
 
 
 def _survey_log(files: Files, log_dir: str, meta: Meta, names: list[Name], found: Survey) -> None:
-    contents: list[tuple[str, bytes, LogHeader]] = []
-    complete = 0  # the size of the last segment, when it is known to have been finished
+    headers: list[tuple[str, LogHeader]] = []
+    finished = False  # the last segment had a successor, so it was whole
     for place, name in enumerate(names):
         path = f"{log_dir}/{name.name}"
-        data, header = _read_segment(files, path, name, meta)
+        header = _read_header(files, path, name, meta)
         if header is not None:
-            contents.append((path, data, header))
-        elif place == len(names) - 1 > 0 and meta.synced_base < name.zxid and not data[LOG_HEADER_BYTES:].strip(b"\0"):
+            headers.append((path, header))
+        elif (
+            place == len(names) - 1 > 0
+            and meta.synced_base < name.zxid
+            and not _read(files, path)[LOG_HEADER_BYTES:].strip(b"\0")
+        ):
             found.leftovers.append(path)  # a crash at its creation
-            complete = len(contents[-1][1])
+            finished = True
         else:
             raise DamagedLogError(f"{path}: offset 0: expected a whole segment header")
-    if not contents or contents[-1][2].base.zxid < meta.synced_base:
+    if not headers or headers[-1][1].base.zxid < meta.synced_base:
         missing = log_name(meta.generation, meta.synced_base)
         raise DamagedLogError(f"{log_dir}/{missing}: offset 0: expected this segment, it is missing")
 
-    for path, data, header in contents:
+    for number, (path, header) in enumerate(headers):
         if found.segments and header.base != found.tip:
             before = found.segments[-1]
             if header.base.zxid > found.tip.zxid:
@@ -167,20 +167,28 @@ def _survey_log(files: Files, log_dir: str, meta: Meta, names: list[Name], found
                 f"{path}: offset 0: expected a segment that goes on after {found.tip.zxid:#x} (chain "
                 f"{found.tip.chain:#x}), it goes on after {header.base.zxid:#x} (chain {header.base.chain:#x})"
             )
-        last = path == contents[-1][0]
-        watermark = complete if last else len(data)
+        data = _read(files, path)
+        watermark = len(data) if finished or number < len(headers) - 1 else 0
         if header.base.zxid == meta.synced_base:
             watermark = max(watermark, meta.synced_offset)
-        _scan(path, data, header, watermark, last, found)
+        _scan(path, data, header, watermark, found)
 
 
-def _read_segment(files: Files, path: str, name: Name, meta: Meta) -> tuple[bytes, LogHeader | None]:
+def _read(files: Files, path: str) -> bytes:
     file = files.open(path)
     try:
-        data = read_whole(file)
+        return read_whole(file)
     finally:
         file.close()
-    header = read_log_header(data, path)
+
+
+def _read_header(files: Files, path: str, name: Name, meta: Meta) -> LogHeader | None:
+    """None when there is no whole one."""
+    file = files.open(path)
+    try:
+        header = read_log_header(file.read(LOG_HEADER_BYTES, 0), path)
+    finally:
+        file.close()
     if header is not None:
         if header.server_id != meta.server_id:
             raise ForeignDirectoryError(
@@ -188,10 +196,10 @@ def _read_segment(files: Files, path: str, name: Name, meta: Meta) -> tuple[byte
             )
         if (header.generation, header.base.zxid) != (name.generation, name.zxid):
             raise DamagedLogError(f"{path}: offset 0: expected the segment that the file's name says")
-    return data, header
+    return header
 
 
-def _scan(path: str, data: bytes, header: LogHeader, watermark: int, last: bool, found: Survey) -> None:
+def _scan(path: str, data: bytes, header: LogHeader, watermark: int, found: Survey) -> None:
     """Take in one segment's records, up to its end or to the first frame that does not verify."""
     segment = Segment(path, header, header.salt())
     snapshot, entries = found.snapshot, found.entries
@@ -222,7 +230,6 @@ def _scan(path: str, data: bytes, header: LogHeader, watermark: int, last: bool,
         )
     torn = data[end:].rstrip(b"\0")
     if torn:
-        assert last
         found.cut = Cut(path, end, len(torn), tip)
     segment.end = end
     found.segments.append(segment)
@@ -252,7 +259,7 @@ def _what_is_at(data: bytes, at: int) -> str:
     if at >= len(data):
         return "the end of the file"
     if len(data) - at >= RECORD.size and data[at] == RECORD_MAGIC:
-        _, length, zxid, _ = RECORD.unpack_from(data, at)
+        _, length, _, zxid = RECORD.unpack_from(data, at)
         return f"one of {length} bytes at {zxid:#x} that does not verify"
     return "no record" if data[at : at + 64].strip(b"\0") else "zeros"
 
