@@ -98,7 +98,9 @@ def test_what_was_synced_is_there_after_a_power_cut_anywhere(
 ) -> None:
     assert len(moments) > 500
     for number, (disk, expected) in enumerate(moments):
-        for round_number in range(2):
+        # With nothing unsynced there is one outcome.
+        rounds = 2 if disk.unsynced else int(model is CutModel.PREFIX)
+        for round_number in range(rounds):
             files = disk.copy()
             files.power_cut(Random(f"{number} {round_number}"), model)
             try:

@@ -123,6 +123,11 @@ class FaultyFiles:
                 twin._unsynced.append(change._replace(inode=of(change.inode)))
         return twin
 
+    @property
+    def unsynced(self) -> int:
+        """How many changes a power cut could lose now."""
+        return len(self._unsynced)
+
     def contents(self) -> dict[str, bytes]:
         """All files by path, as reads show them."""
         return {
