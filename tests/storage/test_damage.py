@@ -391,3 +391,16 @@ def _with_dirs(files: FaultyFiles) -> FaultyFiles:
     files.make_dir(LOG_DIR)
     files.make_dir(SNAP_DIR)
     return files
+
+
+def test_a_successor_that_was_never_finished_still_says_that_the_segment_before_it_was_whole() -> None:
+    directory = cut_off()
+    path = directory.logs()[-1]
+    successor = f"{LOG_DIR}/{log_name(1, Zxid(directory.entries[-1].zxid))}"
+    whole = {**directory.contents, path: directory.contents[path].rstrip(b"\0"), successor: b""}
+    assert open_store(FaultyFiles.holding(whole)).recovered.cut is None
+    files = FaultyFiles.holding(whole)
+    files.flip(path, (len(whole[path]) - 1) * 8)
+
+    with pytest.raises(DamagedLogError, match=f"{path}: offset"):
+        open_store(files)
