@@ -6,7 +6,6 @@ none of this: its reads are answered where they stand.
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 from zabpy.model import Identity, SessionMovedError
 from zabpy.wire import Op
@@ -17,31 +16,13 @@ _MOVED = SessionMovedError.code
 _CLOSE_SESSION = int(Op.CLOSE_SESSION)
 
 
-class _Write:
-    """Has its outcome once ``done``."""
-
-    __slots__ = ("body", "done", "err", "op", "request_id", "xid")
-
-    def __init__(self, request_id: int, xid: int, op: int) -> None:
-        self.request_id, self.xid, self.op = request_id, xid, op
-        self.done, self.err, self.body = False, 0, b""
-
-
-class _Read(NamedTuple):
-    """Has the identities that the connection had when the request was read."""
-
-    xid: int
-    op: int
-    record: bytes
-    identities: tuple[Identity, ...]
-
-
-class _Ready(NamedTuple):
-    """A frame that only waits its turn."""
-
-    frame: bytes
-    over: bool
-
+# What waits, told apart by its length: plain tuples, for one is made for every write.
+#: Request id, xid, op; its outcome is in `Row._outcomes` once `Row.complete` has it.
+_Write = tuple[int, int, int]
+#: xid, op, record, and the identities that the connection had when the request was read.
+_Read = tuple[int, int, bytes, tuple[Identity, ...]]
+#: A frame that only waits its turn, and whether the connection ends behind it.
+_Ready = tuple[bytes, bool]
 
 #: Executes a read at last: xid, op, record, identities → frames.
 AnswerRead = Callable[[int, int, bytes, tuple[Identity, ...]], bytes]
@@ -54,10 +35,11 @@ class Row:
     the row is not answered any more.
     """
 
-    __slots__ = ("_waiting", "over")
+    __slots__ = ("_outcomes", "_waiting", "over")
 
     def __init__(self) -> None:
         self._waiting: deque[_Write | _Read | _Ready] = deque()
+        self._outcomes: dict[int, tuple[int, bytes]] = {}
         self.over = False
 
     def __len__(self) -> int:
@@ -66,24 +48,29 @@ class Row:
 
     def push_write(self, request_id: int, xid: int, op: int) -> None:
         """A write, sync or closeSession has gone to the leader under this id; `complete` will tell."""
-        self._waiting.append(_Write(request_id, xid, op))
+        self._waiting.append((request_id, xid, op))
 
     def push_read(self, xid: int, op: int, record: bytes, identities: tuple[Identity, ...]) -> None:
         """To be executed when all in front is answered."""
-        self._waiting.append(_Read(xid, op, record, identities))
+        self._waiting.append((xid, op, record, identities))
 
     def push_frame(self, frame: bytes, over: bool = False) -> None:
         """Answered already (auth, a refusal); the frame waits its turn. ``over``: the connection ends behind it."""
-        self._waiting.append(_Ready(frame, over))
+        self._waiting.append((frame, over))
 
     def complete(self, request_id: int, err: int, body: bytes = b"") -> bool:
-        """The outcome of a write. Whether `drain` has something to give now."""
+        """The outcome of a write. Whether `drain` has something to give now.
+
+        Drain it before the next transaction is applied: a read that stands between two writes of its connection must
+        not see the later one.
+        """
         waiting = self._waiting
-        for item in waiting:  # it is the first one, but for a sync that overtakes or is overtaken
-            if isinstance(item, _Write) and item.request_id == request_id:
-                item.err, item.body, item.done = err, body, True
-                return item is waiting[0]
-        return False  # the connection asked no such thing, or is over
+        if waiting and waiting[0][0] == request_id and len(waiting[0]) == 3:  # nearly always
+            self._outcomes[request_id] = err, body
+            return True
+        if any(len(item) == 3 and item[0] == request_id for item in waiting):  # a sync overtakes or is overtaken
+            self._outcomes[request_id] = err, body
+        return False  # or the connection asked no such thing, or is over
 
     def drain(self, zxid: int, answer_read: AnswerRead) -> list[bytes]:
         """All frames that may leave now, in order; the reads among them are executed now.
@@ -91,21 +78,24 @@ class Row:
         Call it when all events of what is applied have been put on the connection: the frames carry ``zxid``, the last
         one applied here, and a client must hear of a change it watches before it sees it.
         """
-        waiting = self._waiting
+        waiting, outcomes = self._waiting, self._outcomes
         frames: list[bytes] = []
         while waiting:
             item = waiting[0]
-            if isinstance(item, _Write):
-                if not item.done:
+            if len(item) == 3:
+                outcome = outcomes.pop(item[0], None)
+                if outcome is None:
                     break
-                if item.err == _MOVED:  # never told: the client finds its session where it has gone to
+                _, xid, op = item
+                err, body = outcome
+                if err == _MOVED:  # never told: the client finds its session where it has gone to
                     self._end()
                     break
-                frames.append(reply_frame(item.xid, zxid, item.err, item.body))
-                if item.op == _CLOSE_SESSION:
+                frames.append(reply_frame(xid, zxid, err, body))
+                if op == _CLOSE_SESSION:
                     self._end()
                     break
-            elif isinstance(item, _Read):
+            elif len(item) == 4:
                 frames.append(answer_read(*item))
             else:
                 frame, over = item
@@ -119,3 +109,4 @@ class Row:
     def _end(self) -> None:
         self.over = True
         self._waiting.clear()
+        self._outcomes.clear()

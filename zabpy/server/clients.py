@@ -4,9 +4,9 @@ One plain loop answers all the requests that one ``recv`` brought (`Connection.r
 connection and leave with one send at the end of the turn (`Clients.flush`). Reads are answered where they stand while
 nothing of the connection is outstanding, and otherwise wait in its `Row` behind the writes in front of them.
 
-Order on a connection: `Clients.applied` puts events first; replies of writes and the reads behind them are drawn from
-the rows in `Clients.flush`, after all that was delivered together has been applied and told. So a client never sees a
-change before the event of a watch it held on it (client-protocol.md §11).
+Order on a connection: for each transaction `Clients.applied` puts the events on all connections first, then the reply
+of the write, then the replies of the reads behind it; only then is the next one applied. So a client never sees a
+change before the event of a watch it held on it (client-protocol.md §11), nor its own later write in an earlier read.
 """
 
 import struct
@@ -177,8 +177,10 @@ class Clients:
             else:
                 assert isinstance(op, int)
                 err, reply = outcome_body(op, body, outcome)
+                # At once, and not after all that is delivered together: a read that stands between two writes of its
+                # connection must not see the later one.
                 if connection.row.complete(request_id, err, reply):
-                    self.ready[connection] = None
+                    connection.go_on()
         if type(body) is CloseSessionTxn:
             other = self.sessions.get(session_id)
             if other is not None and other is not connection:
@@ -194,8 +196,9 @@ class Clients:
         if connection is not None:
             path = connection.answered(request_id)
             assert isinstance(path, bytes)
+            connection.syncing = False
             if connection.row.complete(request_id, 0, path):
-                self.ready[connection] = None
+                connection.go_on()
 
     def revalidated(self, request_id: int, valid: bool) -> None:
         connection = self.waiting.pop(request_id, None)
@@ -249,7 +252,7 @@ class Connection:
     __slots__ = (
         "_clients", "_dirty", "_out", "_out_bytes", "_rest", "began_wall_ms", "channel", "heard_ms", "id",
         "identities", "last_op", "last_xid", "last_zxid", "latency_last_ms", "latency_max_ms", "password", "phase",
-        "read_only", "received_frames", "reported_ms", "row", "sent_frames", "session_id", "timeout_ms",
+        "read_only", "received_frames", "reported_ms", "row", "sent_frames", "session_id", "syncing", "timeout_ms",
         "waits_for",
     )  # fmt: skip
 
@@ -262,6 +265,9 @@ class Connection:
         self.read_only: bool | None = None
         self.identities: tuple[Identity, ...] = (Identity("ip", channel.remote[0]),)
         self.row = Row()
+        #: A sync is on its way, and nothing behind it is looked at: a later write could be applied before the sync is
+        #: answered, and a read between the two would then see it.
+        self.syncing = False
         #: What is on its way, by its id: the opcode, or a sync's reply, and when it came, in ms.
         self.waits_for: dict[int, tuple[int | bytes, int]] = {}
         self.heard_ms = self.reported_ms = clients.clock.now_ms()
@@ -465,10 +471,13 @@ class Connection:
                 if self.phase != OPEN:
                     return
                 quick = not self.row
+                if self.syncing:
+                    at = stop
+                    break
             at = stop
         self._rest = data[at:] if at < end else b""
         self._end_of_output(full - room, count)
-        if room <= 0 or (not quick and not clients.throttle.may_read(len(self.row))):
+        if room <= 0 or self.syncing or (not quick and not clients.throttle.may_read(len(self.row))):
             self._hold()
 
     def _end_of_output(self, size: int, count: int) -> None:
@@ -522,6 +531,7 @@ class Connection:
         clients = self._clients
         request_id = clients.ids.next()
         self.row.push_write(request_id, xid, Op.SYNC)
+        self.syncing = True
         self._wait_for(request_id, body)
         clients.driver.submit(Request(request_id, self.session_id, xid, int(Op.SYNC), b"", ()))
         return 0
@@ -598,7 +608,11 @@ class Connection:
     def read_on(self) -> None:
         """If nothing stands against it any more, go on with what has come already, and with reading."""
         clients = self._clients
-        if self._out_bytes + self.channel.backlog >= SEND_PAUSE_BYTES or not clients.throttle.may_read(len(self.row)):
+        if (
+            self.syncing
+            or self._out_bytes + self.channel.backlog >= SEND_PAUSE_BYTES
+            or not clients.throttle.may_read(len(self.row))
+        ):
             return
         del clients.held[self]
         if self._rest:

@@ -102,6 +102,7 @@ class Server:
             await nursery.start(self.network.run, self.settle, self._trouble)
             await self._listen()
             self.store = await self._open_store()
+            orderly = False
             try:
                 await self._build(nursery)
                 self.driver.start()
@@ -114,12 +115,18 @@ class Server:
                 await self._stopping.wait()
                 if self._failure is None:
                     await self._wind_up()
+                    orderly = True
+            except trio.Cancelled:
+                orderly = self._failure is None
+                raise
             finally:
+                # After a failure, of the disk or of a rule of ours, nothing more is written.
                 self._ready = False
                 for listener in self._listeners:
                     listener.close()
-                self.disk.stop()
-                if self._failure is None:
+                if hasattr(self, "disk"):
+                    self.disk.stop()
+                if orderly:
                     with trio.CancelScope(shield=True):
                         await self._aside(self.store.close)
             nursery.cancel_scope.cancel()

@@ -1,0 +1,104 @@
+"""A client of a few lines for tests: sends any request, waits for its reply, keeps the events that came before."""
+
+import struct
+from typing import NamedTuple
+
+import trio
+
+from zabpy.model import OPEN_ACL
+from zabpy.wire import FrameBuffer, Op, Record, frame, packed, records as r
+
+
+class Reply(NamedTuple):
+    xid: int
+    zxid: int
+    err: int
+    body: bytes
+
+
+class RawClient:
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.stream = stream
+        self.session_id = 0
+        self.password = bytes(16)
+        self.timeout_ms = 0
+        self.zxid = 0
+        self.events: list[tuple[int, int, str]] = []  # zxid, type, path
+        self.log: list[Reply] = []  # all that came, in order
+        self._frames = FrameBuffer(1 << 26)
+        self._whole: list[bytes] = []
+        self._xid = 0
+
+    async def handshake(
+        self, *, timeout_ms: int = 10_000, session_id: int = 0, password: bytes = bytes(16), zxid: int = 0
+    ) -> bool:
+        """Whether there is a session now."""
+        asked = r.ConnectRequest(0, zxid, timeout_ms, session_id, password, False)
+        await self.stream.send_all(frame(packed(asked)))
+        payload = await self.next_frame()
+        assert len(payload) == 37
+        _, self.timeout_ms, self.session_id, size = struct.unpack_from(">iiqi", payload)
+        assert size == 16
+        self.password = payload[20:36]
+        return self.session_id != 0
+
+    async def next_frame(self) -> bytes:
+        """Raises EOFError when the server has closed."""
+        while not self._whole:
+            try:
+                data = await self.stream.receive_some(65536)
+            except trio.BrokenResourceError:
+                raise EOFError from None
+            if not data:
+                raise EOFError
+            self._frames.feed(bytes(data))
+            self._whole = self._frames.frames()
+        return self._whole.pop(0)
+
+    async def send(self, op: int, record: Record | bytes = b"", *, xid: int | None = None) -> int:
+        if xid is None:
+            self._xid += 1
+            xid = self._xid
+        raw = record if isinstance(record, bytes) else packed(record)
+        await self.stream.send_all(frame(struct.pack(">ii", xid, op) + raw))
+        return xid
+
+    async def reply(self) -> Reply:
+        """The next reply; events on the way are kept."""
+        while True:
+            payload = await self.next_frame()
+            xid, zxid, err = struct.unpack_from(">iqi", payload)
+            told = Reply(xid, zxid, err, payload[16:])
+            self.log.append(told)
+            if xid != -1:
+                if zxid > 0:
+                    assert zxid >= self.zxid, "a session never sees time go back"
+                    self.zxid = zxid
+                return told
+            type, _, length = struct.unpack_from(">iii", told.body)
+            self.events.append((zxid, type, told.body[12 : 12 + length].decode()))
+
+    async def ask(self, op: int, record: Record | bytes = b"") -> Reply:
+        xid = await self.send(op, record)
+        told = await self.reply()
+        assert told.xid == xid
+        return told
+
+    async def create(self, path: str, data: bytes = b"", flags: int = 0) -> Reply:
+        return await self.ask(Op.CREATE, r.CreateRequest(path, data, OPEN_ACL, flags))
+
+    async def set(self, path: str, data: bytes) -> Reply:
+        return await self.ask(Op.SET_DATA, r.SetDataRequest(path, data, -1))
+
+    async def get(self, path: str, watch: bool = False) -> tuple[int, bytes | None]:
+        told = await self.ask(Op.GET_DATA, r.GetDataRequest(path, watch))
+        if told.err:
+            return told.err, None
+        (length,) = struct.unpack_from(">i", told.body)
+        return 0, told.body[4 : 4 + length]
+
+    async def sync(self) -> Reply:
+        return await self.ask(Op.SYNC, r.SyncRequest("/"))
+
+    async def close(self) -> None:
+        await self.stream.aclose()

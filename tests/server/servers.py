@@ -1,0 +1,30 @@
+"""Servers for a test: in memory, on a clock that jumps, gone when the test ends."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from tests.server.raw_client import RawClient
+from zabpy.testing.ensemble import MemoryEnsemble
+
+
+@asynccontextmanager
+async def ensemble(seconds_max: float = 600, **settings: int) -> AsyncIterator[MemoryEnsemble]:
+    """A running ensemble; its log lines are shown when the test fails."""
+    with trio.fail_after(seconds_max):
+        async with trio.open_nursery() as nursery:
+            servers = MemoryEnsemble(nursery, **settings)
+            try:
+                await servers.start_all()
+                yield servers
+            finally:
+                print("".join(servers.lines))
+            nursery.cancel_scope.cancel()
+
+
+async def client_of(servers: MemoryEnsemble, id: int, **wishes: int) -> RawClient:
+    """A client with a new session."""
+    client = RawClient(await servers.connect(id))
+    assert await client.handshake(**wishes)  # type: ignore[arg-type]
+    return client

@@ -1,0 +1,333 @@
+"""Whole servers in one process: on streams in memory, disks in memory and trio's clock, which a test may jump.
+
+    async with trio.open_nursery() as nursery:
+        ensemble = MemoryEnsemble(nursery, servers=3, seed=1)
+        await ensemble.start_all()
+        stream = await ensemble.connect(1)          # a client's byte stream to server 1
+        ensemble.crash(2)
+
+Nothing here waits for real: under ``trio.testing.MockClock(autojump_threshold=0)`` an hour of timeouts takes a moment.
+Delays are drawn from the seed, so a run repeats.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from random import Random
+
+import trio
+
+from zabpy.server import Config, Listener, Log, Member, Server, StreamNetwork, TrioClock, serve
+from zabpy.server.transport import OnStream
+
+from .disk import CutModel, FaultyFiles, PowerLost
+
+CLIENT_PORT, PEER_PORT = 2181, 2888
+#: Bytes on their way in one direction before the sender waits, as with a socket's buffers.
+WIRE_BYTES_MAX = 1 << 20
+
+
+class MemoryEnsemble:
+    """Servers 1 to ``servers``, the last ``observers`` of them not voting; a lone one is standalone."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        *,
+        servers: int = 3,
+        observers: int = 0,
+        seed: int = 0,
+        tick_ms: int = 1000,
+        delay_us_max: int = 2_000,
+        snapshot_entries: int = 100_000,
+        frame_bytes_max: int = 1_048_575,
+    ) -> None:
+        self._nursery = nursery
+        self._rng = Random(f"ensemble {seed}")
+        self.wires = Wires(Random(f"wires {seed}"), delay_us_max=delay_us_max)
+        self.lines: list[str] = []
+        self.files: dict[int, FaultyFiles] = {}
+        self.servers: dict[int, Server] = {}
+        self._scopes: dict[int, trio.CancelScope] = {}
+        self._ended: dict[int, trio.Event] = {}
+        members = tuple(
+            Member(id, _host(id), PEER_PORT, PEER_PORT + 1000, voter=id <= servers - observers)
+            for id in range(1, servers + 1)
+        )
+        self.configs = {
+            id: Config(
+                path=f"{_host(id)}.cfg",
+                server_id=id if servers > 1 else 0,
+                members=members if servers > 1 else (),
+                data_dir=f"/{_host(id)}",
+                data_log_dir=f"/{_host(id)}",
+                client_host=_host(id),
+                client_port=CLIENT_PORT,
+                tick_ms=tick_ms,
+                address_connections_max=0,
+                snapshot_entries=snapshot_entries,
+                frame_bytes_max=frame_bytes_max,
+                log_segment_bytes=1 << 20,
+            )
+            for id in range(1, servers + 1)
+        }
+        for id in self.configs:
+            self.files[id] = FaultyFiles()
+
+    async def start_all(self) -> None:
+        """All servers, and wait until all serve."""
+        for id in self.configs:
+            await self.start(id)
+        await self.wait_serving()
+
+    async def start(self, id: int) -> Server:
+        """One server, on what its disk holds."""
+        assert id not in self.servers
+        server = await self._nursery.start(self._run, id)
+        assert isinstance(server, Server)
+        return server
+
+    def crash(self, id: int, model: CutModel | None = None) -> None:
+        """The process is gone at this instant; with a ``model`` the power went, and what was not synced with it."""
+        if model is None:
+            self.files[id].kill()
+        else:
+            self.files[id].power_cut(self._rng, model)
+        self._scopes[id].cancel()
+        self.servers.pop(id, None)
+
+    async def stop(self, id: int) -> None:
+        """An orderly stop, as by SIGTERM."""
+        self.servers[id].stop()
+        await self._ended[id].wait()
+
+    async def wait_ended(self, id: int) -> None:
+        await self._ended[id].wait()
+
+    async def wait_serving(self, ids: Iterable[int] | None = None) -> None:
+        """Until these servers, or all that run, serve clients."""
+        while not all(id in self.servers and self.servers[id].serving for id in ids or self.servers):
+            await trio.sleep(0.01)
+
+    @property
+    def leader(self) -> int | None:
+        """The one that leads and may propose."""
+        return next((id for id, server in self.servers.items() if server.serving and server.driver.leading), None)
+
+    async def wait_leader(self) -> int:
+        while self.leader is None:
+            await trio.sleep(0.01)
+        return self.leader
+
+    async def wait_level(self) -> None:
+        """Until all servers that run have applied the same last transaction."""
+        while len({server.driver.state.last_applied for server in self.servers.values()}) > 1:
+            await trio.sleep(0.01)
+
+    async def connect(self, id: int, host: str = "client") -> trio.abc.HalfCloseableStream:
+        """A client's connection to that server's client port."""
+        return await self.wires.dial(host, _host(id), CLIENT_PORT)
+
+    def cut(self, a: int, b: int) -> None:
+        """Nothing more passes between these two servers until `heal`; neither is told."""
+        self.wires.cut(_host(a), _host(b))
+
+    def heal(self) -> None:
+        self.wires.heal()
+
+    async def _run(self, id: int, *, task_status: trio.TaskStatus[Server]) -> None:
+        clock = TrioClock()
+        log = Log(clock, server_id=id, write=self.lines.append)
+        self._ended[id] = trio.Event()
+        try:
+            with trio.CancelScope() as self._scopes[id]:
+                async with trio.open_nursery() as nursery:
+                    server = await nursery.start(self._serve, id, clock, log)
+                    self.servers[id] = server
+                    task_status.started(server)
+        except* PowerLost:
+            pass
+        finally:
+            self.servers.pop(id, None)
+            self._ended[id].set()
+
+    async def _serve(self, id: int, clock: TrioClock, log: Log, *, task_status: trio.TaskStatus[Server]) -> None:
+        await serve(
+            self.configs[id],
+            network=MemoryNetwork(self.wires, _host(id)),
+            files=self.files[id],
+            clock=clock,
+            log=log,
+            rng=Random(self._rng.random()),
+            threads=False,
+            signals=False,
+            task_status=task_status,
+        )
+
+
+class Wires:
+    """All there is between hosts: who listens where, and which pairs are cut from each other."""
+
+    def __init__(self, rng: Random, *, delay_us_max: int) -> None:
+        self._rng, self._delay_us_max = rng, delay_us_max
+        self._listening: dict[tuple[str, int], OnStream] = {}
+        self._cuts: set[frozenset[str]] = set()
+        self._directions: set[Direction] = set()
+        self._last_port = 40_000
+
+    def listen(self, host: str, port: int, connected: OnStream) -> None:
+        if (host, port) in self._listening:
+            raise OSError(98, "Address already in use")
+        self._listening[host, port] = connected
+
+    def unlisten(self, host: str, port: int) -> None:
+        self._listening.pop((host, port), None)
+
+    async def dial(self, here: str, there: str, port: int) -> "MemoryStream":
+        await trio.sleep(self.delay())
+        while self.is_cut(here, there):
+            await trio.sleep(0.05)
+        connected = self._listening.get((there, port))
+        if connected is None:
+            raise ConnectionRefusedError(111, "Connection refused")
+        out, back = Direction(self, here, there), Direction(self, there, here)
+        self._directions |= {out, back}
+        self._last_port += 1
+        connected(MemoryStream(back, out), (here, self._last_port))
+        return MemoryStream(out, back)
+
+    def delay(self) -> float:
+        return self._rng.randrange(self._delay_us_max + 1) / 1e6
+
+    def cut(self, a: str, b: str) -> None:
+        self._cuts.add(frozenset((a, b)))
+
+    def heal(self) -> None:
+        self._cuts.clear()
+        for direction in self._directions:
+            direction.changed.set()
+
+    def is_cut(self, a: str, b: str) -> bool:
+        return frozenset((a, b)) in self._cuts
+
+    def forget(self, direction: "Direction") -> None:
+        self._directions.discard(direction)
+
+
+class Direction:
+    """One of the two streams of a connection: in order, each piece after a delay of its own."""
+
+    def __init__(self, wires: Wires, sender: str, receiver: str) -> None:
+        self._wires, self._sender, self._receiver = wires, sender, receiver
+        self._pieces: deque[tuple[float, bytes]] = deque()  # an empty piece is the end
+        self._bytes = 0
+        self._last_at = 0.0
+        self._ended = False
+        self.deaf = False  # the receiver has closed
+        self.changed = trio.Event()
+
+    async def send(self, data: bytes) -> None:
+        while self._bytes > WIRE_BYTES_MAX and not self.deaf and not self._ended:
+            await self._wait_change()
+        if self.deaf or self._ended:
+            raise trio.BrokenResourceError
+        self._put(data)
+
+    def end(self) -> None:
+        if not self._ended:
+            self._put(b"")
+            self._ended = True
+
+    def close_receiver(self) -> None:
+        self.deaf = True
+        self._pieces.clear()
+        self._wires.forget(self)
+        self.changed.set()
+
+    async def receive(self, count: int) -> bytes:
+        while True:
+            if self.deaf:
+                raise trio.ClosedResourceError
+            if self._pieces and not self._wires.is_cut(self._sender, self._receiver):
+                at, data = self._pieces[0]
+                if at <= trio.current_time():
+                    return self._take(data, count)
+                with trio.move_on_at(at):
+                    await self._wait_change()
+            else:
+                await self._wait_change()
+
+    def _put(self, data: bytes) -> None:
+        self._last_at = max(self._last_at, trio.current_time() + self._wires.delay())
+        self._pieces.append((self._last_at, data))
+        self._bytes += len(data)
+        self.changed.set()
+
+    def _take(self, data: bytes, count: int) -> bytes:
+        if not data:
+            return b""  # the end stays
+        at, _ = self._pieces.popleft()
+        if len(data) > count:
+            self._pieces.appendleft((at, data[count:]))
+        self._bytes -= min(count, len(data))
+        self.changed.set()
+        return data[:count]
+
+    async def _wait_change(self) -> None:
+        if self.changed.is_set():
+            self.changed = trio.Event()
+        await self.changed.wait()
+
+
+class MemoryStream(trio.abc.HalfCloseableStream):
+    """One end of a connection."""
+
+    def __init__(self, out: Direction, back: Direction) -> None:
+        self._out, self._back = out, back
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+        await self._out.send(bytes(data))
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def send_eof(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._out.end()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return await self._back.receive(max_bytes or 1 << 16)
+
+    async def aclose(self) -> None:
+        self._out.end()
+        self._back.close_receiver()
+        await trio.lowlevel.checkpoint()
+
+
+class MemoryNetwork(StreamNetwork):
+    """What one host sees of the `Wires`."""
+
+    def __init__(self, wires: Wires, host: str) -> None:
+        super().__init__()
+        self._wires, self._host = wires, host
+
+    async def open_listener(self, nursery: trio.Nursery, host: str, port: int, connected: OnStream) -> Listener:
+        await trio.lowlevel.checkpoint()
+        self._wires.listen(self._host, port, connected)
+        return MemoryListener(self._wires, self._host, port)
+
+    async def open_stream(self, host: str, port: int) -> trio.abc.Stream:
+        return await self._wires.dial(self._host, host, port)
+
+
+class MemoryListener:
+    def __init__(self, wires: Wires, host: str, port: int) -> None:
+        self._wires, self._host, self.port = wires, host, port
+
+    def close(self) -> None:
+        self._wires.unlisten(self._host, self.port)
+
+
+def _host(id: int) -> str:
+    return f"server{id}"
