@@ -104,6 +104,8 @@ class Servers:
 
 
 def _environment() -> dict[str, str]:
-    """The server runs in its own directory, so where this zabpy is imported from has to be said."""
+    """The server runs in its own directory, so where this zabpy is imported from has to be said. Compiled modules are
+    kept, as they are on any machine where nobody forbade it."""
     here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])}

@@ -707,7 +707,7 @@ KEYS: dict[str, Key] = {
     "fsync.warningthresholdms": Key("fsync_warning_ms", _whole(0), _MS0),
     "maxClientCnxns": Key("address_connections_max", _whole(0), "a whole number of connections, 0 for no bound"),
     "maxCnxns": Key("connections_max", _whole(0), "a whole number of connections, 0 for no bound"),
-    "jute.maxbuffer": Key("frame_bytes_max", _whole(1024, 64 * MIB), "a whole number of bytes from 1024 to 67108864"),
+    "jute.maxbuffer": Key("frame_bytes_max", _whole(1024, 16 * MIB), "a whole number of bytes from 1024 to 16777216"),
     "globalOutstandingLimit": Key("outstanding_max", _whole(1), "a whole number of requests, 1 or more"),
     "leaderServes": Key("leader_serves", _flag, "yes or no"),
     "preAllocSize": Key("log_segment_bytes", _whole(64, 2**22, 1024), "a whole number of KiB from 64 to 4194304"),
