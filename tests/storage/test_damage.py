@@ -1,6 +1,7 @@
 """Every bit turned over, every length cut: the same state, a torn tail cut off, or a refusal that names the place."""
 
 import contextlib
+import zlib
 from collections.abc import Iterator
 from random import Random
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from zabpy.storage import (
     StoreError,
 )
 from zabpy.storage.epochs import Meta, create_meta
-from zabpy.storage.format import LogHeader, log_name
+from zabpy.storage.format import LogHeader, SnapshotHeader, log_name, pack_trailer
 from zabpy.testing.disk import CutModel, FaultyFiles, PowerLost
 
 FAR = Zxid(1 << 63)
@@ -404,3 +405,17 @@ def test_a_successor_that_was_never_finished_still_says_that_the_segment_before_
 
     with pytest.raises(DamagedLogError, match=f"{path}: offset"):
         open_store(files)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_snapshot_of_another_history_is_refused(number: int) -> None:
+    """Whole, with the right name and zxid, but of other records: at a segment's base, or in the middle of one."""
+    directory = running() if number else installed()
+    tip = directory.snapshots[-1]
+    (path,) = [path for path in directory.contents if path.endswith(f"{tip.zxid:016x}") and "snapshot" in path]
+    header = SnapshotHeader(1 if number else 2, tip._replace(chain=tip.chain ^ 1))
+    body = b"other"
+    data = header.packed() + body + pack_trailer(header, len(body), zlib.crc32(body))
+
+    with pytest.raises(DamagedLogError, match=rf"offset \d+: expected chain {tip.chain ^ 1:#x} at {tip.zxid:#x}"):
+        open_store(FaultyFiles.holding({**directory.contents, path: data}))
