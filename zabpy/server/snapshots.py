@@ -103,6 +103,7 @@ class Snapshots:
                 if not slice_rows:
                     break
                 await trio.lowlevel.checkpoint()
+            await self._aside(writer.finish)
             await self._disk.call(writer.commit)
             log_base = self._store.log_base
             if self._purge:

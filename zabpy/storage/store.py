@@ -1,7 +1,7 @@
 """Store: the data directory of one server; log, snapshots and promises under one roof.
 
 Calls block on the disk and belong to one thread at a time: the server gives them to a worker thread of its own. Only
-the writer of `begin_snapshot` (up to `commit`) and the reader of `open_snapshot` may be used from another one while
+the writer of `begin_snapshot` (up to its `finish`) and the reader of `open_snapshot` may be used from another one while
 the log goes on.
 
 The first OSError of a write or sync of protocol data breaks the store: it propagates, every later call raises
@@ -269,7 +269,8 @@ class Store:
         if self._writer is not None:
             raise ValueError("another snapshot is being written")
         self._check_tip(tip)
-        self._writer = SnapshotWriter(self, tip, SnapshotFile(self._files, self._snap_dir, OWN_ASIDE))
+        header = SnapshotHeader(self._meta.meta.generation, tip)
+        self._writer = SnapshotWriter(self, header, SnapshotFile(self._files, self._snap_dir, OWN_ASIDE))
         self._log.ask_roll()
         return self._writer
 
@@ -280,15 +281,16 @@ class Store:
                 f"between {self._newest.zxid:#x} and {self._log.synced.zxid:#x}"
             )
 
-    def _commit_snapshot(self, tip: Tip, file: SnapshotFile) -> None:
+    def _commit_snapshot(self, header: SnapshotHeader, file: SnapshotFile) -> None:
         self._check()
-        header = SnapshotHeader(self._meta.meta.generation, tip)
+        tip = header.tip
         try:
             self._check_tip(tip)  # the log may have been cut or replaced in the meantime
+            if header.generation != self._meta.meta.generation:
+                raise SnapshotFailed(f"{self._snap_dir}: the log that the snapshot at {tip.zxid:#x} is of was replaced")
         except SnapshotFailed:
             file.remove()
             raise
-        file.finish(header)
         with self._breaking():
             file.publish(header)
         if tip.zxid not in self._snapshots:
@@ -455,33 +457,51 @@ class Store:
 
 
 class SnapshotWriter:
-    """A snapshot being written: `write` the bytes, then `commit`; or `abort`."""
+    """A snapshot being written: `write` the bytes, `finish`, then `commit`; or `abort`.
 
-    def __init__(self, store: Store, tip: Tip, file: SnapshotFile) -> None:
-        self._store, self._tip, self._file = store, tip, file
-        self._open = True
+    Only `commit` and `abort` belong to the store's thread: what takes as long as the snapshot is large does not hold up
+    the log.
+    """
+
+    def __init__(self, store: Store, header: SnapshotHeader, file: SnapshotFile) -> None:
+        self._store, self._header, self._file = store, header, file
+        self._open, self._finished = True, False
 
     def write(self, data: bytes) -> None:
-        """May be called from another thread than the store's. Raises `SnapshotFailed`; it is removed then."""
-        if not self._open:
-            raise SnapshotFailed(f"the snapshot at {self._tip.zxid:#x} was broken off")
+        """Raises `SnapshotFailed`; it is removed then."""
+        self._check()
         try:
             self._file.write(data)
         except SnapshotFailed:
             self._end()
             raise
 
+    def finish(self) -> None:
+        """All was written: on disk and read back on return, not yet under its name. Raises `SnapshotFailed`."""
+        self._check()
+        try:
+            self._file.finish(self._header)
+        except SnapshotFailed:
+            self._end()
+            raise
+        self._finished = True
+
     def commit(self) -> None:
-        """Whole, verified, named and on disk on return. In the store's thread.
+        """Named, and so the newest, on return. Finishes first if nobody did.
 
         Raises:
             SnapshotFailed: it is removed; nothing else was changed.
             OSError: its name is in doubt; the store is broken now.
         """
-        if not self._open:
-            raise SnapshotFailed(f"the snapshot at {self._tip.zxid:#x} was broken off")
+        if not self._finished:
+            self.finish()
+        self._check()
         self._end()
-        self._store._commit_snapshot(self._tip, self._file)
+        self._store._commit_snapshot(self._header, self._file)
+
+    def _check(self) -> None:
+        if not self._open:
+            raise SnapshotFailed(f"the snapshot at {self._header.tip.zxid:#x} was broken off")
 
     def abort(self) -> None:
         if self._open:
