@@ -311,7 +311,9 @@ class AckSoundness(Checker):
         last = message.ends[-1] if message.ends else Zxid(0)
         if last != platter.tip.zxid:
             raise self.fail(f"{process} says its log ends at {zxid_text(last)}; {_tip(process)} is on its disk")
-        if message.counted:
+        if not message.counted:
+            self.sim.count("promises made again, not counted")
+        else:
             before = self.facts.promised.setdefault((process.sid, message.epoch), peer)
             if before != peer:
                 raise self.fail(f"{process} promises epoch {message.epoch} to {peer}, and did to {before}")
@@ -420,6 +422,8 @@ class SnapshotSoundness(Checker):
 
     def snapshot_saving(self, process: "Process", snapshot: Snapshot) -> None:
         self._check(process, snapshot)
+        if snapshot.tip.zxid > process.state.tip.zxid:
+            raise self.fail(f"{process} has a snapshot at {zxid_text(snapshot.tip.zxid)}, which it has not delivered")
         if snapshot.tip.zxid > process.platter.tip.zxid:
             raise self.fail(f"{process} has a snapshot at {zxid_text(snapshot.tip.zxid)}; {_tip(process)} is on its disk")
 
@@ -437,7 +441,8 @@ class SnapshotSoundness(Checker):
         at = facts.chosen_at.get(state.tip.zxid)
         if at is None:
             raise self.fail(f"{process} has a snapshot at {zxid_text(state.tip.zxid)}, which is not chosen")
-        if facts.chosen[at].chain != state.tip.chain or facts.digests[at + 1] != state.digest:
+        same = facts.chosen[at].chain == state.tip.chain and facts.digests[at + 1] == state.digest
+        if not same or state.count != at + 1:
             raise self.fail(f"{process} has a snapshot at {zxid_text(state.tip.zxid)} of another history")
 
 

@@ -218,6 +218,11 @@ def _ms(rng: Random, settings: Settings) -> int:
     return int(settings.tick_ms * (0.2 + 25 * rng.random() ** 4))
 
 
+def _long_ms(rng: Random, settings: Settings) -> int:
+    """Long enough to fall behind what others keep."""
+    return settings.tick_ms * rng.randrange(3, 40)
+
+
 def _one(rng: Random, settings: Settings) -> Args:
     return _sid(rng, settings), _ms(rng, settings)
 
@@ -250,6 +255,7 @@ WORDS: dict[str, Word] = {
     "kill-at-effect": Word(kill_at_effect, lambda rng, s: (_sid(rng, s), rng.randrange(1, 40), _ms(rng, s))),
     "kill-at-disk": Word(kill_at_disk, lambda rng, s: (rng.choice(_ROLES), rng.randrange(1, 12), _ms(rng, s))),
     "kill-in-role": Word(kill_in_role, lambda rng, s: (*rng.choice(_POINTS), rng.randrange(1, 15), _ms(rng, s))),
+    "leave-behind": Word(power_cut, lambda rng, s: (_sid(rng, s), _long_ms(rng, s)), "F4"),
     "power-cut-all": Word(power_cut_all, lambda rng, s: (_ms(rng, s),), "F3"),
     "power-cut": Word(power_cut, _one, "F4"),
     "fail-sync": Word(fail_sync, _one),
@@ -295,6 +301,7 @@ def draw(seed: int, *, servers: int | None = None, calm: bool = False) -> tuple[
         replace_permille=rng.choice((0, 300, 900)),
         drift_permille=rng.choice((0, 0, 20, 100)),
         snapshot_every=rng.choice((0, 5, 15, 40)),
+        lazier=rng.choice((1, 1, 5, 1000)),
         snapshots_kept=rng.choice((1, 1, 3)),
         recent_entries=rng.choice((0, 3, 10, 1000)),
         slice_entries=rng.choice((1, 4, 50)),

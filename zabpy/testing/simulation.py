@@ -86,8 +86,9 @@ class Settings:
     replace_permille: int = 300
     #: A server's clock runs up to this much fast or slow.
     drift_permille: int = 0
-    #: A snapshot after so many delivered entries; 0: only when the script says so.
+    #: A snapshot after so many delivered entries; 0: only when the script says so. Every third server is lazier.
     snapshot_every: int = 20
+    lazier: int = 1
     snapshots_kept: int = 1
     #: How many delivered entries a replica keeps in memory for learners that lag.
     recent_entries: int = 10
@@ -122,6 +123,7 @@ class Server:
         self.down_ms = 100
         #: The clock: ``rate`` milliseconds a second, since ``base_us`` of true time.
         self.rate, self.base_us, self.base_ms = rate, 0, offset_ms
+        self.snapshot_every = settings.snapshot_every * (settings.lazier if sid % 3 == 0 else 1)
         self.links = count(1)
 
     def clock_ms(self, now: int) -> int:
@@ -211,6 +213,8 @@ class Simulation:
         self.settings, self.script = settings, tuple(script)
         self.now = 0
         self.events = 0
+        #: Several times what any run needs.
+        self.events_max = 60_000 + 10 * settings.script_ms
         self.trace = 0
         self.counts: dict[str, int] = {}
         self.lines: list[str] | None = [] if record else None
@@ -410,12 +414,12 @@ class Simulation:
         process.paused = False
         inbox, process.inbox = process.inbox, []
         if self._crashes.random() < 0.5:
-            self._tick(process)
+            self._tick(process)  # timers first; else all that came before them
         for function, argument in inbox:
             if process.alive:
                 function(argument)
-        if process.alive and process.tick_at == NEVER:
-            self._wake(process)
+        if process.alive:
+            self._tick(process)
 
     def disturb(self, ms: int) -> None:
         """Something is broken for that long."""
@@ -430,6 +434,8 @@ class Simulation:
         now_ms = process.server.clock_ms(self.now)
         replica = process.replica
         self.events += 1
+        if self.events > self.events_max:
+            raise ViolationError("I25", "Bounds", f"{self.events} events in {self.now // 1000} ms: somebody talks without end")
         if stale:
             self.count("F19 message of a former link")
         try:
@@ -477,8 +483,7 @@ class Simulation:
         if process.tick_at != when or not process.alive:
             return  # an earlier one was wanted later
         if process.paused:
-            process.tick_at = NEVER
-            process.inbox.append((self._tick, process))
+            process.tick_at = NEVER  # `_resume` sees to it
             return
         self._tick(process)
 
@@ -571,7 +576,7 @@ class Simulation:
                 if self.now < self.disturbed_until:
                     self.count("writes acked during faults")
         checkers.delivered(process)
-        every = self.settings.snapshot_every
+        every = process.server.snapshot_every
         if every and state.count - process.last_snapshot >= every and not process.snapshotting:
             self.begin_snapshot(process)
 
@@ -646,9 +651,15 @@ class Simulation:
     def write(self, number: int) -> None:
         """Clients write that many payloads at every server that takes them for its own."""
         for sid in self.settings.servers:
-            process = self.processes.get(sid)
-            if process is not None and not process.paused and process.replica.may_submit:
-                self.submit(process, [b"w%d" % next(self._payloads) for _ in range(number)])
+            if process := self.processes.get(sid):
+                self._write_at((process, number))
+
+    def _write_at(self, what: tuple[Process, int]) -> None:
+        process, number = what
+        if process.paused:
+            process.inbox.append((self._write_at, what))
+        elif process.replica.may_submit:
+            self.submit(process, [b"w%d" % next(self._payloads) for _ in range(number)])
 
     def submit(self, process: Process, payloads: list[bytes]) -> None:
         self.submitted.update(payloads)
@@ -659,13 +670,19 @@ class Simulation:
         self.step(process, Submitted(tuple(payloads)))
 
     def read(self) -> None:
+        """Clients ask every leader for a linearizable read. One that is paused finds the question when it goes on."""
         for sid in self.settings.servers:
-            process = self.processes.get(sid)
-            if process is not None and not process.paused and process.replica.may_submit:
-                number = next(self._reads)
-                process.reads[number] = self.facts.chosen_end
-                self.count("reads")
-                self.step(process, ReadAsked(number))
+            if process := self.processes.get(sid):
+                self._read_at(process)
+
+    def _read_at(self, process: Process) -> None:
+        if process.paused:
+            process.inbox.append((self._read_at, process))
+        elif process.replica.may_submit:
+            number = next(self._reads)
+            process.reads[number] = self.facts.chosen_end
+            self.count("reads")
+            self.step(process, ReadAsked(number))
 
     # Healing and convergence (L1), calm (L2) --------------------------------------------------------------------------
 

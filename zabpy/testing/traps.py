@@ -190,7 +190,7 @@ def _recovery_cuts_too_far() -> Iterator[None]:
 def _election_by_id_and_unchecked() -> Iterator[None]:
     """The greatest id wins, whatever its log, and phase 1 does not check the winner."""
 
-    def better(replica: Replica, vote: Vote, now_ms: int) -> None:
+    def better(replica: Replica, vote: Vote) -> None:
         looking = replica.state
         assert isinstance(looking, Looking)
         in_reach = vote.leader == replica.me or vote.leader in replica.links
@@ -272,11 +272,11 @@ def _observers_counted() -> Iterator[None]:
         yield
 
 
-@_trap("D1", "L1")
+@_trap("D1", "L1", "I25")
 def _no_total_order_of_votes() -> Iterator[None]:
     """The id breaks ties of the counter, whatever the epochs: a beats b, and b beats a."""
 
-    def better(replica: Replica, vote: Vote, now_ms: int) -> None:
+    def better(replica: Replica, vote: Vote) -> None:
         looking = replica.state
         assert isinstance(looking, Looking)
         mine = looking.vote
@@ -395,7 +395,7 @@ def _committed_by_one_less() -> Iterator[None]:
     """Half of the voters is taken for a quorum when acks are counted."""
 
     def agreed(self: Quorums, positions: Any) -> int:
-        ranked = sorted((position for position, server in positions if server in self.voters), reverse=True)
+        ranked = sorted((position for server, position in positions if server in self.voters), reverse=True)
         needed = max(1, len(self.voters) // 2)
         return ranked[needed - 1] if len(ranked) >= needed else 0
 
