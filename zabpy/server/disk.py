@@ -261,9 +261,16 @@ class Disk:
                 told.set()
                 continue
             if isinstance(told, Exception):
-                self._failed(f"{type(told).__name__}: {told}")
+                self._failed(_why(told))
                 return
             self._feed(told)
+
+
+def _why(error: Exception) -> str:
+    """For people: the disk's own word with the file; of anything else also what kind of error it is."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return f"{type(error).__name__}: {error}"
 
 
 class _AppendJob:

@@ -8,6 +8,8 @@ a name once `Files.sync_dir` of its directory has. Until then a power cut may ke
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 
@@ -82,26 +84,32 @@ class Files(Protocol):
 
 
 class OsFile:
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    """Errors name the file, which the system's own do not for calls on a descriptor."""
+
+    def __init__(self, fd: int, path: str) -> None:
+        self._fd, self._path = fd, path
 
     def read(self, size: int, offset: int) -> bytes:
-        data = os.pread(self._fd, size, offset)
-        if len(data) == size or not data:
-            return data
-        parts, got = [data], len(data)
-        while got < size and (data := os.pread(self._fd, size - got, offset + got)):
-            parts.append(data)
-            got += len(data)
-        return b"".join(parts)
+        with self._named():
+            data = os.pread(self._fd, size, offset)
+            if len(data) == size or not data:
+                return data
+            parts, got = [data], len(data)
+            while got < size and (data := os.pread(self._fd, size - got, offset + got)):
+                parts.append(data)
+                got += len(data)
+            return b"".join(parts)
 
     def write(self, data: bytes, offset: int) -> None:
-        written = os.pwrite(self._fd, data, offset)
-        if written == len(data):
-            return
-        rest = memoryview(data)
-        while written < len(data):
-            written += os.pwrite(self._fd, rest[written:], offset + written)
+        try:
+            written = os.pwrite(self._fd, data, offset)
+            if written == len(data):
+                return
+            rest = memoryview(data)
+            while written < len(data):
+                written += os.pwrite(self._fd, rest[written:], offset + written)
+        except OSError as error:  # not `_named`: this is the hot path
+            raise OSError(error.errno, error.strerror, self._path) from error
 
     def allocate(self, offset: int, size: int) -> None:
         # Written zeros, not only reserved blocks: into those, each sync would also have to journal that they are in
@@ -109,26 +117,34 @@ class OsFile:
         self.write(bytes(size), offset)
 
     def truncate(self, size: int) -> None:
-        os.ftruncate(self._fd, size)
+        with self._named():
+            os.ftruncate(self._fd, size)
 
     def size(self) -> int:
         return os.fstat(self._fd).st_size
 
     def sync_data(self) -> None:
-        _sync_data(self._fd)
+        with self._named():
+            _sync_data(self._fd)
 
     def sync(self) -> None:
-        _sync(self._fd)
+        with self._named():
+            _sync(self._fd)
 
     def evict(self) -> None:
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def close(self) -> None:
-        # Never twice: the number may be another file's by then.
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        with self._named():
+            os.close(self._fd)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._path) from error
 
 
 class OsLock:
@@ -173,7 +189,7 @@ class OsFiles:
 
     def open(self, path: str, *, create: bool = False) -> OsFile:
         flags = os.O_RDWR | os.O_CLOEXEC
-        return OsFile(os.open(path, flags | os.O_CREAT | os.O_TRUNC if create else flags, 0o600))
+        return OsFile(os.open(path, flags | os.O_CREAT | os.O_TRUNC if create else flags, 0o600), path)
 
     def rename(self, old: str, new: str) -> None:
         os.replace(old, new)
