@@ -209,7 +209,7 @@ class Server:
             make_upkeep=lambda state, now_ms: Upkeep(state, ids, config.tick_ms, now_ms, upkeep_rules),
             load_state=self._load_blocking,
         )
-        worker: Worker = ThreadWorker() if self._threads else TaskWorker(nursery)
+        worker: Worker = ThreadWorker(self.network.waker) if self._threads else TaskWorker(nursery)
         self.disk = Disk(
             store,
             worker,

@@ -1,18 +1,22 @@
 """Bytes in and out: many connections, one task.
 
 A trio wake-up costs more than ten requests, so no connection has a task. `EpollNetwork` keeps all sockets in one
-epoll object, which is itself a file descriptor that trio can wait on; one ``poll(0)`` then hands over every socket that
-is ready. Whoever deals with a connection is a `Handler`, called with the bytes that have come, and writes with
-`Channel.send`, which never waits. After every round the network calls ``settle`` once: what the whole round produced
-then leaves in one go.
+epoll object, which is itself a file descriptor that trio can wait on; one ``poll`` then hands over every socket that is
+ready. While there is something to do it stays with its own ``poll``, whose wake-up costs a fraction of one of trio's,
+and lets trio's other tasks in every few milliseconds. Whoever deals with a connection is a `Handler`, called with the
+bytes that have come, and writes with `Channel.send`, which never waits. After every round the network calls ``settle``
+once: what the whole round produced then leaves in one go.
 
 `StreamNetwork` does the same over trio's own streams, two tasks a connection: for systems without epoll, and for
 networks that are not there at all (`zabpy.testing`).
 """
 
 import errno
+import os
 import select
 import socket
+import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -23,8 +27,10 @@ import trio
 RECEIVE_BYTES_MAX = 64 * 1024
 #: Sockets handed over by one poll. The rest comes with the next.
 READY_MAX = 512
-#: Rounds in a row before trio's other tasks get their turn.
-ROUNDS_MAX = 4
+#: How long the network goes on by itself before trio's other tasks get their turn, and how long it waits for more to
+#: do before it leaves the waiting to trio.
+TURN_NS_MAX = 5_000_000
+PATIENCE_SECONDS = 0.001
 #: Connections accepted from one listening socket in a round.
 ACCEPTS_MAX = 128
 #: A finished connection may take this long to hand over its last bytes and to see the other side's end.
@@ -99,6 +105,9 @@ class Network(Protocol):
     ) -> None:
         """Move bytes until cancelled; ``settle`` is called after every round. Listen and dial only while this runs."""
 
+    def waker(self, call: Callable[[], None]) -> Callable[[], None]:
+        """A function that any thread may call: the network then calls ``call``, as if bytes had come."""
+
     def reap(self, now_ms: int) -> None:
         """To be called about every second: ends lingering connections, takes up stalled listeners."""
 
@@ -109,7 +118,7 @@ class EpollNetwork:
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self.now_ms = now_ms
         self.epoll = select.epoll()
-        self.ends: dict[int, EpollChannel | EpollListener] = {}
+        self.ends: dict[int, EpollChannel | EpollListener | EpollWaker] = {}
         self.lingering: deque[tuple[int, EpollChannel]] = deque()
         self.trouble: Trouble = lambda text: None
 
@@ -171,13 +180,14 @@ class EpollNetwork:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         self.trouble = trouble
-        poll, ends, fileno = self.epoll.poll, self.ends, self.epoll.fileno()
+        poll, ends, fileno, now_ns = self.epoll.poll, self.ends, self.epoll.fileno(), time.monotonic_ns
         task_status.started()
         try:
             while True:
                 await trio.lowlevel.wait_readable(fileno)
-                for _ in range(ROUNDS_MAX):
-                    ready = poll(0, READY_MAX)
+                turn_ends_ns = now_ns() + TURN_NS_MAX
+                while now_ns() < turn_ends_ns:
+                    ready = poll(PATIENCE_SECONDS, READY_MAX)
                     if not ready:
                         break
                     for fd, mask in ready:
@@ -189,6 +199,9 @@ class EpollNetwork:
             for end in list(ends.values()):
                 end.close()
             self.epoll.close()
+
+    def waker(self, call: Callable[[], None]) -> Callable[[], None]:
+        return EpollWaker(self, call).wake
 
     def reap(self, now_ms: int) -> None:
         while self.lingering and self.lingering[0][0] <= now_ms:
@@ -364,6 +377,33 @@ class EpollListener:
             self._network.epoll.modify(end.fileno(), 0)
 
 
+class EpollWaker:
+    """A counter in the kernel that a thread adds to and the network waits for."""
+
+    def __init__(self, network: EpollNetwork, call: Callable[[], None]) -> None:
+        self._network, self._call = network, call
+        self._closing = threading.Lock()  # or a late thread writes to whoever has the number next
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        network.ends[self._fd] = self
+        network.epoll.register(self._fd, select.EPOLLIN)
+
+    def wake(self) -> None:
+        with self._closing:
+            if self._fd >= 0:
+                os.eventfd_write(self._fd, 1)
+
+    def on_ready(self, mask: int) -> None:
+        os.eventfd_read(self._fd)
+        self._call()
+
+    def close(self) -> None:
+        if self._network.ends.pop(self._fd, None) is not None:
+            self._network.epoll.unregister(self._fd)
+            with self._closing:
+                os.close(self._fd)
+                self._fd = -1
+
+
 #: What a `StreamNetwork` needs of a connection: trio's byte streams have it, those in memory too.
 Stream = trio.abc.Stream
 OnStream = Callable[[Stream, tuple[str, int]], None]
@@ -400,6 +440,21 @@ class StreamNetwork:
         async with trio.open_nursery() as self._nursery:
             task_status.started()
             await trio.sleep_forever()
+
+    def waker(self, call: Callable[[], None]) -> Callable[[], None]:
+        token = trio.lowlevel.current_trio_token()
+
+        def settled() -> None:
+            call()
+            self.settle()
+
+        def wake() -> None:
+            try:
+                token.run_sync_soon(settled)
+            except trio.RunFinishedError:
+                pass
+
+        return wake
 
     def reap(self, now_ms: int) -> None:
         """Nothing lingers here: every connection has its tasks."""
