@@ -36,13 +36,15 @@ def entries_after(tip: Tip, *places: tuple[int, int]) -> tuple[Entry, ...]:
 
 
 class Lone:
-    """Replica 1 of an ensemble whose other servers the test plays. ``seen`` collects all effects."""
+    """Replica 1, or ``me``, of an ensemble whose other servers the test plays. ``seen`` collects all effects."""
 
-    def __init__(self, recovered: Recovered | None = None, voters: int = 3, observers: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, recovered: Recovered | None = None, voters: int = 3, observers: tuple[int, ...] = (), me: int = 1
+    ) -> None:
         ensemble = Ensemble.of(frozenset(range(1, voters + 1)), frozenset(observers))
         self.now_ms = 0
         self.links: dict[int, int] = {}
-        self.replica = Replica(1, ensemble, Timing(), recovered or Recovered(), Random(1))
+        self.replica = Replica(me, ensemble, Timing(), recovered or Recovered(), Random(1))
         self.seen: list[Effect] = []
         self.new: list[Effect] = []
         self._take(self.replica.start(0))

@@ -111,6 +111,17 @@ def test_who_is_not_looking_answers_with_what_it_does() -> None:
     assert lone.sent(3, Notification)[-1] == Notification(Role.LEADING, lone.replica.round, 1, NO_ZXID, 1)
 
 
+def test_a_looking_observer_is_answered_and_does_not_answer() -> None:
+    voter, observer = Lone(observers=(9,)), Lone(me=9, observers=(9,))
+    voter.link(9)
+    observer.link(1)
+    observer.wait(20_000)  # alone its rounds run ahead
+    assert observer.replica.round > voter.replica.round
+    (answer,) = voter.hear(9, observer.sent(1, Notification)[-1])
+    assert isinstance(answer, Send) and isinstance(answer.message, Notification)
+    assert observer.hear(1, answer.message) == []  # else they would go on for ever
+
+
 # Discovery
 
 

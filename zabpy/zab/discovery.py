@@ -191,6 +191,8 @@ def on_word(replica: "Replica", peer: PeerId, said: Notification, now_ms: int) -
     if isinstance(state, Following):
         if state.leader == peer and said.state in (Role.FOLLOWING, Role.OBSERVING):
             election.begin(replica, f"server {peer}, whom we elected, follows server {said.leader}", now_ms)
+        elif state.leader == peer and said.state == Role.LOOKING and said.round > replica.round:
+            election.begin(replica, f"server {peer}, whom we elected, looks for a leader itself", now_ms)
     elif isinstance(state, Leading) and state.phase is not Phase.BROADCAST and peer in replica.ensemble.voters:
         left = said.state == Role.LOOKING and said.round > replica.round
         if left and not replica.ensemble.quorums.is_quorum(broadcast.in_touch(replica, state) - {peer}):

@@ -126,7 +126,10 @@ def on_notification(replica: "Replica", peer: PeerId, said: Notification, now_ms
         discovery.on_word(replica, peer, said, now_ms)
     elif looking.settled:
         if said.state == Role.LOOKING and (said.round < replica.round or peer not in replica.ensemble.voters):
-            replica.emit(Send(peer, notification(replica)))  # so that it catches up, or learns who leads
+            # So that it catches up, or learns who leads. An observer's word helps nobody, and one that answered would
+            # be answered in turn, without end.
+            if replica.me in replica.ensemble.voters:
+                replica.emit(Send(peer, notification(replica)))
         else:
             consider(replica, peer, said, now_ms)
         if replica.state is looking:
