@@ -26,6 +26,9 @@ def main(arguments: Sequence[str] = ()) -> int:
     """Parse ``zabpy bench``'s own arguments, measure, print; the exit status."""
     parser = argparse.ArgumentParser(prog="zabpy bench", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=4.0, help="a workload is measured for (default 4)")
+    parser.add_argument(
+        "--warm-up", type=float, default=10.0, help="seconds of load before (default 10: a JVM needs it)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="the median counts (default 3)")
     parser.add_argument("--only", default="", help="only rows whose name contains this")
     parser.add_argument("--systems", default="", help="only these, e.g. zabpy or Apache or zabpy,Apache")
@@ -72,7 +75,17 @@ def _under_load(
             for port in servers.client_ports.values():
                 probes.first_accepted_write([port])
             where = ",".join(f"127.0.0.1:{port}" for port in servers.client_ports.values())
-            command = [generator, "-s", where, "-w", workload.operation, "-t", str(options.seconds), "-W", "3"]
+            command = [
+                generator,
+                "-s",
+                where,
+                "-w",
+                workload.operation,
+                "-t",
+                str(options.seconds),
+                "-W",
+                str(options.warm_up),
+            ]
             command += ["-c", str(workload.connections), "-d", str(workload.in_flight)]
             command += ["-z", str(workload.value_bytes), "-r", str(workload.reads_percent), "-K"]
             done = subprocess.run(command, capture_output=True, text=True)
