@@ -47,7 +47,7 @@ async def test_no_acknowledged_write_and_no_session_is_lost_when_servers_are_kil
                 before = sum(len(writer.acknowledged) for writer in writers)
                 began = trio.current_time()
                 servers.kill(victim)
-                while sum(len(writer.acknowledged) for writer in writers) <= before + WRITERS:
+                while sum(len(writer.acknowledged) for writer in writers) <= before + WRITERS:  # noqa: ASYNC110
                     await trio.sleep(0.005)
                 pauses_ms.append((victim == leader, round_ms(trio.current_time() - began)))
                 await trio.sleep(rng.random())

@@ -415,6 +415,7 @@ class StreamNetwork:
     def __init__(self) -> None:
         self._nursery: trio.Nursery | None = None
         self.settle: Callable[[], None] = lambda: None
+        self.trouble: Trouble = lambda text: None
 
     async def listen(self, host: str, port: int, accept: Accept, *, backlog: int = 1024) -> Listener:
         assert self._nursery is not None, "the network does not run"
@@ -436,7 +437,7 @@ class StreamNetwork:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        self.settle = settle
+        self.settle, self.trouble = settle, trouble
         async with trio.open_nursery() as self._nursery:
             task_status.started()
             await trio.sleep_forever()
@@ -462,29 +463,36 @@ class StreamNetwork:
     async def open_listener(self, nursery: trio.Nursery, host: str, port: int, connected: OnStream) -> Listener:
         listeners = await trio.open_tcp_listeners(port, host=host or None)
 
-        async def serve(stream: trio.SocketStream) -> None:
-            remote = stream.socket.getpeername()
-            connected(stream, (remote[0], remote[1]))
+        scopes = [trio.CancelScope() for _ in listeners]
 
-        scope = trio.CancelScope()
-
-        async def serve_all() -> None:
+        async def accept_all(listener: trio.SocketListener, scope: trio.CancelScope) -> None:
             with scope:
-                await trio.serve_listeners(serve, listeners)
+                async with listener:
+                    while True:
+                        try:
+                            stream = await listener.accept()
+                            remote = stream.socket.getpeername()
+                        except OSError as error:
+                            self.trouble(f"cannot accept: {_reason(error)}")
+                            await trio.sleep(0.1)
+                        else:
+                            connected(stream, (remote[0], remote[1]))
 
-        nursery.start_soon(serve_all)
-        return StreamListener(listeners[0].socket.getsockname()[1], scope.cancel)
+        for listener, scope in zip(listeners, scopes):
+            nursery.start_soon(accept_all, listener, scope)
+        return StreamListener(listeners[0].socket.getsockname()[1], scopes)
 
     async def open_stream(self, host: str, port: int) -> Stream:
         return await trio.open_tcp_stream(host, port)
 
 
 class StreamListener:
-    def __init__(self, port: int, close: Callable[[], None]) -> None:
-        self.port, self._close = port, close
+    def __init__(self, port: int, scopes: list[trio.CancelScope]) -> None:
+        self.port, self._scopes = port, scopes
 
     def close(self) -> None:
-        self._close()
+        for scope in self._scopes:
+            scope.cancel()
 
 
 class StreamChannel:

@@ -12,6 +12,7 @@ Delays are drawn from the seed, so a run repeats.
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from random import Random
 
 import trio
@@ -22,6 +23,8 @@ from zabpy.server.transport import OnStream
 from .disk import CutModel, FaultyFiles, PowerLost
 
 CLIENT_PORT, PEER_PORT = 2181, 2888
+#: How often a test looks whether what it waits for is so. In virtual time this costs nothing.
+POLL_SECONDS = 0.01
 #: Bytes on their way in one direction before the sender waits, as with a socket's buffers.
 WIRE_BYTES_MAX = 1 << 20
 
@@ -73,6 +76,10 @@ class MemoryEnsemble:
         for id in self.configs:
             self.files[id] = FaultyFiles()
 
+    def limit(self, **limits: int) -> None:
+        """Change fields of all configurations, for servers that are started from now on."""
+        self.configs = {id: replace(config, **limits) for id, config in self.configs.items()}  # type: ignore[arg-type]
+
     async def start_all(self) -> None:
         """All servers, and wait until all serve."""
         for id in self.configs:
@@ -105,8 +112,8 @@ class MemoryEnsemble:
 
     async def wait_serving(self, ids: Iterable[int] | None = None) -> None:
         """Until these servers, or all that run, serve clients."""
-        while not all(id in self.servers and self.servers[id].serving for id in ids or self.servers):
-            await trio.sleep(0.01)
+        while not all(id in self.servers and self.servers[id].serving for id in ids or self.servers):  # noqa: ASYNC110
+            await trio.sleep(POLL_SECONDS)
 
     @property
     def leader(self) -> int | None:
@@ -114,14 +121,14 @@ class MemoryEnsemble:
         return next((id for id, server in self.servers.items() if server.serving and server.driver.leading), None)
 
     async def wait_leader(self) -> int:
-        while self.leader is None:
-            await trio.sleep(0.01)
+        while self.leader is None:  # noqa: ASYNC110
+            await trio.sleep(POLL_SECONDS)
         return self.leader
 
     async def wait_level(self) -> None:
         """Until all servers that run have applied the same last transaction."""
-        while len({server.driver.state.last_applied for server in self.servers.values()}) > 1:
-            await trio.sleep(0.01)
+        while len({server.driver.state.last_applied for server in self.servers.values()}) > 1:  # noqa: ASYNC110
+            await trio.sleep(POLL_SECONDS)
 
     async def connect(self, id: int, host: str = "client") -> trio.abc.HalfCloseableStream:
         """A client's connection to that server's client port."""
@@ -184,7 +191,7 @@ class Wires:
 
     async def dial(self, here: str, there: str, port: int) -> "MemoryStream":
         await trio.sleep(self.delay())
-        while self.is_cut(here, there):
+        while self.is_cut(here, there):  # noqa: ASYNC110
             await trio.sleep(0.05)
         connected = self._listening.get((there, port))
         if connected is None:

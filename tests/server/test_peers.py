@@ -1,0 +1,100 @@
+"""Links: who is let in, and that garbage ends one link only."""
+
+import struct
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.server.servers import client_of, ensemble
+from zabpy.testing.ensemble import PEER_PORT, MemoryEnsemble
+from zabpy.wire import PEER_VERSION, Hello, encode, encode_hello, frame
+from zabpy.zab.messages import Ack
+
+
+def hello(sid: int, ensemble: str = "1,2,3", version: int = PEER_VERSION) -> bytes:
+    return frame(encode_hello(Hello(version, sid, ensemble)))
+
+
+async def closed(stream: trio.abc.Stream) -> bool:
+    """Whether the other side closes, within ten seconds; what it says before is skipped."""
+    with trio.move_on_after(10):
+        try:
+            while await stream.receive_some():
+                pass
+        except trio.BrokenResourceError:
+            pass
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"ruok",
+        struct.pack(">i", -5),
+        struct.pack(">i", 1 << 30) + b"x",
+        frame(b"\xff\xff\xff"),
+        frame(encode(Ack(0))),  # type: ignore[arg-type]
+        hello(9),
+        hello(1),
+        hello(2, ensemble="1,2,4"),
+        hello(2, version=99),
+    ],
+    ids=["nothing", "word", "negative", "huge", "no CBOR", "no Hello", "unknown", "we", "other list", "other version"],
+)
+async def test_a_stranger_on_the_peer_port_is_refused_with_a_line(autojump_clock: MockClock, said: bytes) -> None:
+    async with ensemble(servers=3, seed=1) as servers:
+        client = await client_of(servers, 1)
+        before = len(servers.lines)
+        stream = await servers.wires.dial("stranger", "server1", PEER_PORT)
+        if said:
+            await stream.send_all(said)
+        assert await closed(stream)
+        assert sum("event=link_refused" in line for line in servers.lines[before:]) == 1
+        assert not any("event=role" in line for line in servers.lines[before:])
+        assert (await client.create("/fine")).err == 0
+
+
+@pytest.mark.parametrize("garbage", [b"\xff" * 100, frame(b"\x01\x02"), struct.pack(">i", 1 << 30)])
+async def test_a_peer_that_breaks_the_protocol_loses_its_link_and_the_ensemble_goes_on(
+    autojump_clock: MockClock, garbage: bytes
+) -> None:
+    async with ensemble(servers=3, seed=2) as servers:
+        leader = servers.leader
+        assert leader is not None
+        follower = min(id for id in (1, 2, 3) if id != leader)
+        servers.servers[follower].peers.links[leader].put(garbage)
+        servers.servers[follower].settle()
+        await trio.sleep(5)
+        assert any("event=unlinked" in line and f"peer={follower}" in line for line in servers.lines)
+        await servers.wait_serving()
+        client = await client_of(servers, follower)
+        assert (await client.create("/fine")).err == 0
+
+
+async def test_a_peer_that_only_says_hello_and_then_nothing_is_given_up(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        servers = MemoryEnsemble(nursery, servers=3, seed=3)
+        await servers.start(1)
+        stream = await servers.wires.dial("server2", "server1", PEER_PORT)
+        await stream.send_all(hello(2))
+        began = trio.current_time()
+        assert await closed(stream)
+        assert trio.current_time() - began < 4
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_newer_connection_of_the_same_peer_replaces_the_older(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        servers = MemoryEnsemble(nursery, servers=3, seed=4)
+        await servers.start(1)
+        first = await servers.wires.dial("server2", "server1", PEER_PORT)
+        await first.send_all(hello(2))
+        await trio.sleep(0.1)
+        second = await servers.wires.dial("server2", "server1", PEER_PORT)
+        await second.send_all(hello(2))
+        assert await closed(first)
+        assert servers.servers[1].peers.links[2].number == 2
+        nursery.cancel_scope.cancel()
