@@ -247,7 +247,8 @@ class CommittedNeverLost(Checker):
 
     def truncated(self, process: "Process", after: Zxid) -> None:
         if after < process.state.tip.zxid:
-            raise self.fail(f"{process} cuts after {zxid_text(after)}, having delivered {zxid_text(process.state.tip.zxid)}")
+            delivered = zxid_text(process.state.tip.zxid)
+            raise self.fail(f"{process} cuts after {zxid_text(after)}, having delivered {delivered}")
 
     def lost(self, process: "Process", gone: Sequence[Entry]) -> None:
         for entry in gone:
@@ -298,7 +299,8 @@ class AckSoundness(Checker):
         if entry is None or not process.platter.holds(entry) or process.platter.tip.zxid < message.zxid:
             raise self.fail(f"{process} acks {zxid_text(message.zxid)}; {_tip(process)} is on its disk")
         if process.platter.accepted_epoch != epoch:
-            raise self.fail(f"{process} acks {zxid_text(message.zxid)}, having accepted {process.platter.accepted_epoch}")
+            accepted = process.platter.accepted_epoch
+            raise self.fail(f"{process} acks {zxid_text(message.zxid)}, having accepted {accepted}")
         if facts.established.get(epoch) != peer:
             raise self.fail(f"{process} acks {zxid_text(message.zxid)} to {peer}, which does not lead that epoch")
         acked = facts.acked.setdefault(epoch, {})
@@ -337,7 +339,7 @@ class DeliveryOrder(Checker):
 
 
 class PrefixConsistency(Checker):
-    """The n-th entry any server delivers is the n-th that was chosen (agreement and total order, too: I11, I13, I14)."""
+    """The n-th entry any server delivers is the n-th that was chosen: agreement and total order (I13, I14) in one."""
 
     id = "I11"
 
@@ -370,7 +372,7 @@ class Integrity(Checker):
 
 
 class PrimaryIntegrity(Checker):
-    """Before its first entry of an epoch a leader is activated and has delivered all that was chosen in earlier ones."""
+    """Before its first entry of an epoch a leader is activated and has delivered all that was chosen before it."""
 
     id = "I15"
 
@@ -425,7 +427,7 @@ class SnapshotSoundness(Checker):
         if snapshot.tip.zxid > process.state.tip.zxid:
             raise self.fail(f"{process} has a snapshot at {zxid_text(snapshot.tip.zxid)}, which it has not delivered")
         if snapshot.tip.zxid > process.platter.tip.zxid:
-            raise self.fail(f"{process} has a snapshot at {zxid_text(snapshot.tip.zxid)}; {_tip(process)} is on its disk")
+            raise self.fail(f"{process} snapshots {zxid_text(snapshot.tip.zxid)}; {_tip(process)} is on its disk")
 
     def installing(self, process: "Process", snapshot: Snapshot) -> None:
         self._check(process, snapshot)
@@ -437,7 +439,8 @@ class SnapshotSoundness(Checker):
     def _check(self, process: "Process", snapshot: Snapshot) -> None:
         state, facts = State.of_image(snapshot.image), self.facts
         if state.tip != snapshot.tip:
-            raise self.fail(f"{process} has a snapshot named {zxid_text(snapshot.tip.zxid)} of {zxid_text(state.tip.zxid)}")
+            name = zxid_text(snapshot.tip.zxid)
+            raise self.fail(f"{process} has a snapshot named {name} of {zxid_text(state.tip.zxid)}")
         at = facts.chosen_at.get(state.tip.zxid)
         if at is None:
             raise self.fail(f"{process} has a snapshot at {zxid_text(state.tip.zxid)}, which is not chosen")

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from zabpy.model import NO_TIP, Entry, Tip, Zxid, ZabpyError
+from zabpy.model import NO_TIP, Entry, Tip, ZabpyError, Zxid
 from zabpy.zab import Recovered
 from zabpy.zab.effects import Append, DropImage, Install, KeepImage, SaveEpoch, Truncate
 from zabpy.zab.inputs import Durable, EpochSaved, Installed

@@ -3,7 +3,7 @@
 A line is (milliseconds, word, argument…). Whatever lasts has its length in the line, so that any subset of a script is
 a script: that is what shrinking needs. To add a word: a function, a row in `WORDS`.
 
-Not every run has every kind of fault: a few kinds are drawn for each seed (swarm testing), since faults hide each other.
+Not every run has every kind of fault: a few are drawn for each seed (swarm testing), since faults hide each other.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,20 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from zabpy.zab.effects import Phase, Role
+from zabpy.zab.messages import (
+    Ack,
+    AckEpoch,
+    Commit,
+    Diff,
+    FollowerInfo,
+    Image,
+    ImageChunk,
+    LeaderInfo,
+    NewLeader,
+    Pong,
+    Propose,
+    Trunc,
+)
 
 from .simulation import Line, Settings
 
@@ -23,7 +37,8 @@ Args = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Word:
-    """``act`` does it, or returns False when there was nothing to do; ``draw`` makes its arguments, or is None for what no seed draws."""
+    """``act`` does it, or returns False when there was nothing to do; ``draw`` makes its arguments, or is None for
+    what no seed draws."""
 
     act: Callable[..., bool | None]
     draw: Callable[[Random, Settings], Args] | None = None
@@ -31,7 +46,7 @@ class Word:
     fault: str = ""
 
 
-# Clients ---------------------------------------------------------------------------------------------------------------
+# Clients -------------------------------------------------------------------------------------------------------------
 
 
 def write(sim: "Simulation", number: int) -> None:
@@ -48,7 +63,7 @@ def snapshot(sim: "Simulation", sid: int) -> None:
         sim.begin_snapshot(process)
 
 
-# Processes and machines --------------------------------------------------------------------------------------------------
+# Processes and machines ----------------------------------------------------------------------------------------------
 
 
 def kill(sim: "Simulation", sid: int, ms: int) -> bool:
@@ -84,7 +99,7 @@ def drift(sim: "Simulation", sid: int, rate: int) -> None:
     sim.servers[sid].set_rate(rate, sim.now)
 
 
-# Crashes at a chosen point -----------------------------------------------------------------------------------------------
+# Crashes at a chosen point -------------------------------------------------------------------------------------------
 
 
 def kill_at_effect(sim: "Simulation", sid: int, number: int, ms: int) -> None:
@@ -104,6 +119,33 @@ def kill_in_role(sim: "Simulation", role: str, phase: str, number: int, ms: int)
     sim.traps.append(["role", Role(role), Phase(phase), number, ms])
 
 
+def at_message(sim: "Simulation", kind: str, number: int, what: str, ms: int) -> None:
+    """When the n-th message of this kind from now leaves, do something to its sender, its receiver, or both."""
+    sim.traps.append(["message", MESSAGES[kind], number, what, ms])
+
+
+def strike(sim: "Simulation", what: str, sender: int, receiver: int, ms: int) -> None:
+    """What an `at-message` waited for has happened."""
+    sim.count("F2 " + what)
+    for name in what.split("+"):
+        deed, whom = name.split("-")
+        sid = sender if whom == "sender" else receiver
+        if deed == "isolate":
+            isolate(sim, sid, ms)
+        elif process := sim.processes.get(sid):
+            sim.crash(process, power=deed == "cut", down_ms=ms)
+
+
+def isolate_leader(sim: "Simulation", ms: int) -> bool:
+    """What it proposes from here on is on its own disk only."""
+    for sid in sim.settings.servers:
+        process = sim.processes.get(sid)
+        if process is not None and process.role is Role.LEADING:
+            isolate(sim, sid, ms)
+            return True
+    return False
+
+
 def kill_leader(sim: "Simulation", ms: int) -> None:
     for sid in sim.settings.servers:
         process = sim.processes.get(sid)
@@ -111,7 +153,7 @@ def kill_leader(sim: "Simulation", ms: int) -> None:
             sim.crash(process, power=False, down_ms=ms)
 
 
-# Disks -------------------------------------------------------------------------------------------------------------------
+# Disks ---------------------------------------------------------------------------------------------------------------
 
 
 def slow_disk(sim: "Simulation", sid: int, factor: int, ms: int) -> None:
@@ -137,7 +179,7 @@ def fail_sync(sim: "Simulation", sid: int, ms: int) -> None:
     server.down_ms = ms
 
 
-# Links -------------------------------------------------------------------------------------------------------------------
+# Links ---------------------------------------------------------------------------------------------------------------
 
 
 def cut(sim: "Simulation", sender: int, receiver: int, ms: int) -> None:
@@ -206,7 +248,7 @@ def _heal_all(what: "tuple[Simulation, list[tuple[int, int]]]") -> None:
             sim.network.heal(*pair)
 
 
-# Drawing -----------------------------------------------------------------------------------------------------------------
+# Drawing -------------------------------------------------------------------------------------------------------------
 
 
 def _sid(rng: Random, settings: Settings) -> int:
@@ -235,6 +277,36 @@ def _side(rng: Random, settings: Settings) -> int:
     return rng.randrange(1, 2 ** len(settings.servers) - 1) << 1
 
 
+MESSAGES: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (
+        Ack,
+        AckEpoch,
+        Commit,
+        Diff,
+        FollowerInfo,
+        Image,
+        ImageChunk,
+        LeaderInfo,
+        NewLeader,
+        Pong,
+        Propose,
+        Trunc,
+    )
+}
+
+_DEEDS = (
+    "kill-sender",
+    "kill-receiver",
+    "cut-sender",
+    "cut-receiver",
+    "isolate-sender",
+    "isolate-receiver",
+    "kill-sender+kill-receiver",
+    "kill-receiver+isolate-sender",
+    "isolate-receiver+kill-sender",
+)
+
 _ROLES = ("any", "leading", "following", "looking")
 _POINTS = (
     ("leading", "discovery"),
@@ -251,7 +323,7 @@ WORDS: dict[str, Word] = {
     "snapshot": Word(snapshot, lambda rng, s: (_sid(rng, s),)),
     "kill": Word(kill, _one, "F1"),
     "kill-leader": Word(kill_leader, lambda rng, s: (_ms(rng, s),), "F1"),
-    # These three and fail-sync are counted when they strike (F2, F6).
+    # These four and fail-sync are counted when they strike (F2, F6).
     "kill-at-effect": Word(kill_at_effect, lambda rng, s: (_sid(rng, s), rng.randrange(1, 40), _ms(rng, s))),
     "kill-at-disk": Word(kill_at_disk, lambda rng, s: (rng.choice(_ROLES), rng.randrange(1, 12), _ms(rng, s))),
     "kill-in-role": Word(kill_in_role, lambda rng, s: (*rng.choice(_POINTS), rng.randrange(1, 15), _ms(rng, s))),
@@ -259,9 +331,14 @@ WORDS: dict[str, Word] = {
     "power-cut-all": Word(power_cut_all, lambda rng, s: (_ms(rng, s),), "F3"),
     "power-cut": Word(power_cut, _one, "F4"),
     "fail-sync": Word(fail_sync, _one),
+    "at-message": Word(
+        at_message,
+        lambda rng, s: (rng.choice(tuple(MESSAGES)), rng.randrange(1, 6), rng.choice(_DEEDS), _ms(rng, s)),
+    ),
     "slow-disk": Word(slow_disk, lambda rng, s: (_sid(rng, s), rng.choice((5, 20, 100)), _ms(rng, s)), "F7"),
     "stall-disk": Word(stall_disk, _one, "F7"),
     "isolate": Word(isolate, _one, "F12"),
+    "isolate-leader": Word(isolate_leader, lambda rng, s: (_ms(rng, s),), "F12"),
     "split": Word(split, lambda rng, s: (_side(rng, s), _ms(rng, s)), "F12"),
     "cut": Word(cut, lambda rng, s: (*_pair(rng, s), _ms(rng, s)), "F13"),
     "deafen": Word(deafen, _one, "F13"),
@@ -277,6 +354,34 @@ WORDS: dict[str, Word] = {
 
 #: What a seed may choose from, in the table's order.
 DRAWN = tuple(word for word in WORDS if WORDS[word].draw)
+
+
+def _two_left_behind(rng: Random, settings: Settings, at: int) -> list[Line]:
+    """Two miss different lengths of one epoch, and a leader ends between their returns."""
+    first, second = rng.sample(settings.servers, 2)
+    short = _long_ms(rng, settings) // 2
+    long = short + rng.randrange(3, 15) * settings.tick_ms
+    back = at + short + rng.randrange(1, 8) * settings.tick_ms
+    return [(at, "power-cut", first, short), (at, "kill", second, long), (back, "kill-leader", long)]
+
+
+def _rival_epochs(rng: Random, settings: Settings, at: int) -> list[Line]:
+    """Who promised an epoch to a leader that dies is away while others choose the next one."""
+    tick = settings.tick_ms
+    return [
+        (at, "at-message", "AckEpoch", rng.choice((1, 2)), "kill-receiver+isolate-sender", rng.randrange(5, 15) * tick),
+        (at, "kill-leader", rng.randrange(1, 10) * tick),
+    ]
+
+
+def _lonely_tail(rng: Random, settings: Settings, at: int) -> list[Line]:
+    """A leader writes what nobody else has, and comes back to another leader."""
+    ms = rng.randrange(5, 20) * settings.tick_ms
+    lines: list[Line] = [(at, "isolate-leader", ms)]
+    return lines + [(at + rng.randrange(1, 200), "write", rng.choice((1, 3, 10))) for _ in range(3)]
+
+
+_SCENES = (_two_left_behind, _rival_epochs, _lonely_tail)
 
 
 def draw(seed: int, *, servers: int | None = None, calm: bool = False) -> tuple[Settings, tuple[Line, ...]]:
@@ -349,11 +454,15 @@ def _script(settings: Settings, rng: Random) -> tuple[Line, ...]:
         faults = Random(f"{settings.seed}/faults")
         kinds = faults.sample(DRAWN, faults.choice((1, 2, 3, 5, 8, len(DRAWN))))
         gap = faults.choice((50, 150, 500))
+        scenes = faults.choice((0, 0, 0.1, 0.5))
         at = warm
         while True:
             at += 1 + int(faults.expovariate(1 / gap))
             if at >= end:
                 break
+            if faults.random() < scenes:
+                lines += faults.choice(_SCENES)(faults, settings, at)
+                continue
             word = faults.choice(kinds)
             drawn = WORDS[word].draw
             assert drawn is not None

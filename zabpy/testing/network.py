@@ -212,7 +212,7 @@ class Network:
                 self._opened(direction)
             else:
                 sim.step(receiver, Received(sender, link_id, message), stale)
-            if direction.closed:
+            if _closed(direction):
                 return
 
     def _opened(self, direction: Direction) -> None:
@@ -323,3 +323,8 @@ class Network:
     def _unheard_if_unopened(self, direction: Direction) -> None:
         if not direction.other.opened:
             self._unheard(direction)
+
+
+def _closed(direction: Direction) -> bool:
+    """Asked again after a step, which may have closed it."""
+    return direction.closed

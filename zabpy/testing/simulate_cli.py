@@ -146,9 +146,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.replay is not None:
         return replay(given.replay)
-    return 1 if simulate(
-        seeds=given.seeds, first=given.first, servers=given.servers, jobs=given.jobs, seconds=given.seconds, keep=given.keep
-    ) else 0  # fmt: skip
+    failed = simulate(
+        seeds=given.seeds,
+        first=given.first,
+        servers=given.servers,
+        jobs=given.jobs,
+        seconds=given.seconds,
+        keep=given.keep,
+    )
+    return 1 if failed else 0
 
 
 def replay(path: Path) -> int:

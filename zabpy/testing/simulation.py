@@ -18,8 +18,7 @@ from random import Random
 from typing import Any
 
 from zabpy.model import Tip, Zxid, make_zxid, zxid_text
-from zabpy.zab import Ensemble, Replica, Timing
-from zabpy.zab import history as zab_history
+from zabpy.zab import Ensemble, Replica, Timing, history as zab_history
 from zabpy.zab.effects import (
     Append,
     Deliver,
@@ -96,7 +95,7 @@ class Settings:
     slice_entries: int = 4
     #: The run begins behind a snapshot whose counter is this; 0: with nothing.
     start_counter: int = 0
-    #: After the script: which servers are healed and must converge, as bits; and whether the others are dead or cut off.
+    #: After the script: which servers are healed and must converge, as bits; whether the others are dead or cut off.
     core: int = 0
     rest_dead: int = 0
     #: No fault in the script: then no leader may change (L2).
@@ -123,7 +122,7 @@ class Server:
         self.down_ms = 100
         #: The clock: ``rate`` milliseconds a second, since ``base_us`` of true time.
         self.rate, self.base_us, self.base_ms = rate, 0, offset_ms
-        self.snapshot_every = settings.snapshot_every * (settings.lazier if sid % 3 == 0 else 1)
+        self.snapshot_every = settings.snapshot_every * (settings.lazier if sid % 3 == 2 else 1)
         self.links = count(1)
 
     def clock_ms(self, now: int) -> int:
@@ -405,9 +404,9 @@ class Simulation:
             self.say(f"{process} is paused for {ms} ms")
             process.paused = True
             self.network.frozen(process)
-            self.after_ms(ms, self._resume, process)
+            self.after_ms(ms, self.resume, process)
 
-    def _resume(self, process: Process) -> None:
+    def resume(self, process: Process) -> None:
         if not process.paused or not process.alive:
             return
         self.say(f"{process} goes on")
@@ -435,7 +434,8 @@ class Simulation:
         replica = process.replica
         self.events += 1
         if self.events > self.events_max:
-            raise ViolationError("I25", "Bounds", f"{self.events} events in {self.now // 1000} ms: somebody talks without end")
+            much = f"{self.events} events in {self.now // 1000} ms"
+            raise ViolationError("I25", "Bounds", f"{much}: somebody talks without end")
         if stale:
             self.count("F19 message of a former link")
         try:
@@ -483,7 +483,7 @@ class Simulation:
         if process.tick_at != when or not process.alive:
             return  # an earlier one was wanted later
         if process.paused:
-            process.tick_at = NEVER  # `_resume` sees to it
+            process.tick_at = NEVER  # `resume` sees to it
             return
         self._tick(process)
 
@@ -508,13 +508,27 @@ class Simulation:
         elif kind in _SYNCS:
             self.count(_SYNCS[kind])
         self.network.send(process, effect.peer, message)
+        if self.traps:
+            self._sprung_by(process, effect)
+
+    def _sprung_by(self, process: Process, effect: Send) -> None:
+        for trap in self.traps:
+            if trap[0] == "message" and type(effect.message) is trap[1]:
+                trap[2] -= 1
+                if not trap[2]:
+                    from .faults import strike
+
+                    self.traps.remove(trap)
+                    strike(self, trap[3], process.sid, effect.peer, trap[4])
+                return
 
     def _send_tail(self, process: Process, effect: SendTail) -> None:
         self.count("tails from disk")
         try:
             entries = process.platter.after(effect.after, effect.upto)
         except NotThereError as error:
-            raise ViolationError("I9", "AckSoundness", f"{process} sends a tail that is not on its disk: {error}") from error
+            text = f"{process} sends a tail that is not on its disk: {error}"
+            raise ViolationError("I9", "AckSoundness", text) from error
         size = self.settings.slice_entries
         for start in range(0, len(entries), size):
             pace = int(self._snapshots.random() * 2000)
@@ -523,7 +537,8 @@ class Simulation:
     def _send_image(self, process: Process, effect: SendImage) -> None:
         image = next((snapshot.image for snapshot in process.platter.snapshots if snapshot.tip == effect.tip), None)
         if image is None:
-            raise ViolationError("I18", "SnapshotSoundness", f"{process} sends a snapshot that it does not have: {effect}")
+            text = f"{process} sends a snapshot that it does not have: {effect}"
+            raise ViolationError("I18", "SnapshotSoundness", text)
         size = len(image) // 3 + 1
         for start in range(0, len(image), size):
             pace = int(self._snapshots.random() * 5000)
@@ -585,7 +600,8 @@ class Simulation:
         self.count("reads confirmed")
 
     def _role_changed(self, process: Process, effect: RoleChanged) -> None:
-        process.role, process.phase, process.epoch, process.leader = effect.role, effect.phase, effect.epoch, effect.leader
+        process.role, process.phase = effect.role, effect.phase
+        process.epoch, process.leader = effect.epoch, effect.leader
         process.waiting.clear()
         process.reads.clear()
         self.checkers.role_changed(process)
@@ -672,8 +688,11 @@ class Simulation:
     def read(self) -> None:
         """Clients ask every leader for a linearizable read. One that is paused finds the question when it goes on."""
         for sid in self.settings.servers:
-            if process := self.processes.get(sid):
-                self._read_at(process)
+            self.read_at(sid)
+
+    def read_at(self, sid: int) -> None:
+        if process := self.processes.get(sid):
+            self._read_at(process)
 
     def _read_at(self, process: Process) -> None:
         if process.paused:
@@ -700,7 +719,7 @@ class Simulation:
                 if process is not None:
                     process.effects_left = 0
                     if process.paused:
-                        self._resume(process)
+                        self.resume(process)
                 else:
                     self.start_server(sid)
             elif self.settings.rest_dead and process is not None:
@@ -746,8 +765,9 @@ class Simulation:
         return None
 
     def _check_calm(self) -> None:
-        if self.settings.calm and self.counts.get("leaders", 0) != 1:
-            raise ViolationError("L2", "NoNeedlessElection", f"{self.counts.get('leaders', 0)} leaders without any fault")
+        leaders = self.counts.get("leaders", 0)
+        if self.settings.calm and leaders != 1:
+            raise ViolationError("L2", "NoNeedlessElection", f"{leaders} leaders without any fault")
 
 
 def _base(settings: Settings) -> Snapshot | None:

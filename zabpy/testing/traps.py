@@ -66,7 +66,7 @@ def _instead_in(table: Any, key: type, value: Any) -> Iterator[None]:
         table[key] = before
 
 
-# Acked before it was durable ---------------------------------------------------------------------------------------------
+# Acked before it was durable -----------------------------------------------------------------------------------------
 
 
 @_trap("A1", "I9")
@@ -183,7 +183,7 @@ def _recovery_cuts_too_far() -> Iterator[None]:
         yield
 
 
-# Epochs and promises -----------------------------------------------------------------------------------------------------
+# Epochs and promises -------------------------------------------------------------------------------------------------
 
 
 @_trap("A6", "I6")
@@ -291,12 +291,12 @@ def _no_total_order_of_votes() -> Iterator[None]:
         yield
 
 
-# Histories that part -----------------------------------------------------------------------------------------------------
+# Histories that part -------------------------------------------------------------------------------------------------
 
 
 @_trap("B1", "I3", "I24", "CORE", "I4")
 def _diff_by_range() -> Iterator[None]:
-    """A learner whose last zxid is within the leader's range gets a diff, though the leader does not hold that record."""
+    """A learner whose last zxid is within the leader's range gets a diff, though the leader lacks that record."""
     right = History.need_of
 
     def need_of(self: History, ends: tuple[Zxid, ...]) -> tuple[Need, Zxid]:
@@ -387,7 +387,7 @@ def _new_leader_before_history() -> Iterator[None]:
         yield
 
 
-# Committing and delivering -----------------------------------------------------------------------------------------------
+# Committing and delivering -------------------------------------------------------------------------------------------
 
 
 @_trap("no-quorum", "I8")
@@ -405,7 +405,7 @@ def _committed_by_one_less() -> Iterator[None]:
 
 @_trap("old-epoch", "I8")
 def _old_epoch_committed_by_counting() -> Iterator[None]:
-    """Entries of an earlier epoch are committed once a quorum has them, before the new epoch's start is on its disks."""
+    """Entries of an earlier epoch are committed once a quorum has them, without the new epoch's start record."""
     right = discovery.establish
 
     def establish(replica: Replica, leading: Leading, now_ms: int) -> None:
@@ -465,7 +465,7 @@ def _proposed_before_activation() -> Iterator[None]:
         yield
 
 
-# Links, reads, snapshots -------------------------------------------------------------------------------------------------
+# Links, reads, snapshots ---------------------------------------------------------------------------------------------
 
 
 @_trap("stale-link", "I24", "I9", "CORE")
