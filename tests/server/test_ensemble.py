@@ -27,27 +27,48 @@ async def test_a_write_on_one_server_is_read_on_all_after_a_sync(autojump_clock:
             assert await reader.get("/a") == (0, b"x")
 
 
-async def test_a_pipelined_read_sees_the_write_before_it_and_replies_keep_their_order(
-    autojump_clock: MockClock,
+@pytest.mark.parametrize("syncs", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_pipelined_read_sees_the_write_before_it_and_not_the_one_behind(
+    autojump_clock: MockClock, seed: int, syncs: bool
 ) -> None:
-    async with ensemble(servers=3, seed=2) as servers:
+    async with ensemble(servers=3, seed=seed) as servers:
         for id in (1, 2, 3):
             client = await client_of(servers, id)
             path = f"/p{id}"
             asked = [await client.send(Op.CREATE, r.CreateRequest(path, b"0", OPEN_ACL, 0))]
-            for number in range(1, 20):
+            reads = []
+            for number in range(1, 30):
                 asked.append(await client.send(Op.SET_DATA, r.SetDataRequest(path, b"%d" % number, -1)))
-                asked.append(await client.send(Op.GET_DATA, r.GetDataRequest(path, False)))
-                asked.append(await client.send(Op.SYNC, r.SyncRequest(path)))
+                if syncs:
+                    asked.append(await client.send(Op.SYNC, r.SyncRequest(path)))
+                reads.append(await client.send(Op.GET_DATA, r.GetDataRequest(path, False)))
+                asked.append(reads[-1])
                 asked.append(await client.send(Op.PING, xid=-2))
             seen = []
             for xid in asked:
                 told = await client.reply()
                 assert (told.xid, told.err) == (xid, 0)
-                if len(told.body) > 68 and told.body[:4] in (b"\0\0\0\1", b"\0\0\0\2"):
+                if xid in reads:
                     (length,) = struct.unpack_from(">i", told.body)
                     seen.append(told.body[4 : 4 + length])
-            assert seen == [b"%d" % number for number in range(1, 20)]
+            assert seen == [b"%d" % number for number in range(1, 30)]
+
+
+async def test_a_read_after_a_sync_sees_every_write_acknowledged_before_however_slow_the_disk(
+    autojump_clock: MockClock,
+) -> None:
+    async with trio.open_nursery() as nursery:
+        servers = MemoryEnsemble(nursery, servers=3, seed=2)
+        servers.disk_delay_ms = {1: 200, 2: 1, 3: 1}
+        await servers.start_all()
+        writer, reader = await client_of(servers, 2), await client_of(servers, 1)
+        await writer.create("/s", b"")
+        for number in range(20):
+            assert (await writer.set("/s", b"%d" % number)).err == 0
+            await reader.sync()
+            assert await reader.get("/s") == (0, b"%d" % number)
+        nursery.cancel_scope.cancel()
 
 
 async def test_an_event_comes_before_any_reply_that_shows_the_change(autojump_clock: MockClock) -> None:
@@ -117,9 +138,11 @@ async def test_a_wrong_password_and_a_zxid_from_the_future(autojump_clock: MockC
         thief = RawClient(await servers.connect(2))
         assert not await thief.handshake(session_id=client.session_id, password=b"0123456789abcdef")
         assert (await client.create("/mine")).err == 0  # and nobody else noticed
+        assert not any("event=client_refused" in line for line in servers.lines)
         ahead = RawClient(await servers.connect(1))
         with pytest.raises(EOFError):
             await ahead.handshake(zxid=client.zxid + 1000)
+        assert sum("event=client_refused" in line for line in servers.lines) == 1
 
 
 async def test_a_leader_cut_off_from_all_drops_its_clients_and_the_others_go_on(autojump_clock: MockClock) -> None:

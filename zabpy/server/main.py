@@ -61,11 +61,12 @@ class Server:
         rng: Random,
         *,
         threads: bool,
+        disk_delay_ms: float = 0,
     ) -> None:
         self.config, self.network, self.files, self.clock, self.log, self.rng = config, network, files, clock, log, rng
         self.me = config.server_id if config.members else config.server_id or STANDALONE_ID
         self.client_port = 0
-        self._threads = threads
+        self._threads, self._disk_delay_ms = threads, disk_delay_ms
         self._listeners: list[Listener] = []
         self._stopping = trio.Event()
         self._failure: str | None = None
@@ -209,7 +210,7 @@ class Server:
             make_upkeep=lambda state, now_ms: Upkeep(state, ids, config.tick_ms, now_ms, upkeep_rules),
             load_state=self._load_blocking,
         )
-        worker: Worker = ThreadWorker(self.network.waker) if self._threads else TaskWorker(nursery)
+        worker: Worker = ThreadWorker(self.network.waker) if self._threads else TaskWorker(nursery, self._disk_delay_ms)
         self.disk = Disk(
             store,
             worker,
@@ -364,6 +365,7 @@ async def serve(
     log: Log | None = None,
     rng: Random | None = None,
     threads: bool = True,
+    disk_delay_ms: float = 0,
     signals: bool = True,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -372,6 +374,7 @@ async def serve(
     Args:
         network, files, clock, log, rng: this machine's own, unless handed in.
         threads: False: everything on the event loop, for simulated disks and time.
+        disk_delay_ms: how long each batch of such a simulated disk takes.
         signals: False: whoever calls looks after them.
     Raises:
         ZabpyError: one line, for people: a port or a directory that cannot be used, a disk that failed, damage.
@@ -387,6 +390,7 @@ async def serve(
         Log(clock, server_id=config.server_id or STANDALONE_ID) if log is None else log,
         Random() if rng is None else rng,
         threads=threads,
+        disk_delay_ms=disk_delay_ms,
     )
     with _unwrapped():
         async with trio.open_nursery() as nursery:

@@ -47,6 +47,8 @@ class MemoryEnsemble:
         self._nursery = nursery
         self._rng = Random(f"ensemble {seed}")
         self.wires = Wires(Random(f"wires {seed}"), delay_us_max=delay_us_max)
+        #: What a batch of writes takes on each server's disk.
+        self.disk_delay_ms: dict[int, float] = {}
         self.lines: list[str] = []
         self.files: dict[int, FaultyFiles] = {}
         self.servers: dict[int, Server] = {}
@@ -75,6 +77,7 @@ class MemoryEnsemble:
         }
         for id in self.configs:
             self.files[id] = FaultyFiles()
+            self.disk_delay_ms[id] = self._rng.random() * 4
 
     def limit(self, **limits: int) -> None:
         """Change fields of all configurations, for servers that are started from now on."""
@@ -166,6 +169,7 @@ class MemoryEnsemble:
             log=log,
             rng=Random(self._rng.random()),
             threads=False,
+            disk_delay_ms=self.disk_delay_ms[id],
             signals=False,
             task_status=task_status,
         )
