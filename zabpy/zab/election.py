@@ -204,7 +204,10 @@ def follow_the_settled(replica: "Replica", now_ms: int) -> bool:
             # It needs perhaps no more than us: a prospective leader's electors may have restarted and forgotten it.
             agreeing |= {replica.me} & replica.ensemble.voters
             agreeing |= {p for p, vote in looking.votes.items() if vote.leader == peer}
-        if replica.ensemble.quorums.is_quorum(agreeing):
+        # We voted for it in this very round, and it counted a quorum of such votes. We may never see that quorum: in a
+        # ring of servers its two neighbours do not hear each other (trap D10).
+        elected_by_us = leader.round == replica.round and looking.vote.leader == peer
+        if elected_by_us or replica.ensemble.quorums.is_quorum(agreeing):
             replica.round = max(replica.round, leader.round)
             replica.elected_zxid = leader.zxid
             replica.follow(peer, now_ms)
