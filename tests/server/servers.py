@@ -12,6 +12,9 @@ from zabpy.testing.ensemble import MemoryEnsemble
 @asynccontextmanager
 async def ensemble(seconds_max: float = 600, **settings: int) -> AsyncIterator[MemoryEnsemble]:
     """A running ensemble; its log lines are shown when the test fails."""
+    # trio runs what is ready at one instant in an order of its own, unless it is told to draw it from this generator.
+    trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
+    trio._core._run._r.seed(settings.get("seed", 0))
     with trio.fail_after(seconds_max):
         async with trio.open_nursery() as nursery:
             servers = MemoryEnsemble(nursery, **settings)

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from zabpy.model import NO_CHAIN, Entry, Zxid, entry_after, make_zxid
-from zabpy.server.disk import Disk, TaskWorker, ThreadWorker, Worker
+from zabpy.server.disk import PROBE_INTERVAL, Disk, TaskWorker, ThreadWorker, Worker
 from zabpy.server.transport import StreamNetwork
 from zabpy.storage import Store
 from zabpy.testing.disk import FaultyFiles
@@ -38,6 +38,7 @@ class World:
     def __init__(self, worker: Worker, *, on_the_spot: bool = False) -> None:
         self.files = FaultyFiles()
         self.fail_syncs = False
+        self.clock_us, self.sync_us = 0, 100
         self.syncs: list[str] = []
         self.files.hook = self._hook
         self.store = Store.open(self.files, "/d", "/d", 1)
@@ -53,7 +54,12 @@ class World:
             slow=lambda ms, entries: None,
             slow_sync_ms=1000,
             on_the_spot=on_the_spot,
+            now_us=self._now_us,
         )
+
+    def _now_us(self) -> int:
+        self.clock_us += self.sync_us
+        return self.clock_us
 
     def _hook(self, when: str, kind: str, path: str) -> None:
         if when == "before" and kind == "sync":
@@ -120,6 +126,24 @@ def test_a_batch_by_itself_is_done_on_the_spot_and_never_past_one_that_waits() -
     world.disk.append(third)
     world.disk.kick()
     assert world.told == [Durable(first[0].zxid), EpochSaved(1), Durable(second[0].zxid), Durable(third[0].zxid)]
+
+
+def test_a_slow_disk_is_left_to_the_worker_and_tried_again_now_and_then() -> None:
+    worker = HandWorker()
+    world = World(worker, on_the_spot=True)
+    world.sync_us = 10_000
+    on_the_spot = []
+    for count, each in enumerate(entries(3 * PROBE_INTERVAL)):
+        if count == PROBE_INTERVAL + 10:
+            world.sync_us = 100  # quick again, as nobody knows before it is tried
+        world.disk.append(each)
+        world.disk.kick()
+        if not worker.rings:
+            on_the_spot.append(count)
+        worker.go()
+        assert world.told[-1] == Durable(each[0].zxid)
+    assert on_the_spot[:2] == [0, PROBE_INTERVAL]
+    assert on_the_spot[-100:] == list(range(3 * PROBE_INTERVAL - 100, 3 * PROBE_INTERVAL))
 
 
 @pytest.mark.parametrize("on_the_spot", [False, True])

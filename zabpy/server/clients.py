@@ -76,8 +76,6 @@ class Clients:
         self._last_id = 0
         #: Requests that are on their way, by their id.
         self.waiting: dict[int, Connection] = {}
-        #: Resumed sessions that live, but whose creation is not applied here yet.
-        self._unseen: dict[int, Connection] = {}
         #: Connections that have output, those whose row can go on, those that are not read from.
         self.dirty: list[Connection] = []
         self.ready: dict[Connection, None] = {}
@@ -127,8 +125,6 @@ class Clients:
             del self._by_address[address]
         if self.sessions.get(connection.session_id) is connection:
             del self.sessions[connection.session_id]
-        if self._unseen.get(connection.session_id) is connection:
-            del self._unseen[connection.session_id]
         self.held.pop(connection, None)
         self.ready.pop(connection, None)
         self.watches.forget(connection.id)
@@ -185,8 +181,6 @@ class Clients:
             other = self.sessions.get(session_id)
             if other is not None and other is not connection:
                 other.drop("session closed" if connection is not None else "session expired")
-        elif type(body) is CreateSessionTxn and session_id in self._unseen:
-            self._resumed(self._unseen.pop(session_id))
 
     def _identities_of(self, watcher: int) -> tuple[Identity, ...]:
         return self.connections[watcher].identities
@@ -196,6 +190,9 @@ class Clients:
         if connection is not None:
             path = connection.answered(request_id)
             assert isinstance(path, bytes)
+            if connection.phase == CONNECTING:
+                connection.resume(caught_up=True)
+                return
             connection.syncing = False
             if connection.row.complete(request_id, 0, path):
                 connection.go_on()
@@ -205,22 +202,11 @@ class Clients:
         if connection is None:
             return
         connection.answered(request_id)
-        if not valid:
-            connection.refuse_session()
-        elif connection.session_id in self.state.sessions:
-            self._resumed(connection)
-        else:  # its creation is final and on its way to us
-            older = self._unseen.get(connection.session_id)
-            if older is not None:
-                older.drop("session resumed on another connection")
-            self._unseen[connection.session_id] = connection
-
-    def _resumed(self, connection: "Connection") -> None:
         session = self.state.sessions.get(connection.session_id)
-        if session is None or session.password != connection.password:
-            connection.refuse_session()
-        else:
+        if valid and session is not None:
             connection.connected(connection.session_id, session.password)
+        else:
+            connection.refuse_session()
 
     def serving_changed(self, serving: bool) -> None:
         self.close_all("this server is not serving" if not serving else "the ensemble has changed its leader")
@@ -372,23 +358,38 @@ class Connection:
         self.timeout_ms = min(max(asked.timeout_ms, smallest), largest)
         self.phase = CONNECTING
         self.session_id, self.password = asked.session_id, asked.password
-        request_id = clients.ids.next()
         if asked.session_id == 0:
+            request_id = clients.ids.next()
             self._wait_for(request_id, Op.CREATE_SESSION)
             record = packed(records.CreateSessionRequest(self.timeout_ms))
             clients.driver.submit(Request(request_id, 0, 0, int(Op.CREATE_SESSION), record, ()))
         else:
-            session = state.sessions.get(asked.session_id)
-            if session is not None and session.password != asked.password:
-                self.refuse_session()
-                return
-            older = clients.sessions.get(asked.session_id)
-            if older is not None:
-                older.drop("session resumed on another connection")
-            self._wait_for(request_id, 0)
-            clients.driver.revalidate(request_id, asked.session_id, self.timeout_ms)
+            self.resume(caught_up=False)
         if self.phase == CONNECTING:
             self.channel.pause()  # requests may follow at once; they are read when there is a session
+
+    def resume(self, *, caught_up: bool) -> None:
+        """A client came back with a session: check the password here, then ask the leader whether the session lives.
+
+        In this order, since the leader makes us its owner, and whoever does not know the password must not cut off
+        the one who does. A session that is not known here may only be too new: catch up with the leader first.
+        """
+        clients = self._clients
+        session = clients.state.sessions.get(self.session_id)
+        if session is None and not caught_up:
+            request_id = clients.ids.next()
+            self._wait_for(request_id, b"")
+            clients.driver.submit(Request(request_id, 0, 0, int(Op.SYNC), b"", ()))
+            return
+        if session is None or session.password != self.password:
+            self.refuse_session()
+            return
+        older = clients.sessions.get(self.session_id)
+        if older is not None:
+            older.drop("session resumed on another connection")
+        request_id = clients.ids.next()
+        self._wait_for(request_id, 0)
+        clients.driver.revalidate(request_id, self.session_id, self.timeout_ms)
 
     def connected(self, session_id: int, password: bytes) -> None:
         """The session is made, or lives: answer, and go on with what the client has sent behind the handshake."""

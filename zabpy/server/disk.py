@@ -110,11 +110,12 @@ class Disk:
         slow: Callable[[int, int], None],
         slow_sync_ms: int,
         on_the_spot: bool,
+        now_us: Callable[[], int] = lambda: time.perf_counter_ns() // 1000,
     ) -> None:
         """``failed`` ends the server, told why; ``slow`` is told of a sync over ``slow_sync_ms``: ms, entries."""
         self._store, self._worker = store, worker
         self._feed, self._settle, self._failed, self._slow = feed, settle, failed, slow
-        self._slow_sync_ms, self._on_the_spot = slow_sync_ms, on_the_spot
+        self._slow_sync_ms, self._on_the_spot, self._now_us = slow_sync_ms, on_the_spot, now_us
         self._gathered: list[Entry] = []
         self._jobs: deque[Job] = deque()
         self._done: deque[Input | Exception | trio.Event] = deque()
@@ -250,9 +251,9 @@ class Disk:
                 self._done.append(told)
 
     def _append_and_sync(self, entries: list[Entry]) -> Input:
-        began_ns = time.perf_counter_ns()
+        began_us = self._now_us()
         self._store.append_and_sync(entries)
-        took_us = (time.perf_counter_ns() - began_ns) // 1000
+        took_us = self._now_us() - began_us
         self._sync_us += (took_us - self._sync_us) >> _MEAN_SHIFT if self._sync_us else took_us
         self.syncs += 1
         if took_us > self.slowest_sync_ms * 1000:

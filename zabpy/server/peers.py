@@ -95,8 +95,8 @@ class Peers:
         self.silence_ms_max = max(2 * tick_ms, 1_000)
         self.keepalive_ms = max(tick_ms // 2, 50)
         self.links: dict[PeerId, Link] = {}
-        self.dirty: set[Link] = set()
-        self._unnamed: set[Link] = set()
+        self.dirty: dict[Link, None] = {}  # in the order of their first message, so that a run can be repeated
+        self._unnamed: dict[Link, None] = {}
         self._last_link: LinkId = 0
         self._last_message: Message | None = None
         self._last_frame = b""
@@ -139,7 +139,7 @@ class Peers:
     def flush(self) -> None:
         """One send for each link that something was queued on."""
         while self.dirty:
-            dirty, self.dirty = self.dirty, set()
+            dirty, self.dirty = self.dirty, {}
             for link in dirty:
                 link.flush()
 
@@ -178,7 +178,7 @@ class Peers:
                     pass
             if channel is not None:
                 link = Link(self, channel, expected=peer)
-                self._unnamed.add(link)
+                self._unnamed[link] = None
                 link.begin()
                 await lost.wait()
                 if link.number:  # it stood: begin anew, and quickly
@@ -189,7 +189,7 @@ class Peers:
     def accept(self, channel: Channel) -> None:
         """A connection came in on the peer port."""
         link = Link(self, channel, expected=None)
-        self._unnamed.add(link)
+        self._unnamed[link] = None
         link.begin()
 
     def _look_after(self) -> None:
@@ -215,7 +215,7 @@ class Peers:
             raise PeerLinkError(f"says it is server {hello.sid}, expected {link.expected}")
         if hello.ensemble != self.ensemble:
             raise PeerLinkError(f"server {hello.sid} has another list of servers: {hello.ensemble}")
-        self._unnamed.discard(link)
+        self._unnamed.pop(link, None)
         former = self.links.get(hello.sid)
         if former is not None:
             former.end("replaced by a newer connection")
@@ -227,8 +227,8 @@ class Peers:
 
     def gone(self, link: "Link", why: str) -> None:
         """The link has ended, by us or by the other end. Told once."""
-        self._unnamed.discard(link)
-        self.dirty.discard(link)
+        self._unnamed.pop(link, None)
+        self.dirty.pop(link, None)
         if link.number and self.links.get(link.peer) is link:
             del self.links[link.peer]
         if link.number:
@@ -300,13 +300,13 @@ class Link:
         if self._out_bytes + self.channel.backlog > OUT_BYTES_MAX:
             self.end(f"more than {OUT_BYTES_MAX} bytes wait for the peer")
             return
-        self._peers.dirty.add(self)
+        self._peers.dirty[self] = None
 
     def put_job(self, job: Callable[[], Awaitable[None]]) -> None:
         if not self.ended:
             self._out.append(job)
             self._jobs += 1
-            self._peers.dirty.add(self)
+            self._peers.dirty[self] = None
 
     def flush(self) -> None:
         if self._pumping or self.ended:

@@ -7,7 +7,7 @@
         ensemble.crash(2)
 
 Nothing here waits for real: under ``trio.testing.MockClock(autojump_threshold=0)`` an hour of timeouts takes a moment.
-Delays are drawn from the seed, so a run repeats.
+Delays are drawn from the seed. What is ready at the same instant trio runs in an order of its own.
 """
 
 from collections import deque
