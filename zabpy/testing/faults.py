@@ -7,7 +7,7 @@ Not every run has every kind of fault: a few are drawn for each seed (swarm test
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -414,6 +414,8 @@ def draw(seed: int, *, servers: int | None = None, calm: bool = False) -> tuple[
         core=bits,
         rest_dead=rng.randrange(2),
     )
+    if rng.random() < 0.2 and not observers:
+        settings = replace(settings, core=2 ** (voters + 1) - 2, shape=_shape(rng, settings))
     if calm:
         full = sum(1 << sid for sid in settings.servers)
         settings = _calm(settings, full)
@@ -427,9 +429,13 @@ def _core(rng: Random, voters: int, observers: int) -> int:
     return sum(1 << sid for sid in core)
 
 
-def _calm(settings: Settings, full: int) -> Settings:
-    from dataclasses import replace
+def _shape(rng: Random, settings: Settings) -> int:
+    if rng.random() < 0.5:
+        return 1
+    return 1 << _sid(rng, settings) | _side(rng, settings) << 16
 
+
+def _calm(settings: Settings, full: int) -> Settings:
     return replace(
         settings,
         spike_permille=0,
@@ -437,6 +443,7 @@ def _calm(settings: Settings, full: int) -> Settings:
         drift_permille=0,
         start_counter=0,
         core=full,
+        shape=0,
         calm=1,
     )
 

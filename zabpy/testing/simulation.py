@@ -98,6 +98,9 @@ class Settings:
     #: After the script: which servers are healed and must converge, as bits; whether the others are dead or cut off.
     core: int = 0
     rest_dead: int = 0
+    #: The core is not a full mesh but a ring (1), or two sides with one server between them (its bit, and one side's
+    #: bits above 16): whoever reaches a quorum must lead it (trap D10).
+    shape: int = 0
     #: No fault in the script: then no leader may change (L2).
     calm: int = 0
 
@@ -235,7 +238,7 @@ class Simulation:
             finalize_ms=max(1, settings.tick_ms // 5),
             finalize_disagreed_ms=settings.tick_ms,
             repeat_ms=settings.tick_ms * 2,
-            round_ms=settings.tick_ms * 10,
+            round_ms=settings.tick_ms * 4,
             discovery_ms=settings.tick_ms * 5,
         )
         base = _base(settings)
@@ -735,6 +738,9 @@ class Simulation:
         settings = self.settings
         limit_ms = (settings.init_limit + 2 * settings.sync_limit + 10) * settings.tick_ms
         begun, end = self.now, self.now + limit_ms * 1000
+        if settings.shape:
+            self._converge_in_shape(end, limit_ms)
+            return
         wrote = False
         while True:
             self.run_until(self.now + settings.tick_ms * 500)
@@ -747,6 +753,26 @@ class Simulation:
                 return
             if self.now >= end:
                 raise ViolationError("L1", "Convergence", f"{limit_ms} ms after the faults ended: {why or 'no write'}")
+
+    def _converge_in_shape(self, end: int, limit_ms: int) -> None:
+        """Cut for good what the shape lacks; a new write must be acked."""
+        count, sides = len(self.settings.servers), self.settings.shape >> 16
+        for a, b in self.network.paths:
+            if sides:
+                middle = self.settings.shape >> a & 1 or self.settings.shape >> b & 1
+                lacks = not middle and (sides >> a & 1) != (sides >> b & 1)
+            else:
+                lacks = abs(a - b) not in (1, count - 1)
+            if lacks:
+                self.network.cut(a, b)
+        wanted = self.counts.get("writes acked", 0)
+        while self.counts.get("writes acked", 0) == wanted:
+            if self.now >= end:
+                raise ViolationError("L1", "Convergence", f"{limit_ms} ms after the faults ended no write is acked")
+            self.run_until(self.now + self.settings.tick_ms * 500)
+            wanted = self.counts.get("writes acked", 0)
+            self.write(1)
+            self.run_until(self.now + self.settings.tick_ms * 500)
 
     def _unsettled(self) -> str | None:
         """Why the core has not converged; None when it has."""

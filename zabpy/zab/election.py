@@ -154,7 +154,8 @@ def better(replica: "Replica", vote: Vote) -> None:
     """Adopt and announce this vote if it beats ours and its candidate is within our reach."""
     looking = replica.state
     assert isinstance(looking, Looking)
-    in_reach = vote.leader == replica.me or vote.leader in replica.links
+    # What others remember of us from before a restart or a cut is not what our log is now.
+    in_reach = vote.leader in replica.links or vote == (replica.history.durable, replica.me)
     if vote > looking.vote and in_reach and replica.ensemble.may_lead(vote.leader):
         looking.vote = vote
         looking.finalize_at_ms = NEVER
