@@ -106,7 +106,7 @@ class Lone:
             self.hear(peer, FollowerInfo(epoch - 1))
         self.step(EpochSaved(epoch))
         for peer in followers:
-            self.hear(peer, AckEpoch(epoch, True, ()))
+            self.hear(peer, AckEpoch(epoch, True, self.replica.history.ends()))
         self.step(Durable(make_zxid(epoch, 0)))
 
     def activate(self, epoch: int = 1, followers: tuple[int, ...] = (2,)) -> None:

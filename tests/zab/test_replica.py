@@ -13,6 +13,7 @@ from zabpy.zab import (
     Install,
     Installed,
     KeepImage,
+    Note,
     Phase,
     ReadAsked,
     ReadConfirmed,
@@ -180,8 +181,18 @@ def test_a_voter_that_lost_its_disk_does_not_help_to_elect_among_servers_with_da
     lone.step(EpochSaved(2))
     lone.hear(2, AckEpoch(2, True, ()))
     assert lone.all_of(Append) == []  # server 3 may hold what 2 lost and 1 lacks
+    assert "promise_of_an_empty_log_not_counted" in [note.event for note in lone.all_of(Note)]
     lone.hear(3, FollowerInfo(1))
     lone.hear(3, AckEpoch(2, True, (make_zxid(1, 0),)))
+    assert len(lone.all_of(Append)) == 1
+
+
+def test_before_a_first_transaction_a_voter_with_an_empty_log_counts() -> None:
+    lone = Lone(recovered((1, 0)))  # we wrote the epoch's start and died before anybody else did
+    lone.elect(1)
+    lone.hear(2, FollowerInfo(1))
+    lone.step(EpochSaved(2))
+    lone.hear(2, AckEpoch(2, True, ()))
     assert len(lone.all_of(Append)) == 1
 
 

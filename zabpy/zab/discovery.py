@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from zabpy.model import EPOCH_MAX, NO_ZXID, entry_after, epoch_of, make_zxid, zxid_text
 
 from . import broadcast, election
-from .effects import Append, Phase, Role, RoleChanged, Send
+from .effects import Append, Note, Phase, Role, RoleChanged, Send
 from .inputs import PeerId
 from .messages import AckEpoch, FollowerInfo, LeaderInfo, Notification
 from .roles import Following, Held, Leading, Learner, Looking
@@ -158,11 +158,15 @@ def on_ack_epoch(replica: "Replica", peer: PeerId, told: AckEpoch, now_ms: int) 
                 why = f"server {peer} is more recent: {zxid_text(last)}, ours ends at {zxid_text(leading.start)}"
                 election.begin(replica, why, now_ms)
                 return
-            # A voter that has promised nothing and holds nothing, among servers that hold data, has lost its disk:
-            # what it once acknowledged is gone, so its word must not help to elect one who lacks that (trap B11).
-            # A new ensemble is not hindered: a record in any log means that a quorum has promised an epoch.
-            if learner.accepted_epoch or told.ends or leading.start == NO_ZXID:
+            # A voter with an empty log, among servers whose logs hold transactions, has lost its disk, or was never
+            # here. What it once acknowledged is gone, so its promise must not help to elect one who lacks that
+            # (trap B11); once synchronised it counts as any other. A new ensemble is not hindered: before a first
+            # transaction there is nothing to lose, and a first transaction needs a quorum with epoch-start records.
+            if told.ends or not replica.history.has_transactions:
                 leading.promised.add(peer)
+            else:
+                facts = (("peer", peer), ("epoch", leading.epoch))
+                replica.emit(Note("promise_of_an_empty_log_not_counted", facts))
         establish(replica, leading, now_ms)
     else:
         replica.synchronise(leading, learner, now_ms)

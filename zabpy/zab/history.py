@@ -14,7 +14,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from zabpy.model import NO_TIP, NO_ZXID, Entry, Tip, ZabpyError, Zxid, chain_of, epoch_of, succeeds, zxid_text
+from zabpy.model import (
+    NO_TIP,
+    NO_ZXID,
+    Entry,
+    Tip,
+    ZabpyError,
+    Zxid,
+    chain_of,
+    counter_of,
+    epoch_of,
+    succeeds,
+    zxid_text,
+)
 
 from .messages import ENDS_MAX
 
@@ -136,6 +148,11 @@ class History:
     def ends(self) -> tuple[Zxid, ...]:
         """See `AckEpoch.ends`."""
         return tuple(self._ends[epoch] for epoch in sorted(self._ends))[-ENDS_MAX:]
+
+    @property
+    def has_transactions(self) -> bool:
+        """Whether our log, or the snapshot before it, holds more than epoch-start records."""
+        return self.snapshot.zxid != NO_ZXID or any(counter_of(end) for end in self._ends.values())
 
     def need_of(self, ends: tuple[Zxid, ...]) -> tuple[Need, Zxid]:
         """What a log with these ends needs to become ours, and the last common record (for an image: its zxid)."""
