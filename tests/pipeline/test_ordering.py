@@ -162,3 +162,19 @@ def test_the_quick_getdata_says_what_the_table_says_also_for_bytes_that_are_none
         frame = b"\0\0\0\5\0\0\0\4" + raw
         expected = read_now(world.state, world.watches, 1, 5, 4, raw, ANYBODY)
         assert get_data(world.state, world.watches, 1, frame, ANYBODY) == expected
+
+
+def test_a_lone_write_is_answered_in_one_step_and_only_where_that_changes_nothing() -> None:
+    row = Row()
+    row.push_write(1, 11, Op.SET_DATA)
+    row.push_write(2, 12, Op.SET_DATA)
+    assert row.answer_first(2, 5, 0, b"") is None  # not its turn
+    assert row.answer_first(1, 5, 0, b"body") == reply_frame(11, 5, 0, b"body")
+    row.push_read(13, Op.GET_DATA, b"", ())
+    assert row.answer_first(2, 6, 0, b"") is None  # the read behind it must leave too
+    assert row.complete(2, 0)
+    assert row.drain(6, lambda *asked: b"read") == [reply_frame(12, 6, 0), b"read"]
+    for op, err in ((Op.CLOSE_SESSION, 0), (Op.SET_DATA, -118)):  # the connection ends
+        row.push_write(3, 14, op)
+        assert row.answer_first(3, 7, err, b"") is None
+        row = Row()

@@ -72,6 +72,20 @@ class Row:
             self._outcomes[request_id] = err, body
         return False  # or the connection asked no such thing, or is over
 
+    def answer_first(self, request_id: int, zxid: int, err: int, body: bytes) -> bytes | None:
+        """`complete` and `drain` in one, for what nearly every write is: the first of the row, with nothing behind it
+        that may leave too. The frame of its reply; None, and nothing is done, where it is not so."""
+        waiting = self._waiting
+        if not waiting or waiting[0][0] != request_id:
+            return None
+        first = waiting[0]
+        if len(first) != 3 or first[2] == _CLOSE_SESSION or err == _MOVED:
+            return None
+        if len(waiting) > 1 and (len(waiting[1]) != 3 or self._outcomes):
+            return None
+        waiting.popleft()
+        return reply_frame(first[1], zxid, err, body)
+
     def drain(self, zxid: int, answer_read: AnswerRead) -> list[bytes]:
         """All frames that may leave now, in order; the reads among them are executed now.
 
