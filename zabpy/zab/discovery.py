@@ -210,5 +210,5 @@ def tick_leading(replica: "Replica", leading: Leading, now_ms: int) -> None:
     if now_ms >= leading.deadline_ms:
         replica.failed_leads += 1
         if replica.failed_leads >= FAILED_LEADS_MAX:
-            replica.abstain_until_ms = now_ms + 2 * replica.timing.round_ms
+            replica.abstain_until_ms = now_ms + replica.timing.round_ms
         election.begin(replica, f"no quorum followed within the time for {leading.phase}", now_ms)
