@@ -202,6 +202,23 @@ async def test_one_that_was_away_for_long_gets_a_snapshot_and_one_with_a_lost_di
         assert await (await client_of(servers, away)).get("/n") == (0, b"last")
 
 
+async def test_large_writes_of_many_clients_at_once_pass_through_a_follower(autojump_clock: MockClock) -> None:
+    async with ensemble(servers=3, seed=11) as servers:
+        follower = next(id for id in (1, 2, 3) if id != servers.leader)
+        clients = [await client_of(servers, follower) for _ in range(12)]
+        link = servers.servers[follower].peers.links[servers.leader or 0].number
+        for number, client in enumerate(clients):
+            await client.create(f"/large{number}")
+        value = b"x" * 1_000_000
+        for number, client in enumerate(clients):
+            for _ in range(3):
+                await client.send(Op.SET_DATA, r.SetDataRequest(f"/large{number}", value, -1))
+        for client in clients:
+            for _ in range(3):
+                assert (await client.reply()).err == 0
+        assert servers.servers[follower].peers.links[servers.leader or 0].number == link  # nobody hung up over it
+
+
 async def test_an_observer_serves_and_does_not_count(autojump_clock: MockClock) -> None:
     async with ensemble(servers=3, observers=1, seed=9) as servers:
         client = await client_of(servers, 3)

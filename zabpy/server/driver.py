@@ -9,7 +9,7 @@ Requests are gathered during a turn and handed on together at its end: as one `S
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from zabpy.model import (
@@ -58,8 +58,10 @@ from .disk import Disk
 from .log import Log
 from .peers import Peers
 
-#: Payload bytes given to the replica at once: an entry batch becomes one frame to each peer.
+#: Payload bytes given to the replica, or records sent to the leader, at once: a batch becomes one frame to each peer.
 BATCH_BYTES_MAX = 4 * 1024 * 1024
+#: Requests in one `Forward`. Each carries its client's identities, which may be long too.
+FORWARD_REQUESTS_MAX = 500
 
 
 class Audience(Protocol):
@@ -280,7 +282,8 @@ class Driver:
             if self.leading:
                 self._propose(requests)
             elif self.serving and self.replica.role is not Role.LEADING and self.replica.leader is not None:
-                self.peers.send(self.replica.leader, Forward(tuple(requests)))
+                for batch in _batches(requests):
+                    self.peers.send(self.replica.leader, Forward(batch))
         if self._syncs and not self.leading:
             self._syncs = []
         if self._syncs:
@@ -406,6 +409,18 @@ class Driver:
             self.state, self._loaded, self.tip = self._loaded, None, given.tip
             self._log("installed", zxid=zxid_text(given.tip.zxid), znodes=len(self.state.tree.nodes))
         self.feed(given)
+
+
+def _batches(requests: list[Request]) -> Iterator[tuple[Request, ...]]:
+    """The same, in order, in pieces that fit a frame between servers."""
+    start = size = 0
+    for at, request in enumerate(requests):
+        size += len(request.record)
+        if size > BATCH_BYTES_MAX or at - start == FORWARD_REQUESTS_MAX:
+            yield tuple(requests[start : at + 1])
+            start, size = at + 1, 0
+    if start < len(requests):
+        yield tuple(requests[start:])
 
 
 _ACTIONS: dict[type, Callable[[Driver, Any], None]] = {
