@@ -6,6 +6,10 @@ They are told at the moment something happens, so a broken rule is seen where it
 `Facts` keeps what several of them need. Its root is one tree of all records ever written: a record's chain covers all
 before it, so "these two histories agree up to z" is one comparison. What a leader commits is appended to ``chosen``.
 
+Of §14, I5 (prefix property) is `UniqueProposals` on that tree; I13 and I14 follow from I3, I10 and I11; I25 is watched
+for the timers and the number of events; what concerns clients, sessions and watches (I19, I20, I22, I23) begins above
+this tier; I16 is asserted of the committing leader's epoch, see `NoLateCommit`.
+
 To add one: a class with an `id`, a docstring and any of the methods of `HOOKS`; then a row in `ALL`.
 """
 
@@ -135,7 +139,7 @@ class Checker:
         return ViolationError(self.id, type(self).__name__, text)
 
 
-class Records(Checker):
+class UniqueProposals(Checker):
     """For each zxid one record, everywhere and always, and one history before it."""
 
     id = "I4"
@@ -511,7 +515,7 @@ ALL: tuple[type[Checker], ...] = (
     DeadLinks,
     LegalMessages,
     Bounds,
-    Records,  # last: it takes the records in that the others have judged
+    UniqueProposals,  # last: it takes the records in that the others have judged
 )
 
 #: What a checker can be told of, by the name of its method.

@@ -222,6 +222,7 @@ class Simulation:
         self.lines: list[str] | None = [] if record else None
         self.submitted: set[bytes] = set()
         self.healed = False
+        self.core: list[int] = []
         self.disturbed_until = 0
         #: Crashes that wait for somebody to reach a point: (kind, …), see faults.py.
         self.traps: list[list[Any]] = []
@@ -398,7 +399,7 @@ class Simulation:
         self.after_ms(down_ms, self._restart, process.sid)
 
     def _restart(self, sid: int) -> None:
-        if not self.healed or self.settings.core >> sid & 1:
+        if not self.healed or sid in self.core:
             self.start_server(sid)
 
     def pause(self, sid: int, ms: int) -> None:
@@ -712,7 +713,7 @@ class Simulation:
         """Faults end for the core; the others stay dead, or are cut off from it."""
         self.healed = True
         self.traps.clear()
-        core = self.settings.core_servers
+        self.core = core = self._fit_core()
         self.say(f"--- heal {core}")
         for sid in self.settings.servers:
             server = self.servers[sid]
@@ -732,6 +733,14 @@ class Simulation:
                     self.network.cut(sid, peer)
                     self.network.cut(peer, sid)
         self.network.heal_all(set(core))
+
+    def _fit_core(self) -> list[int]:
+        """The core, with as many voters more as it takes for a quorum that is not empty-handed: a server with an empty
+        log does not help to elect among servers that hold data (trap B11), so without such a quorum nobody may lead."""
+        core, voters = self.settings.core_servers, self.settings.voters
+        holding = [sid for sid in range(1, voters + 1) if self.servers[sid].platter.tip.zxid]
+        core += [sid for sid in holding if sid not in core][: max(0, voters // 2 + 1 - len({*core} & {*holding}))]
+        return sorted(core)
 
     def converge(self) -> None:
         self.heal()
@@ -776,7 +785,7 @@ class Simulation:
 
     def _unsettled(self) -> str | None:
         """Why the core has not converged; None when it has."""
-        core = [self.processes.get(sid) for sid in self.settings.core_servers]
+        core = [self.processes.get(sid) for sid in self.core]
         leaders = [p for p in core if p is not None and p.role is Role.LEADING and p.phase is Phase.BROADCAST]
         if len(leaders) != 1:
             return f"{leaders} lead"
