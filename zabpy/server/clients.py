@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
-from zabpy.model import OPEN_ACL, CloseSessionTxn, CreateSessionTxn, Identity, Request, Txn, Zxid
+from zabpy.model import OPEN_ACL, AuthFailedError, CloseSessionTxn, CreateSessionTxn, Identity, Request, Txn, Zxid
 from zabpy.pipeline import (
     ROUTES,
     RequestIds,
@@ -51,7 +51,8 @@ _HEAD = struct.Struct(">iii").unpack_from  # length word, xid, opcode
 _HEAD_AND_SIZE = struct.Struct(">iiii").unpack_from  # and the length of the path, where there is one
 _REPLY = struct.Struct(">iiqi").pack
 _LENGTH = struct.Struct(">i")
-_GET_DATA, _PING = int(Op.GET_DATA), int(Op.PING)
+_GET_DATA, _PING, _SASL = int(Op.GET_DATA), int(Op.PING), int(Op.SASL)
+_NULL_TOKEN = b"\xff\xff\xff\xff"
 _WRITE, _CLOSE, _SYNC, _AUTH, _UNKNOWN = Route.WRITE, Route.CLOSE, Route.SYNC, Route.AUTH, Route.UNKNOWN
 #: Half the cost of calling a NamedTuple by name.
 _new: Callable[..., Any] = tuple.__new__
@@ -524,6 +525,9 @@ class Connection:
             answer = answer_auth(xid, record, self.identities, clients.config.super_digest)
             self.identities = answer.identities
             return self._in_turn(answer.frame, over=not answer.ok)
+        if op == _SASL:
+            # There is no SASL here. Told so plainly: on a null token that is no error, kazoo would ask for ever.
+            return self._in_turn(reply_frame(xid, 0, AuthFailedError.code, _NULL_TOKEN), over=True)
         if route is _UNKNOWN:
             return self._in_turn(refusal_frame(xid), over=True)
         if row:
