@@ -202,6 +202,22 @@ async def test_one_that_was_away_for_long_gets_a_snapshot_and_one_with_a_lost_di
         assert await (await client_of(servers, away)).get("/n") == (0, b"last")
 
 
+async def test_a_leader_that_is_told_so_serves_no_clients(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        servers = MemoryEnsemble(nursery, servers=3, seed=12)
+        servers.limit(leader_serves=False)
+        for id in (1, 2, 3):
+            await servers.start(id)
+        while sum(server.serving for server in servers.servers.values()) < 2:  # noqa: ASYNC110
+            await trio.sleep(0.1)
+        leader = next(id for id, server in servers.servers.items() if server.driver.leading)
+        with pytest.raises(EOFError):
+            await RawClient(await servers.connect(leader)).handshake()
+        client = await client_of(servers, leader % 3 + 1)
+        assert (await client.create("/a")).err == 0
+        nursery.cancel_scope.cancel()
+
+
 async def test_large_writes_of_many_clients_at_once_pass_through_a_follower(autojump_clock: MockClock) -> None:
     async with ensemble(servers=3, seed=11) as servers:
         follower = next(id for id in (1, 2, 3) if id != servers.leader)

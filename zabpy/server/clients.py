@@ -221,7 +221,8 @@ class Clients:
 
     def serving_changed(self, serving: bool) -> None:
         self.close_all("this server is not serving" if not serving else "the ensemble has changed its leader")
-        self.serving = serving
+        leads_only = not self.config.leader_serves and not self.config.standalone and self.driver.leading
+        self.serving = serving and not leads_only
 
     # The end of a turn ------------------------------------------------------------------------------------------------
 

@@ -227,6 +227,8 @@ class Server:
             observers=self.replica.ensemble.observers,
             ensemble=ensemble_text((member.server_id, member.voter) for member in config.members),
             tick_ms=config.tick_ms,
+            dial_timeout_ms=config.peer_dial_timeout_ms,
+            send_bytes_max=config.peer_send_bytes_max,
             network=self.network,
             clock=clock,
             log=log,

@@ -31,15 +31,12 @@ from .clock import Clock
 from .log import Log
 from .transport import Channel, Network
 
-#: Bytes that may wait on one link. A peer so far behind is better off with a new synchronisation.
-OUT_BYTES_MAX = 64 * 1024 * 1024
 #: While a job reads from disk, this much at most waits in its channel.
 JOB_BACKLOG_BYTES_MAX = 2 * 1024 * 1024
 #: Bytes of entries or of a snapshot that one frame of a job carries.
 SLICE_BYTES_MAX = 512 * 1024
 #: Dialling again after a failure: at first, and at most. Short, because a failover waits for it.
 BACKOFF_MIN_MS, BACKOFF_MAX_MS = 20, 1_000
-DIAL_TIMEOUT_MS = 3_000
 #: From connecting until both have said Hello.
 HELLO_TIMEOUT_MS = 3_000
 
@@ -81,6 +78,8 @@ class Peers:
         observers: frozenset[PeerId],
         ensemble: str,
         tick_ms: int,
+        dial_timeout_ms: int,
+        send_bytes_max: int,
         network: Network,
         clock: Clock,
         log: Log,
@@ -88,10 +87,12 @@ class Peers:
         carried: Callable[[PeerId, Message], None],
         settle: Callable[[], None],
     ) -> None:
-        """``carried`` takes the messages that are not the replica's. ``addresses`` names every server, also us."""
+        """``carried`` takes the messages that are not the replica's. ``addresses`` names every server, also us. A peer
+        for which more than ``send_bytes_max`` wait is better off with a new link and a new synchronisation."""
         self.me, self.addresses, self.observers, self.ensemble = me, addresses, observers, ensemble
         self.network, self.clock, self.log = network, clock, log
         self.feed, self.carried, self.settle = feed, carried, settle
+        self.dial_timeout_ms, self.send_bytes_max = dial_timeout_ms, send_bytes_max
         self.silence_ms_max = max(2 * tick_ms, 1_000)
         self.keepalive_ms = max(tick_ms // 2, 50)
         self.links: dict[PeerId, Link] = {}
@@ -171,7 +172,7 @@ class Peers:
         while True:
             lost = self._lost[peer] = trio.Event()
             channel: Channel | None = None
-            with trio.move_on_after(DIAL_TIMEOUT_MS / 1000):
+            with trio.move_on_after(self.dial_timeout_ms / 1000):
                 try:
                     channel = await self.network.dial(host, port)
                 except OSError:
@@ -297,8 +298,8 @@ class Link:
             return
         self._out.append(data)
         self._out_bytes += len(data)
-        if self._out_bytes + self.channel.backlog > OUT_BYTES_MAX:
-            self.end(f"more than {OUT_BYTES_MAX} bytes wait for the peer")
+        if self._out_bytes + self.channel.backlog > self._peers.send_bytes_max:
+            self.end(f"more than {self._peers.send_bytes_max} bytes wait for the peer")
             return
         self._peers.dirty[self] = None
 
