@@ -73,6 +73,7 @@ class Facts:
         self.parents: dict[Zxid, Zxid] = {}
         self.chosen: list[Entry] = []
         self.chosen_at: dict[Zxid, int] = {}
+        self.chosen_in: list[int] = []  # the epoch of the leader that committed it
         self.digests: list[int] = []  # of the state after chosen[:n]
         self.established: dict[int, int] = {}
         self.activated: dict[int, int] = {}
@@ -88,6 +89,7 @@ class Facts:
             self.records[entry.zxid] = entry
             self.chosen.append(entry)
             self.chosen_at[entry.zxid] = 0
+            self.chosen_in.append(0)
             self.digests = [0, self._state.digest]
             self.ends[epoch_of(entry.zxid)] = {}
         else:
@@ -116,7 +118,8 @@ class Facts:
         path.reverse()
         return path
 
-    def add_chosen(self, entry: Entry) -> None:
+    def add_chosen(self, entry: Entry, epoch: int) -> None:
+        self.chosen_in.append(epoch)
         self.chosen_at[entry.zxid] = len(self.chosen)
         self.chosen.append(entry)
         self._state.apply(entry)
@@ -234,14 +237,23 @@ class WellFormedLog(Checker):
 
 
 class LeaderCompleteness(Checker):
-    """When a leader is established, all that was ever chosen is on its disk."""
+    """When a leader is established, all that leaders of earlier epochs committed is on its disk.
+
+    Of earlier ones: its last promise may come late, when others have promised a later epoch already and a leader of that
+    one has committed. Such a leader can be established, and never activated.
+    """
 
     id = "I6"
 
     def establishing(self, process: "Process", epoch: int) -> None:
-        chosen = self.facts.chosen
-        if chosen and not process.platter.holds(chosen[-1]):
-            raise self.fail(f"{process} is established in epoch {epoch} without {_name(chosen[-1])}, which is chosen")
+        facts = self.facts
+        for entry, chosen_in in zip(reversed(facts.chosen), reversed(facts.chosen_in), strict=True):
+            if chosen_in < epoch:
+                if not process.platter.holds(entry):
+                    raise self.fail(
+                        f"{process} is established in epoch {epoch} without {_name(entry)}, which is chosen"
+                    )
+                break
 
 
 class CommittedNeverLost(Checker):
@@ -594,7 +606,7 @@ class Checkers:
             self.committing(process, upto)
             for entry in self._facts.choose(upto):
                 self.choosing(process, entry)
-                self._facts.add_chosen(entry)
+                self._facts.add_chosen(entry, epoch_of(upto))
         process.committed = upto
 
 
