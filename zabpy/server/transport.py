@@ -12,10 +12,8 @@ networks that are not there at all (`zabpy.testing`).
 """
 
 import errno
-import os
 import select
 import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -378,30 +376,32 @@ class EpollListener:
 
 
 class EpollWaker:
-    """A counter in the kernel that a thread adds to and the network waits for."""
+    """Two sockets: a thread writes to one and the network waits for the other. Sockets and not bare descriptors, so
+    that a thread that comes late meets a closed socket, and not whoever has its number by then."""
 
     def __init__(self, network: EpollNetwork, call: Callable[[], None]) -> None:
         self._network, self._call = network, call
-        self._closing = threading.Lock()  # or a late thread writes to whoever has the number next
-        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        network.ends[self._fd] = self
-        network.epoll.register(self._fd, select.EPOLLIN)
+        self._ours, self._theirs = socket.socketpair()
+        self._ours.setblocking(False)
+        self._theirs.setblocking(False)
+        network.ends[self._ours.fileno()] = self
+        network.epoll.register(self._ours.fileno(), select.EPOLLIN)
 
     def wake(self) -> None:
-        with self._closing:
-            if self._fd >= 0:
-                os.eventfd_write(self._fd, 1)
+        try:
+            self._theirs.send(b"!")
+        except OSError:  # closed; or full, and then there is enough to wake up for
+            pass
 
     def on_ready(self, mask: int) -> None:
-        os.eventfd_read(self._fd)
+        self._ours.recv(4096)
         self._call()
 
     def close(self) -> None:
-        if self._network.ends.pop(self._fd, None) is not None:
-            self._network.epoll.unregister(self._fd)
-            with self._closing:
-                os.close(self._fd)
-                self._fd = -1
+        if self._network.ends.pop(self._ours.fileno(), None) is not None:
+            self._network.epoll.unregister(self._ours.fileno())
+        self._ours.close()
+        self._theirs.close()
 
 
 #: What a `StreamNetwork` needs of a connection: trio's byte streams have it, those in memory too.
