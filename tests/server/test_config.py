@@ -97,7 +97,8 @@ def test_an_ensemble_has_members_in_the_order_of_their_numbers() -> None:
     assert (
         config.members_text() == "server.1=one:2888:3888:participant\n"
         "server.2=two:2888:3888:participant\n"
-        "server.3=three:2888:3888:observer"
+        "server.3=three:2888:3888:observer\n"
+        "version=0"
     )
 
 
@@ -115,7 +116,7 @@ def test_a_server_line_may_name_ipv6_addresses_several_addresses_and_a_client_po
 def test_groups_and_weights_belong_to_the_members() -> None:
     config = parse(ENSEMBLE + "group.1=1:3\ngroup.2=2\nweight.1=3\n", server_id=1)
     assert [(each.weight, each.group) for each in config.members] == [(3, 1), (1, 2), (1, 1)]
-    assert config.members_text().endswith("group.1=1:3\ngroup.2=2\nweight.1=3\nweight.2=1\nweight.3=1")
+    assert config.members_text().endswith("group.1=1:3\ngroup.2=2\nweight.1=3\nweight.2=1\nweight.3=1\nversion=0")
 
 
 def test_a_list_of_one_server_runs_standalone_with_its_client_port() -> None:

@@ -172,7 +172,9 @@ class Config:
         return os.path.join(self.data_log_dir, OWN_DIR)
 
     def members_text(self) -> str:
-        """The server list as in ``/zookeeper/config``, without the line ``version=`` and its newline before it."""
+        """The server list as in ``/zookeeper/config``; empty without one. Its version is 0: it never changed."""
+        if not self.members:
+            return ""
         lines = [member.text() for member in self.members]
         groups = sorted({member.group for member in self.members if member.group})
         for group in groups:
@@ -180,7 +182,7 @@ class Config:
             lines.append(f"group.{group}={inside}")
         if groups or any(member.weight != 1 for member in self.members):
             lines += [f"weight.{member.server_id}={member.weight}" for member in self.members]
-        return "\n".join(lines)
+        return "\n".join([*lines, "version=0"])
 
 
 #: What we keep in dataDir and dataLogDir is in a folder of this name.
