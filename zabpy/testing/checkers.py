@@ -239,8 +239,8 @@ class WellFormedLog(Checker):
 class LeaderCompleteness(Checker):
     """When a leader is established, all that leaders of earlier epochs committed is on its disk.
 
-    Of earlier ones: its last promise may come late, when others have promised a later epoch already and a leader of that
-    one has committed. Such a leader can be established, and never activated.
+    Of earlier ones: its last promise may come late, when others have promised a later epoch already and a leader of
+    that one has committed. Such a leader can be established, and never activated.
     """
 
     id = "I6"

@@ -95,6 +95,14 @@ def pause(sim: "Simulation", sid: int, ms: int) -> bool:
     return True
 
 
+def pause_leader(sim: "Simulation", ms: int) -> bool:
+    for sid in sim.settings.servers:
+        process = sim.processes.get(sid)
+        if process is not None and process.role is Role.LEADING:
+            return pause(sim, sid, ms)
+    return False
+
+
 def drift(sim: "Simulation", sid: int, rate: int) -> None:
     sim.servers[sid].set_rate(rate, sim.now)
 
@@ -228,6 +236,10 @@ def reset(sim: "Simulation", one: int, other: int) -> None:
     sim.network.reset(one, other)
 
 
+def half_reset(sim: "Simulation", one: int, other: int, ms: int) -> bool:
+    return sim.network.half_reset(one, other, ms)
+
+
 def reset_all(sim: "Simulation") -> None:
     for one, other in sim.network.paths:
         if one < other:
@@ -346,10 +358,12 @@ WORDS: dict[str, Word] = {
     "bridge": Word(bridge, lambda rng, s: (_sid(rng, s), _side(rng, s), _ms(rng, s)), "F14"),
     "ring": Word(ring, lambda rng, s: (_ms(rng, s),), "F14"),
     "reset": Word(reset, _pair, "F16"),
+    "half-reset": Word(half_reset, lambda rng, s: (*_pair(rng, s), rng.randrange(20, 400)), "F16"),
     "reset-all": Word(reset_all, lambda rng, s: (), "F16"),
     "clog": Word(clog, lambda rng, s: (*_pair(rng, s), _ms(rng, s)), "F17"),
     "drift": Word(drift, lambda rng, s: (_sid(rng, s), rng.choice((900, 950, 1000, 1050, 1100))), "F20"),
     "pause": Word(pause, _one, "F21"),
+    "pause-leader": Word(pause_leader, lambda rng, s: (_ms(rng, s),), "F21"),
 }
 
 #: What a seed may choose from, in the table's order.
@@ -381,7 +395,15 @@ def _lonely_tail(rng: Random, settings: Settings, at: int) -> list[Line]:
     return lines + [(at + rng.randrange(1, 200), "write", rng.choice((1, 3, 10))) for _ in range(3)]
 
 
-_SCENES = (_two_left_behind, _rival_epochs, _lonely_tail)
+def _sleeping_leader(rng: Random, settings: Settings, at: int) -> list[Line]:
+    """A leader sleeps while others elect another and write; then it finds what its clients asked meanwhile."""
+    tick = settings.tick_ms
+    ms = rng.randrange(8, 20) * tick
+    asked: list[Line] = [(at + rng.randrange(1, ms), "read") for _ in range(4)]
+    return [(at, "pause-leader", ms), *asked, (at + ms - 2, "write", 1)]
+
+
+_SCENES = (_sleeping_leader, _two_left_behind, _rival_epochs, _lonely_tail)
 
 
 def draw(seed: int, *, servers: int | None = None, calm: bool = False) -> tuple[Settings, tuple[Line, ...]]:

@@ -50,7 +50,20 @@ class Path:
 class Direction:
     """One of the two streams of a link."""
 
-    __slots__ = ("arrival", "at", "closed", "link_id", "opened", "other", "owed", "path", "queue", "receiver", "sender")
+    __slots__ = (
+        "arrival",
+        "at",
+        "closed",
+        "held_until",
+        "link_id",
+        "opened",
+        "other",
+        "owed",
+        "path",
+        "queue",
+        "receiver",
+        "sender",
+    )
 
     def __init__(self, path: Path, sender: "Process", receiver: "Process", link_id: int) -> None:
         self.path, self.sender, self.receiver = path, sender, receiver
@@ -58,6 +71,7 @@ class Direction:
         self.queue: deque[tuple[int, list[Any]]] = deque()  # what arrives together, with the time
         self.at = _NEVER  # when the last group was sent
         self.arrival = 0  # when the last group arrives
+        self.held_until = 0
         self.owed = 0  # groups that have arrived but for the cut
         self.opened = False  # the receiver has been told that the link stands
         self.closed = False  # the receiver has been told that it does not, or its process is gone
@@ -175,6 +189,16 @@ class Network:
                 delay = int(self._random.random() ** 2 * 20_000)
                 self._sim.at(self._sim.now + delay, self._told, direction)
 
+    def half_reset(self, one: int, other: int, ms: int) -> bool:
+        """What one side says is held up, then that side sees the link break; what it had said, and the end, come to
+        the other much later: after a new link stands, perhaps."""
+        come = self.paths[other, one].direction
+        if come is None or come.closed or not come.opened:
+            return False
+        come.other.held_until = self._sim.now + ms * 1000
+        self._sim.at(self._sim.now + ms * 400, self._told, come)
+        return True
+
     def start(self) -> None:
         """Dial everybody who is not linked."""
         for one, other in self.paths:
@@ -198,6 +222,9 @@ class Network:
         receiver = direction.receiver
         if direction.path.cuts:
             direction.owed += 1
+            return
+        if direction.held_until > self._sim.now:
+            self._sim.at(direction.held_until, self._arrived, direction)
             return
         if receiver.paused:
             receiver.inbox.append((self._arrived, direction))
@@ -223,7 +250,7 @@ class Network:
             receiver.outgoing.pop(peer, None)
             if self._random.random() * 1000 < self._replace_permille:
                 self._sim.count("replaced links")
-                self._sim.at(self._sim.now + int(self._random.random() * 30_000), self._told, former)
+                self._sim.at(self._sim.now + int(self._random.random() * 400_000), self._told, former)
             else:
                 self._told(former)
         if not receiver.alive:  # being told of the end can end it
@@ -303,8 +330,8 @@ class Network:
         )
         if standing == 2:
             return
-        if standing == 1 and self._random.random() * 1000 >= self._replace_permille:
-            self.dial_later(low, high)  # wait until both have noticed
+        if standing == 1 and self._random.random() < 0.5:
+            self.dial_later(low, high)  # the one that has noticed is not the one that dials
             return
         if self._random.random() < 0.5:
             one, other, there, back = other, one, back, there
