@@ -1,8 +1,9 @@
 """Run the workloads and probes against each system, in turns within one run, and print them side by side.
 
-Systems never run at the same time, and each workload is measured on all of them in turn before the next, in several
-rounds of which the median counts: what the machine does besides touches both alike. Figures from different runs, or
-of different machines, are not comparable; ratios within one run are.
+All ensembles are up for the whole run and under load in turns, and each workload is measured on all of them before the
+next, in several rounds of which the median counts: what the machine does besides touches both alike. Before the first
+measurement each has had writes and reads for a while, because a JVM needs that. Figures from different runs, or of
+different machines, are not comparable; ratios within one run are.
 """
 
 import argparse
@@ -13,13 +14,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from statistics import median
 
 from . import probes
 from .report import Row, table
 from .systems import SYSTEMS, Servers, apache_is_here
-from .workloads import WORKLOADS, Workload
+from .workloads import WARMING, WORKLOADS, Workload
 
 
 def main(arguments: Sequence[str] = ()) -> int:
@@ -53,48 +55,39 @@ def measure(options: argparse.Namespace, systems: Sequence[str], generator: str)
     if options.only in (name := "first write after the start of one server"):
         values = _rounds(options, name, {s: partial(probes.start_to_first_write, s) for s in systems})
         rows.append(Row(name, "s", values, higher_is_better=False, wanted_at_most=0.6))
-    for workload in WORKLOADS:
-        if options.only in workload.name:
-            values = _under_load(options, systems, workload, generator)
+    with ExitStack() as stack:
+        ensembles = {system: stack.enter_context(Servers(system, 3)) for system in systems}
+        for servers in ensembles.values():
+            for port in servers.client_ports.values():
+                probes.first_accepted_write([port])
+        workloads = [workload for workload in WORKLOADS if options.only in workload.name]
+        if workloads:
+            for servers in ensembles.values():
+                for warming in (WARMING._replace(operation="set"), WARMING._replace(operation="get")):
+                    _load(servers, warming, generator, options.warm_up / 2)
+        for workload in workloads:
+            once = {
+                s: partial(_load, servers, workload, generator, options.seconds) for s, servers in ensembles.items()
+            }
+            values = _rounds(options, workload.name, once)
             rows.append(Row(workload.name, "/s", values, higher_is_better=True, wanted=workload.wanted))
-    if options.only in (name := "next write after kill -9 of the leader"):
-        values = {}
-        for system in systems:
-            with Servers(system, 3) as servers:
-                probes.first_accepted_write(servers.client_ports.values())
-                values |= _rounds(options, name, {system: partial(probes.failover, servers)}, times=3)
-        rows.append(Row(name, "s", values, higher_is_better=False, wanted_at_most=0.2))
+        if options.only in (name := "next write after kill -9 of the leader"):
+            values = _rounds(options, name, {s: partial(probes.failover, ensembles[s]) for s in systems}, times=3)
+            rows.append(Row(name, "s", values, higher_is_better=False, wanted_at_most=0.2))
     return rows
 
 
-def _under_load(
-    options: argparse.Namespace, systems: Sequence[str], workload: Workload, generator: str
-) -> dict[str, float]:
-    def once(system: str) -> float:
-        with Servers(system, 3) as servers:
-            for port in servers.client_ports.values():
-                probes.first_accepted_write([port])
-            where = ",".join(f"127.0.0.1:{port}" for port in servers.client_ports.values())
-            command = [
-                generator,
-                "-s",
-                where,
-                "-w",
-                workload.operation,
-                "-t",
-                str(options.seconds),
-                "-W",
-                str(options.warm_up),
-            ]
-            command += ["-c", str(workload.connections), "-d", str(workload.in_flight)]
-            command += ["-z", str(workload.value_bytes), "-r", str(workload.reads_percent), "-K"]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                logs = "\n".join(servers.log_of(i)[-2000:] for i in servers.client_ports)
-                sys.exit(f"zabpy bench: {workload.name} on {system}: {done.stdout}{done.stderr}\n{logs}")
-            return float(json.loads(done.stdout)["ops_per_s"])
-
-    return _rounds(options, workload.name, {s: partial(once, s) for s in systems})
+def _load(servers: Servers, workload: Workload, generator: str, seconds: float) -> float:
+    """Operations a second, all servers together."""
+    where = ",".join(f"127.0.0.1:{port}" for port in servers.client_ports.values())
+    command = [generator, "-s", where, "-w", workload.operation, "-t", str(seconds), "-W", "1", "-K"]
+    command += ["-c", str(workload.connections), "-d", str(workload.in_flight)]
+    command += ["-z", str(workload.value_bytes), "-r", str(workload.reads_percent)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        logs = "\n".join(servers.log_of(i)[-2000:] for i in servers.client_ports)
+        sys.exit(f"zabpy bench: {workload.name} on {servers.system}: {done.stdout}{done.stderr}\n{logs}")
+    return float(json.loads(done.stdout)["ops_per_s"])
 
 
 def _rounds(

@@ -27,3 +27,6 @@ WORKLOADS: tuple[Workload, ...] = (
     Workload("setData 50 x 20", "set", 50, 20, wanted=1.2),
     Workload("90 % getData 50 x 20", "mixed", 50, 20),
 )
+
+#: What every system is warmed up with, once as reads and once as writes.
+WARMING = Workload("warming up", "set", 50, 20)
