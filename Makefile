@@ -9,7 +9,7 @@ STAMP := .venv/.made-from-$(KEY)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check format bench simulate lock clean
+.PHONY: help venv run test check format bench simulate soak lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,8 +46,11 @@ format: venv  ## put the format right and sort the imports
 bench: venv  ## measure speed on this machine
 	$(BIN)/zabpy bench $(ARGS)
 
-simulate: venv  ## thousands of seeded ensembles with faults, every invariant checked
-	$(BIN)/zabpy simulate $(ARGS)
+simulate: venv  ## 2,000 seeded ensembles of five voters with every fault, every invariant checked (ARGS="--first 5000 ...")
+	$(BIN)/zabpy simulate --seeds 2000 --servers 5 $(ARGS)
+
+soak: venv  ## 30 rounds of kill -9 under load with real processes; every acknowledged write must be there at the end
+	ZABPY_KILL_ROUNDS=30 $(BIN)/python -m pytest -q -s tests/server/test_processes.py $(ARGS)
 
 lock:  ## renew requirements*.txt from pyproject.toml
 	"$(PYTHON)" -m venv build/lock
