@@ -147,7 +147,8 @@ class Pending:
 
         A session that will be may ask already: a quorum of others can deliver before this server's own disk has it.
         """
-        return (session_id in self._state.sessions or session_id in self._opening) and session_id not in self._closing
+        known = self._state.sessions.get(session_id) is not None or session_id in self._opening
+        return known and session_id not in self._closing
 
     def open(self, session_id: int, zxid: Zxid) -> None:
         """The transaction at ``zxid`` opens the session."""

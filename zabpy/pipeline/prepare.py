@@ -73,8 +73,9 @@ from .state import State
 TTL_MS_MAX = 0xFF_FFFF_FFFF
 _UNDELETABLE = frozenset(("/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"))
 _SEQUENTIAL = frozenset((2, 3, 6))
+_new: Callable[..., Any] = tuple.__new__  # half the cost of calling a NamedTuple by name
 _EPHEMERAL = frozenset((1, 3))
-_INT = struct.Struct(">i")
+_unpack_int = struct.Struct(">i").unpack_from
 _LONG = struct.Struct(">q")
 _PACKED_OPEN_ACL = b"\0\0\0\1\0\0\0\x1f\0\0\0\x05world\0\0\0\x06anyone"
 
@@ -145,8 +146,10 @@ class Preparer:
         try:
             if len(record) > self.rules.txn_bytes_max:
                 raise MarshallingError(f"record of {len(record)} bytes")
-            if op == 5:
-                body = self._set_data_quickly(request, zxid)
+            judgement = JUDGEMENTS.get(op)
+            if judgement is not None:
+                read, judge = judgement
+                body = judge(self, request, zxid, op, read(record))
             elif op == Op.CREATE_SESSION:
                 session_id, body = self._create_session(request, zxid)
             elif op == Op.CLOSE_SESSION:
@@ -154,13 +157,10 @@ class Preparer:
             elif op == Op.DELETE_CONTAINER:
                 body = self._delete_container(request, zxid)
             else:
-                judgement = JUDGEMENTS.get(op)
-                if judgement is None:
-                    raise UnimplementedError(f"operation {op}")
-                body = judgement.judge(self, request, zxid, op, judgement.read(record))
+                raise UnimplementedError(f"operation {op}")
         except CodeError as error:
             body = ErrorTxn(error.code)
-        return Txn(session_id, xid, request_id, time_ms, body)
+        return _new(Txn, (session_id, xid, request_id, time_ms, body))  # type: ignore[no-any-return]
 
     # Sessions --------------------------------------------------------------------------------------------------------
 
@@ -280,31 +280,9 @@ class Preparer:
         self.pending.delete(path, zxid)
         self.pending.change(path[: path.rindex("/")] or "/", zxid).child_count -= 1
 
-    def _set_data_quickly(self, request: Request, zxid: Zxid) -> SetDataTxn:
-        """`set_data` without a record between, for a record that is as it should be."""
-        record = request.record
-        size = len(record)
-        if size >= 12:
-            (length,) = _INT.unpack_from(record)
-            end = 4 + length
-            if 4 <= end <= size - 8:
-                (data_length,) = _INT.unpack_from(record, end)
-                if data_length >= 0 and end + data_length <= size - 8:
-                    at = end + 4 + data_length
-                    return self._set_data(
-                        request,
-                        zxid,
-                        record[4:end].decode("utf-8", "replace"),
-                        record[end + 4 : at],
-                        _INT.unpack_from(record, at)[0],
-                    )
-        return self.set_data(request, zxid, Op.SET_DATA, r.SetDataRequest.read(Reader(record)))
-
     def set_data(self, request: Request, zxid: Zxid, op: int, asked: r.SetDataRequest) -> SetDataTxn:
-        return self._set_data(request, zxid, *asked)
-
-    def _set_data(self, request: Request, zxid: Zxid, path: str, data: bytes | None, version: int) -> SetDataTxn:
         self.check_session(request)
+        path, data, version = asked
         znode = self.pending.see(path)
         if znode is None:
             validate(path)  # a path that is there is valid
@@ -315,7 +293,7 @@ class Preparer:
             raise BadVersionError(path)
         change = self.pending.change(path, zxid)
         change.version = version = _next_version(change.version)
-        return SetDataTxn(path, data, version)
+        return _new(SetDataTxn, (path, data, version))  # type: ignore[no-any-return]
 
     def set_acl(self, request: Request, zxid: Zxid, op: int, asked: r.SetACLRequest) -> SetAclTxn:
         self.check_session(request)
@@ -403,16 +381,31 @@ def _read_create(record: bytes) -> r.CreateRequest:
     """As the record reads itself, but quick for what nearly all are: some data, and the open ACL."""
     tail = len(record) - 4 - len(_PACKED_OPEN_ACL)
     if tail >= 8 and record[tail:-4] == _PACKED_OPEN_ACL:
-        (length,) = _INT.unpack_from(record)
+        (length,) = _unpack_int(record)
         end = 4 + length
         if 4 <= end <= tail - 4:
-            (data_length,) = _INT.unpack_from(record, end)
+            (data_length,) = _unpack_int(record, end)
             if data_length >= 0 and end + 4 + data_length == tail:
                 path = record[4:end].decode("utf-8", "replace")
                 return r.CreateRequest(
-                    path, record[end + 4 : tail], OPEN_ACL, _INT.unpack_from(record, tail + len(_PACKED_OPEN_ACL))[0]
+                    path, record[end + 4 : tail], OPEN_ACL, _unpack_int(record, tail + len(_PACKED_OPEN_ACL))[0]
                 )
     return r.CreateRequest.read(Reader(record))
+
+
+def _read_set_data(record: bytes) -> r.SetDataRequest:
+    """As the record reads itself, but quick for one that has some data and is as it should be."""
+    size = len(record)
+    if size >= 12:
+        (length,) = _unpack_int(record)
+        end = 4 + length
+        if 4 <= end <= size - 8:
+            (data_length,) = _unpack_int(record, end)
+            at = end + 4 + data_length
+            if data_length >= 0 and at <= size - 4:
+                path = record[4:end].decode("utf-8", "replace")
+                return _new(r.SetDataRequest, (path, record[end + 4 : at], *_unpack_int(record, at)))  # type: ignore[no-any-return]
+    return r.SetDataRequest.read(Reader(record))
 
 
 def _reading(record: type[Record]) -> Callable[[bytes], Record]:
@@ -448,6 +441,7 @@ JUDGEMENTS: Mapping[int, Judgement] = {
     Op.CREATE_CONTAINER: Judgement(_read_create, Preparer.create),
     Op.CREATE_TTL: Judgement(_reading(r.CreateTTLRequest), Preparer.create),
     Op.DELETE: Judgement(_reading(r.DeleteRequest), Preparer.delete),
+    Op.SET_DATA: Judgement(_read_set_data, Preparer.set_data),
     Op.SET_ACL: Judgement(_reading(r.SetACLRequest), Preparer.set_acl),
     Op.RECONFIG: Judgement(_reading(r.ReconfigRequest), Preparer.reconfig),
     Op.MULTI: Judgement(_reading(r.MultiRequest), Preparer.multi),

@@ -39,6 +39,7 @@ CONFIG_PATH = "/zookeeper/config"
 _BUILT_IN = ("/", "/zookeeper", "/zookeeper/quota", CONFIG_PATH)
 #: More different ACLs than this, and equal ones no longer share memory.
 _SHARED_ACLS_MAX = 10_000
+_new: Callable[..., Any] = tuple.__new__  # half the cost of calling a NamedTuple by name
 
 
 class Event(NamedTuple):
@@ -174,7 +175,8 @@ class Tree:
                 self.lifetimes.add(path, znode)
         if parent.kind >= CONTAINER:
             self.lifetimes.update(above, parent)
-        return Outcome(znode, (), (Event(CREATED, path, acl), Event(CHILDREN_CHANGED, above, parent.acl)))
+        events = _new(Event, (CREATED, path, acl)), _new(Event, (CHILDREN_CHANGED, above, parent.acl))
+        return _new(Outcome, (znode, (), events))  # type: ignore[no-any-return]
 
     def _delete(self, zxid: Zxid, time_ms: int, body: DeleteTxn) -> Outcome:
         return Outcome(None, (), self._drop(zxid, body.path))
@@ -221,7 +223,7 @@ class Tree:
         znode.reply = None
         if znode.kind >= CONTAINER:
             self.lifetimes.update(path, znode)
-        return Outcome(znode, (), (Event(DATA_CHANGED, path, znode.acl),))
+        return _new(Outcome, (znode, (), (_new(Event, (DATA_CHANGED, path, znode.acl)),)))  # type: ignore[no-any-return]
 
     def _set_acl(self, zxid: Zxid, time_ms: int, body: SetAclTxn) -> Outcome:
         znode = self.nodes[body.path]

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 from zabpy.model import Entry, Identity, Request, Tip, ZabpyError
@@ -244,7 +244,7 @@ def _take_entries(items: list[Any], at: int) -> tuple[tuple[Entry, ...], int]:
         or max(chains) > _U32
     ):
         raise PeerDecodeError("entries")
-    return tuple([_NEW(Entry, entry) for entry in zip(zxids, payloads, chains, strict=True)]), len(items)
+    return tuple(map(_NEW, repeat(Entry), zip(zxids, payloads, chains, strict=True))), len(items)
 
 
 def _put_requests(items: list[Scalar], requests: tuple[Request, ...]) -> None:

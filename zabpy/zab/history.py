@@ -10,9 +10,10 @@ Only the entries that are not delivered yet, and some before them, are kept in m
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from operator import attrgetter
 
 from zabpy.model import (
     NO_TIP,
@@ -176,8 +177,7 @@ class History:
         return tuple(self._entries[bisect_right(self._entries, zxid, key=_zxid) :])
 
     def _forget_old(self, delivered: tuple[Entry, ...]) -> None:
-        for entry in delivered:
-            self._recent_bytes += len(entry.payload)
+        self._recent_bytes += sum(map(len, map(_payload, delivered)))
         if self._delivered_count < 2 * RECENT_ENTRIES and self._recent_bytes < 2 * RECENT_BYTES:
             return
         drop, kept_bytes = self._delivered_count, 0
@@ -194,14 +194,14 @@ class History:
 
 def check(entries: Sequence[Entry], tip: Tip) -> None:
     """Raise, as `History.append` does, unless these entries directly follow ``tip``."""
-    zxid, chain = tip
-    for entry in entries:
-        if not succeeds(entry.zxid, zxid):
-            raise OutOfOrderError(f"{zxid_text(entry.zxid)} does not follow {zxid_text(zxid)}")
-        if chain_of(chain, entry.zxid, entry.payload) != entry.chain:
-            raise OtherHistoryError(f"the record at {zxid_text(entry.zxid)} stands on another one at {zxid_text(zxid)}")
-        zxid, chain = entry.zxid, entry.chain
+    before, chain_before = tip
+    for zxid, payload, chain in entries:
+        if not succeeds(zxid, before):
+            raise OutOfOrderError(f"{zxid_text(zxid)} does not follow {zxid_text(before)}")
+        if chain_of(chain_before, zxid, payload) != chain:
+            raise OtherHistoryError(f"the record at {zxid_text(zxid)} stands on another one at {zxid_text(before)}")
+        before, chain_before = zxid, chain
 
 
-def _zxid(entry: Entry) -> Zxid:
-    return entry.zxid
+_zxid: Callable[[Entry], Zxid] = attrgetter("zxid")
+_payload: Callable[[Entry], bytes] = attrgetter("payload")
