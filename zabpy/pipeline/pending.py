@@ -147,8 +147,7 @@ class Pending:
 
         A session that will be may ask already: a quorum of others can deliver before this server's own disk has it.
         """
-        known = self._state.sessions.get(session_id) is not None or session_id in self._opening
-        return known and session_id not in self._closing
+        return (session_id in self._state.sessions or session_id in self._opening) and session_id not in self._closing
 
     def open(self, session_id: int, zxid: Zxid) -> None:
         """The transaction at ``zxid`` opens the session."""
@@ -234,13 +233,13 @@ class Pending:
 
     def forget(self, upto: Zxid) -> None:
         """All up to ``upto`` is applied: the state says it itself now."""
-        order = self._order
+        order, changes = self._order, self._changes
         while order and order[0][0] <= upto:
             what = order.popleft()[1]
             if isinstance(what, str):
-                change = self._changes.get(what)
+                change = changes.get(what)
                 if change is not None and change.zxid <= upto:
-                    del self._changes[what]
+                    del changes[what]
                     if change.kind == EPHEMERAL:
                         self._disown(change.owner, what)
             else:

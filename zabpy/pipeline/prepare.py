@@ -166,10 +166,10 @@ class Preparer:
 
     def check_session(self, request: Request) -> None:
         """Raises unless the session is open, not closing (trap F3), and the asking server's."""
-        session_id = request.session_id
+        request_id, session_id, _, _, _, _ = request
         if not self.pending.is_open(session_id):
             raise SessionExpiredError(f"session {session_id:#x} is closed or closing")
-        origin = origin_of(request.request_id)
+        origin = origin_of(request_id)
         if self.owners.setdefault(session_id, origin) != origin:
             raise SessionMovedError(f"session {session_id:#x} is not at server {origin} any more")
 
@@ -283,7 +283,8 @@ class Preparer:
     def set_data(self, request: Request, zxid: Zxid, op: int, asked: r.SetDataRequest) -> SetDataTxn:
         self.check_session(request)
         path, data, version = asked
-        znode = self.pending.see(path)
+        pending = self.pending
+        znode = pending.see(path)
         if znode is None:
             validate(path)  # a path that is there is valid
             raise NoNodeError(path)
@@ -291,7 +292,7 @@ class Preparer:
             raise NoAuthError(path)
         if version != -1 and version != znode.version:
             raise BadVersionError(path)
-        change = self.pending.change(path, zxid)
+        change = pending.change(path, zxid)
         change.version = version = _next_version(change.version)
         return _new(SetDataTxn, (path, data, version))  # type: ignore[no-any-return]
 
@@ -370,6 +371,8 @@ def _child_count(znode: Change | Znode) -> int:
 
 def _next_version(version: int) -> int:
     """One more; never -1, which in a request means any version."""
+    if 0 <= version < 0x7FFFFFFF:
+        return version + 1
     return 0 if version == -2 else _int32(version + 1)
 
 
@@ -404,7 +407,8 @@ def _read_set_data(record: bytes) -> r.SetDataRequest:
             at = end + 4 + data_length
             if data_length >= 0 and at <= size - 4:
                 path = record[4:end].decode("utf-8", "replace")
-                return _new(r.SetDataRequest, (path, record[end + 4 : at], *_unpack_int(record, at)))  # type: ignore[no-any-return]
+                (version,) = _unpack_int(record, at)
+                return _new(r.SetDataRequest, (path, record[end + 4 : at], version))  # type: ignore[no-any-return]
     return r.SetDataRequest.read(Reader(record))
 
 
@@ -436,13 +440,13 @@ IN_MULTI: Mapping[int, Judge] = {
 
 #: What clients may ask for by itself, but for what `Preparer.prepare` treats before it looks here.
 JUDGEMENTS: Mapping[int, Judgement] = {
-    Op.CREATE: Judgement(_read_create, Preparer.create),
-    Op.CREATE2: Judgement(_read_create, Preparer.create),
-    Op.CREATE_CONTAINER: Judgement(_read_create, Preparer.create),
-    Op.CREATE_TTL: Judgement(_reading(r.CreateTTLRequest), Preparer.create),
-    Op.DELETE: Judgement(_reading(r.DeleteRequest), Preparer.delete),
-    Op.SET_DATA: Judgement(_read_set_data, Preparer.set_data),
-    Op.SET_ACL: Judgement(_reading(r.SetACLRequest), Preparer.set_acl),
-    Op.RECONFIG: Judgement(_reading(r.ReconfigRequest), Preparer.reconfig),
-    Op.MULTI: Judgement(_reading(r.MultiRequest), Preparer.multi),
+    int(Op.CREATE): Judgement(_read_create, Preparer.create),
+    int(Op.CREATE2): Judgement(_read_create, Preparer.create),
+    int(Op.CREATE_CONTAINER): Judgement(_read_create, Preparer.create),
+    int(Op.CREATE_TTL): Judgement(_reading(r.CreateTTLRequest), Preparer.create),
+    int(Op.DELETE): Judgement(_reading(r.DeleteRequest), Preparer.delete),
+    int(Op.SET_DATA): Judgement(_read_set_data, Preparer.set_data),
+    int(Op.SET_ACL): Judgement(_reading(r.SetACLRequest), Preparer.set_acl),
+    int(Op.RECONFIG): Judgement(_reading(r.ReconfigRequest), Preparer.reconfig),
+    int(Op.MULTI): Judgement(_reading(r.MultiRequest), Preparer.multi),
 }

@@ -194,13 +194,12 @@ class Driver:
             if not zxid & COUNTER_MAX:
                 apply_entry(state, zxid, None)
                 continue
-            txn = proposed.pop(zxid, None)
+            txn = proposed.pop(zxid, None) if proposed else None
             if txn is None:
                 txn = decode_txn(payload)
             size += len(payload)
             outcome = apply_entry(state, zxid, txn)
-            body = type(txn.body)
-            if body is CreateSessionTxn or body is CloseSessionTxn:
+            if type(txn.body) in _OF_SESSIONS:
                 self._session_changed(txn)
             applied(zxid, txn, outcome)
         last = effect.entries[-1]
@@ -422,6 +421,8 @@ def _batches(requests: list[Request]) -> Iterator[tuple[Request, ...]]:
     if start < len(requests):
         yield tuple(requests[start:])
 
+
+_OF_SESSIONS = frozenset((CreateSessionTxn, CloseSessionTxn))
 
 _ACTIONS: dict[type, Callable[[Driver, Any], None]] = {
     Send: Driver._send,

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from typing import Any, NamedTuple
 
 from zabpy.model import Entry, Identity, Request, Tip, ZabpyError
@@ -262,15 +262,13 @@ def _put_requests(items: list[Scalar], requests: tuple[Request, ...]) -> None:
 
 def _take_requests(items: list[Any], at: int) -> tuple[tuple[Request, ...], int]:
     requests, end, identities = [], len(items), None
-    while at < end:
-        if end - at < 6:
-            raise PeerDecodeError("part of a request")
-        request_id, session_id, xid, op, record, count = items[at : at + 6]
+    rest = iter(items[at:])
+    for request_id, session_id, xid, op, record, count in zip(*[rest] * 6):  # six at a time, and what is taken between
         at += 6
         if count is not None:
             if type(count) is not int or not 0 <= 2 * count <= end - at:
                 raise PeerDecodeError("number of identities")
-            texts = items[at : at + 2 * count]
+            texts = list(islice(rest, 2 * count))
             if count and {*map(type, texts)} != {str}:
                 raise PeerDecodeError("identities")
             identities = _interned(tuple(map(Identity, texts[::2], texts[1::2])))
@@ -286,6 +284,8 @@ def _take_requests(items: list[Any], at: int) -> tuple[tuple[Request, ...], int]
         ):
             raise PeerDecodeError("request")
         requests.append(_NEW(Request, (request_id, session_id, xid, op, record, identities)))
+    if at != end:
+        raise PeerDecodeError("part of a request")
     return tuple(requests), at
 
 
