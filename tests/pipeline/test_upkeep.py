@@ -98,3 +98,27 @@ def test_beyond_the_limit_only_those_with_nothing_outstanding_are_read() -> None
     assert throttle.may_read(1)
     assert throttle.outstanding == 10
     assert Throttle(0, 8).may_read(7)
+
+
+def test_a_ttl_znode_that_is_renewed_between_the_sweep_and_its_turn_stays() -> None:
+    world = World(Rules(extended_types=True))
+    for number in range(4):
+        world.write(Op.CREATE_TTL, r.CreateTTLRequest(f"/t{number}", b"", OPEN, 5, 1_000))
+    upkeep = Upkeep(world.state, RequestIds(1, 2), TICK_MS, 0, UpkeepRules(60_000, per_minute_max=120))
+    world.open(1 << 30)
+    world.now_ms += 5_000
+
+    def left() -> list[str]:
+        return sorted(path for path in world.state.tree.nodes if path.startswith("/t"))
+
+    def turn(now_ms: int) -> None:
+        requests = upkeep.due(now_ms, world.now_ms)
+        carry_out(world, [request for request in requests if request.op == Op.DELETE_CONTAINER])
+
+    turn(60_000)  # the sweep finds all four, and some have their turn at once
+    renewed, *others = left()
+    assert 0 < len(others) < 3
+    world.write(Op.SET_DATA, r.SetDataRequest(renewed, b"renewed", -1))
+    for now_ms in range(60_500, 65_000, 500):
+        turn(now_ms)
+    assert left() == [renewed]

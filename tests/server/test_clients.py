@@ -2,6 +2,8 @@
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import trio
@@ -10,6 +12,8 @@ from trio.testing import MockClock
 from tests.server.raw_client import RawClient
 from tests.server.servers import client_of, ensemble
 from zabpy.model import OPEN_ACL
+from zabpy.pipeline import Row
+from zabpy.server.clients import READS_WAITING_MAX
 from zabpy.testing.ensemble import MemoryEnsemble
 from zabpy.wire import Op, frame, records as r
 
@@ -253,3 +257,52 @@ async def test_too_many_outstanding_requests_stop_the_reading(autojump_clock: Mo
             most = max(most, servers.servers[1].clients.throttle.outstanding)
         assert most < 1000  # what one receive brought, not all that was sent
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("close_behind", [False, True])
+async def test_a_client_that_asks_for_more_than_it_can_be_sent_is_dropped_and_nobody_else_notices(
+    autojump_clock: MockClock, close_behind: bool
+) -> None:
+    async with ensemble(servers=1) as servers:
+        clients = servers.servers[1].clients
+        clients.config = replace(clients.config, connection_send_bytes_max=1 << 20)
+        greedy, other = await client_of(servers, 1), await client_of(servers, 1)
+        assert (await other.create("/big", bytes(500_000))).err == 0
+        get = frame(struct.pack(">ii", 2, Op.GET_DATA) + r.packed(r.GetDataRequest("/big", False)))
+        create = frame(struct.pack(">ii", 1, Op.CREATE) + r.packed(r.CreateRequest("/w", b"", OPEN_ACL, 0)))
+        close = frame(struct.pack(">ii", 3, Op.CLOSE_SESSION)) if close_behind else b""
+        await greedy.stream.send_all(create + 60 * get + close)
+        await trio.sleep(5)
+        assert greedy.session_id not in clients.sessions
+        assert (await other.create("/fine")).err == 0
+
+
+async def test_what_one_client_can_make_us_hold_is_bounded(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[int] = []
+    push_read = Row.push_read
+
+    def pushed(row: Row, *read: Any) -> None:
+        push_read(row, *read)
+        lengths.append(len(row))
+
+    monkeypatch.setattr(Row, "push_read", pushed)
+    async with ensemble(servers=1) as servers:
+        client = await client_of(servers, 1)
+        create = frame(struct.pack(">ii", 1, Op.CREATE) + r.packed(r.CreateRequest("/w", b"", OPEN_ACL, 0)))
+        ask = frame(struct.pack(">ii", 2, Op.EXISTS) + r.packed(r.ExistsRequest("/w", False)))
+        await client.stream.send_all(create + 2_000 * ask)
+        for _ in range(2_001):  # all are answered all the same
+            await client.next_frame()
+        assert READS_WAITING_MAX <= max(lengths) <= READS_WAITING_MAX + 1
+
+
+async def test_nothing_behind_a_failed_authentication_is_done(autojump_clock: MockClock) -> None:
+    async with ensemble(servers=1) as servers:
+        client, other = await client_of(servers, 1), await client_of(servers, 1)
+        auth = frame(struct.pack(">ii", -4, Op.AUTH) + r.packed(r.AuthPacket(0, "nobody", b"x")))
+        create = frame(struct.pack(">ii", 1, Op.CREATE) + r.packed(r.CreateRequest("/late", b"", OPEN_ACL, 0)))
+        await client.stream.send_all(auth + create)
+        await trio.sleep(5)
+        assert (await other.get("/late"))[0] == -101

@@ -27,6 +27,9 @@ class HandWorker:
 
     def stop(self) -> None: ...
 
+    def join(self, seconds: float) -> bool:
+        return True
+
     def go(self) -> None:
         for _ in range(self.rings):
             self._work()

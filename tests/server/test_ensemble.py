@@ -249,7 +249,7 @@ async def test_a_failed_sync_ends_the_server_and_the_others_go_on(autojump_clock
     async with trio.open_nursery() as nursery:
         servers = MemoryEnsemble(nursery, servers=1, seed=10)
         files = servers.files[1]
-        with pytest.raises(ExceptionGroup) as raised:  # noqa: PT012  # it leaves through the nursery it runs in
+        with pytest.raises(ExceptionGroup) as raised:  # it leaves through the nursery it runs in
             async with trio.open_nursery() as inner:
                 servers._nursery = inner
                 await servers.start_all()

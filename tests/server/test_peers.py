@@ -9,6 +9,7 @@ from trio.testing import MockClock
 from tests.server.servers import client_of, ensemble
 from zabpy.testing.ensemble import PEER_PORT, MemoryEnsemble
 from zabpy.wire import PEER_VERSION, Hello, encode, encode_hello, frame
+from zabpy.zab import HistoryPartedError, Input, Received
 from zabpy.zab.messages import Ack
 
 
@@ -98,3 +99,38 @@ async def test_a_newer_connection_of_the_same_peer_replaces_the_older(autojump_c
         assert await closed(first)
         assert servers.servers[1].peers.links[2].number == 2
         nursery.cancel_scope.cancel()
+
+
+async def test_a_hello_that_drips_is_not_waited_for(autojump_clock: MockClock) -> None:
+    async with ensemble(servers=3, seed=6) as servers:
+        stream = await servers.wires.dial("stranger", "server1", PEER_PORT)
+        await stream.send_all(struct.pack(">i", 4_000))
+        with pytest.raises(trio.BrokenResourceError):
+            for _ in range(10):
+                await stream.send_all(b"x")
+                await trio.sleep(1)
+
+
+async def test_an_error_of_our_own_ends_the_server_and_is_not_taken_for_the_peers(autojump_clock: MockClock) -> None:
+    """What was delivered would else be missing in the state of a server that goes on serving, or a server that must
+    stop until a human has decided would go on and on."""
+
+    def is_it(error: BaseException) -> bool:
+        if isinstance(error, BaseExceptionGroup):
+            return any(map(is_it, error.exceptions))
+        return isinstance(error, HistoryPartedError)
+
+    with pytest.raises(BaseException) as caught:
+        async with ensemble(servers=3, seed=5) as servers:
+            follower = next(id for id in (1, 2, 3) if id != servers.leader)
+            peers = servers.servers[follower].peers
+            feed = peers.feed
+
+            def parted(given: Input) -> None:
+                if isinstance(given, Received):
+                    raise HistoryPartedError("we delivered what the leader does not hold")
+                feed(given)
+
+            peers.feed = parted
+            await trio.sleep(60)
+    assert is_it(caught.value)

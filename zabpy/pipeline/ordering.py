@@ -86,8 +86,11 @@ class Row:
         waiting.popleft()
         return reply_frame(first[1], zxid, err, body)
 
-    def drain(self, zxid: int, answer_read: AnswerRead) -> list[bytes]:
+    def drain(self, zxid: int, answer_read: AnswerRead, bytes_max: int = 1 << 62) -> list[bytes]:
         """All frames that may leave now, in order; the reads among them are executed now.
+
+        It breaks off once they are more than ``bytes_max`` together. Such a connection must be dropped: a read that is
+        put off would see what it may not.
 
         Call it when all events of what is applied have been put on the connection: the frames carry ``zxid``, the last
         one applied here, and a client must hear of a change it watches before it sees it.
@@ -110,7 +113,11 @@ class Row:
                     self._end()
                     break
             elif len(item) == 4:
-                frames.append(answer_read(*item))
+                frame = answer_read(*item)
+                frames.append(frame)
+                bytes_max -= len(frame)
+                if bytes_max < 0:
+                    break
             else:
                 frame, over = item
                 frames.append(frame)

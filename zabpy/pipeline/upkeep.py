@@ -105,7 +105,9 @@ class Upkeep:
         count = rules.per_minute_max * (now_ms - self._asked_ms) // _MINUTE_MS
         if count:
             self._asked_ms = now_ms
-        return [found.popleft() for _ in range(min(count, len(found)))]
+        popped = [found.popleft() for _ in range(min(count, len(found)))]
+        lifetimes = self._state.tree.lifetimes
+        return [path for path in popped if lifetimes.is_due(path, wall_ms, rules.never_used_ms)]
 
     def _request(self, op: int, record: bytes) -> Request:
         return Request(self._ids.next(), 0, 0, int(op), record, ())

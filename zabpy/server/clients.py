@@ -44,6 +44,10 @@ from .transport import Channel
 #: Bytes waiting for one client before no more of its requests are read.
 SEND_PAUSE_BYTES: Final = 1 << 20
 
+#: Reads of one connection that may wait behind its writes. Their replies are made all at once when they may go, so
+#: this times the largest znode is what one client can make us hold; beyond `connection_send_bytes_max` it is dropped.
+READS_WAITING_MAX: Final = 256
+
 # Phases of a connection.
 NEW, CONNECTING, OPEN, OVER = range(4)
 
@@ -70,6 +74,8 @@ class Clients:
         self.ids, self.negotiable = ids, negotiable
         self.watches = Watches()
         self.throttle = Throttle(config.outstanding_max, config.connection_outstanding_max)
+        #: Connections of all clients together; whoever builds the server may know that there is room for fewer.
+        self.connections_max = config.connections_max or 1 << 30
         self.connections: dict[int, Connection] = {}
         self.sessions: dict[int, Connection] = {}
         self.serving = False
@@ -113,8 +119,9 @@ class Clients:
             )
             channel.close()
             return
-        if config.connections_max and len(self.connections) >= config.connections_max:
-            self.log("client_refused", remote=_text(channel), why="maxCnxns", limit=config.connections_max)
+        if len(self.connections) >= self.connections_max:
+            why = "maxCnxns" if self.connections_max == config.connections_max else "file descriptors"
+            self.log("client_refused", remote=_text(channel), why=why, limit=self.connections_max)
             channel.close()
             return
         self._last_id += 1
@@ -249,7 +256,7 @@ class Connection:
     """One client. Also the handler of its channel."""
 
     __slots__ = (
-        "_clients", "_dirty", "_out", "_out_bytes", "_rest", "began_wall_ms", "channel", "heard_ms", "id",
+        "_clients", "_dirty", "_out", "_out_bytes", "_rest", "began_wall_ms", "channel", "ending", "heard_ms", "id",
         "identities", "last_op", "last_xid", "last_zxid", "latency_last_ms", "latency_max_ms", "password", "phase",
         "read_only", "received_frames", "reported_ms", "row", "sent_frames", "session_id", "syncing", "timeout_ms",
         "waits_for",
@@ -267,6 +274,8 @@ class Connection:
         #: A sync is on its way, and nothing behind it is looked at: a later write could be applied before the sync is
         #: answered, and a read between the two would then see it.
         self.syncing = False
+        #: The connection ends behind what is in the row: what comes after is not looked at.
+        self.ending = False
         #: What is on its way, by its id: the opcode, or a sync's reply, and when it came, in ms.
         self.waits_for: dict[int, tuple[int | bytes, int]] = {}
         self.heard_ms = self.reported_ms = clients.clock.now_ms()
@@ -318,6 +327,7 @@ class Connection:
         """Send what there is, then close."""
         if self.phase != OVER:
             self.flush()
+        if self.phase != OVER:  # the flush may have found that too much waits, and dropped us
             self.phase = OVER
             self._clients.forget(self)
             self.channel.finish()
@@ -485,14 +495,27 @@ class Connection:
                 if self.phase != OPEN:
                     return
                 quick = not self.row
-                if self.syncing:
+                if self.syncing or self.ending or self._reads_waiting >= READS_WAITING_MAX:
                     at = stop
                     break
             at = stop
         self._rest = data[at:] if at < end else b""
         self._end_of_output(full - room, count)
-        if room <= 0 or self.syncing or (not quick and not clients.throttle.may_read(len(self.row))):
+        if room <= 0 or (not quick and not self._may_go_on()):
             self._hold()
+
+    @property
+    def _reads_waiting(self) -> int:
+        """Of what waits in the row, that which is not a write on its way."""
+        return len(self.row) - len(self.waits_for)
+
+    def _may_go_on(self) -> bool:
+        """Whether more of this client's requests may be looked at."""
+        return (
+            not (self.syncing or self.ending)
+            and self._reads_waiting < READS_WAITING_MAX
+            and self._clients.throttle.may_read(len(self.row))
+        )
 
     def _end_of_output(self, size: int, count: int) -> None:
         """After `_serve` has put ``size`` bytes of output there by itself, for ``count`` requests."""
@@ -513,6 +536,7 @@ class Connection:
         clients, row = self._clients, self.row
         route = ROUTES.get(op, _UNKNOWN)
         if route is _WRITE or route is _CLOSE:
+            self.ending = route is _CLOSE
             request_id = clients.ids.next()
             row.push_write(request_id, xid, op)
             self.waits_for[request_id] = op, self.heard_ms
@@ -557,6 +581,7 @@ class Connection:
 
     def _in_turn(self, frame: bytes, *, over: bool) -> int:
         if self.row or over:
+            self.ending = self.ending or over
             self.row.push_frame(frame, over)
             self._clients.ready[self] = None
             return 0
@@ -593,9 +618,13 @@ class Connection:
 
     def go_on(self) -> None:
         """Something at the head of the row may be answered now."""
-        frames = self.row.drain(self._clients.driver.state.last_applied, self._answer)
+        limit = self._clients.config.connection_send_bytes_max
+        frames = self.row.drain(self._clients.driver.state.last_applied, self._answer, limit or 1 << 62)
         for frame in frames:
             self._out_bytes += len(frame)
+        if limit and self._out_bytes > limit:
+            self.drop("asks for more than it can be sent", bytes=self._out_bytes, limit=limit)
+            return
         self._out += frames
         self.sent_frames += len(frames)
         self._clients.sent += len(frames)
@@ -627,11 +656,7 @@ class Connection:
     def read_on(self) -> None:
         """If nothing stands against it any more, go on with what has come already, and with reading."""
         clients = self._clients
-        if (
-            self.syncing
-            or self._out_bytes + self.channel.backlog >= SEND_PAUSE_BYTES
-            or not clients.throttle.may_read(len(self.row))
-        ):
+        if self._out_bytes + self.channel.backlog >= SEND_PAUSE_BYTES or not self._may_go_on():
             return
         del clients.held[self]
         if self._rest:

@@ -48,6 +48,9 @@ class Worker(Protocol):
     def stop(self) -> None:
         """Let go of the worker. What it is doing, it may finish."""
 
+    def join(self, seconds: float) -> bool:
+        """Blocks until the worker is done for good after `stop`; False if it is not after so long."""
+
 
 class ThreadWorker:
     """A thread of our own. It waits on a queue written in C; ``waker`` makes what it answers through (see
@@ -65,13 +68,18 @@ class ThreadWorker:
                 work()
                 answer()
 
-        threading.Thread(target=run, name="disk", daemon=True).start()
+        self._thread = threading.Thread(target=run, name="disk", daemon=True)
+        self._thread.start()
 
     def wake(self) -> None:
         self._bell.put(True)
 
     def stop(self) -> None:
         self._bell.put(False)
+
+    def join(self, seconds: float) -> bool:
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
 
 class TaskWorker:
@@ -88,6 +96,9 @@ class TaskWorker:
 
     def stop(self) -> None:
         self._stopped = True
+
+    def join(self, seconds: float) -> bool:
+        return True
 
     async def _later(self) -> None:
         await trio.sleep(self._delay_ms / 1000)
@@ -121,7 +132,7 @@ class Disk:
         self._done: deque[Input | Exception | trio.Event] = deque()
         # Rings of the worker's bell, and those it has worked off; the first is ours to write, the second its.
         self._rung = self._worked = 0
-        self._is_failed = False
+        self._is_failed = self._stopped = False
         self._sync_us = self._unprobed = 0
         self.slowest_sync_ms = 0
         self.syncs = 0
@@ -180,8 +191,8 @@ class Disk:
                 results.append(job())
             except StoreError as error:
                 refused.append(error)
-            finally:
-                self._done.append(done)
+            # Any other error ends the server, and whoever waits here with it.
+            self._done.append(done)
 
         self.do(attempt)
         self.kick()
@@ -198,7 +209,7 @@ class Disk:
         shared two busy cores, in turns with and without: 5 to 15 % less CPU a write at full load, and no fewer writes
         a second. A slow disk is waited for in the worker, and the loop goes on.
         """
-        if self._is_failed:
+        if self._is_failed or self._stopped:
             return
         if self._gathered:
             if self._may_be_on_the_spot():
@@ -222,7 +233,15 @@ class Disk:
         return sum(len(entry.payload) for entry in self._gathered) <= ON_THE_SPOT_BYTES_MAX
 
     def stop(self) -> None:
+        """Begin nothing more. What was not begun was not acknowledged either."""
+        self._stopped = True
+        self._gathered = []
+        self._jobs.clear()
         self._worker.stop()
+
+    def join(self, seconds: float) -> bool:
+        """Blocks until the store is the caller's alone, after `stop`; False: the disk takes longer than that."""
+        return self._worker.join(seconds)
 
     def _flush_gathered(self) -> None:
         if self._gathered:

@@ -5,6 +5,7 @@ servers run in one process, on simulated time.
 """
 
 import gc
+import resource
 import secrets
 import select
 import signal
@@ -39,6 +40,11 @@ T = TypeVar("T")
 STANDALONE_ID = 1
 #: When a server is told to stop: how long what is under way may take to become durable.
 STOP_MS_MAX = 500
+#: How long the write that is under way then may take before the log is left as it is.
+CLOSE_MS_MAX = 3_000
+#: File descriptors that clients cannot have: for the log, snapshots, links and listeners. A server that cannot open its
+#: next log would have to end.
+DESCRIPTORS_KEPT = 64
 #: Collections of Python's garbage collector. There is next to no garbage in cycles here, and a collection walks the
 #: whole tree of znodes: half a second for a million.
 GC_THRESHOLDS = (50_000, 50, 1_000)
@@ -117,11 +123,9 @@ class Server:
                 if self._failure is None:
                     await self._wind_up()
                     orderly = True
-            except trio.Cancelled:
-                orderly = self._failure is None
-                raise
             finally:
-                # After a failure, of the disk or of a rule of ours, nothing more is written.
+                # After a failure, of the disk or of a rule of ours, or when we are just cancelled, nothing more is
+                # written: the next start then takes it for a crash, which is always right.
                 self._ready = False
                 for listener in self._listeners:
                     listener.close()
@@ -129,10 +133,17 @@ class Server:
                     self.disk.stop()
                 if orderly:
                     with trio.CancelScope(shield=True):
-                        await self._aside(self.store.close)
+                        await self._aside(self._close_store)
             nursery.cancel_scope.cancel()
         if self._failure is not None:
             raise DiskFailedError(self._failure)
+
+    def _close_store(self) -> None:
+        """Once the worker is done with it. A disk that takes too long even for that is left as after a crash."""
+        if self.disk.join(CLOSE_MS_MAX / 1000):
+            self.store.close()
+        else:
+            self.log("disk_slow", why="the log is left as it is; the next start reads it as after a crash")
 
     async def _listen(self) -> None:
         """Both ports, before anything is written: whoever finds them taken has changed nothing."""
@@ -245,6 +256,9 @@ class Server:
             config.max_session_timeout_ms or 20 * config.tick_ms,
         )
         self.clients = Clients(config, self.driver, ids, clock, log, negotiable=negotiable)
+        if self._threads:
+            room = _descriptors() - DESCRIPTORS_KEPT - 4 * len(config.members)
+            self.clients.connections_max = max(1, min(self.clients.connections_max, room))
         self.clients.four_letter = partial(four_letter, self)
         self.snapshots = Snapshots(
             now=lambda: (self.driver.state, self.driver.tip),
@@ -408,6 +422,16 @@ async def _wait_signals(server: Server, *, task_status: trio.TaskStatus[None] = 
         async for number in received:
             server.log("signal", name=signal.Signals(number).name)
             server.stop()
+
+
+def _descriptors() -> int:
+    """How many file descriptors we may have, after asking for all that we may ask for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        return soft
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 @contextmanager

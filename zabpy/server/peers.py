@@ -17,7 +17,9 @@ from zabpy.wire import (
     PEER_FRAME_BYTES_MAX,
     PEER_VERSION,
     FrameBuffer,
+    FrameError,
     Hello,
+    PeerDecodeError,
     decode,
     decode_hello,
     encode,
@@ -39,6 +41,9 @@ SLICE_BYTES_MAX = 512 * 1024
 BACKOFF_MIN_MS, BACKOFF_MAX_MS = 20, 1_000
 #: From connecting until both have said Hello.
 HELLO_TIMEOUT_MS = 3_000
+#: Until it has said Hello nobody is trusted with more: so many bytes of it, and so many connections.
+HELLO_BYTES_MAX = 4 * 1024
+UNNAMED_MAX = 64
 
 _KEEPALIVE = b"\x00\x00\x00\x00"
 
@@ -189,6 +194,9 @@ class Peers:
 
     def accept(self, channel: Channel) -> None:
         """A connection came in on the peer port."""
+        if len(self._unnamed) >= UNNAMED_MAX:
+            channel.close()
+            return
         link = Link(self, channel, expected=None)
         self._unnamed[link] = None
         link.begin()
@@ -196,7 +204,7 @@ class Peers:
     def _look_after(self) -> None:
         now_ms = self.clock.now_ms()
         for link in list(self._unnamed):
-            if now_ms - link.heard_ms > HELLO_TIMEOUT_MS:
+            if now_ms - link.began_ms > HELLO_TIMEOUT_MS:
                 link.end("no Hello in time")
         for link in list(self.links.values()):
             if now_ms - link.heard_ms > self.silence_ms_max:
@@ -281,6 +289,8 @@ class Link:
         self.number: LinkId = 0
         self.heard_ms = self.said_ms = peers.clock.now_ms()
         self.ended = False
+        self.began_ms = self.heard_ms
+        self._hello = b""
         self._frames = FrameBuffer(PEER_FRAME_BYTES_MAX)
         self._out: deque[bytes | Callable[[], Awaitable[None]]] = deque()
         self._out_bytes = 0
@@ -358,18 +368,30 @@ class Link:
     def received(self, data: bytes) -> None:
         self.heard_ms = self._peers.clock.now_ms()
         try:
+            if not self.number:
+                data = self._greeted(data)
             self._frames.feed(data)
             for payload in self._frames.frames():
                 if self.ended:
                     return
-                if not payload:
-                    continue
-                if self.number:
+                if payload:
                     self._take(decode(payload))
-                else:
-                    self._peers.named(self, decode_hello(payload))
-        except ZabpyError as error:
+        except (FrameError, PeerDecodeError, PeerLinkError) as error:
+            # What the peer said wrong, and nothing else: an error out of our own replica or state ends this server.
             self.end(str(error))
+
+    def _greeted(self, data: bytes) -> bytes:
+        """Take the Hello in; what came behind it."""
+        data = self._hello + data
+        end = 4 + int.from_bytes(data[:4], "big")
+        if len(data) >= 4 and end > HELLO_BYTES_MAX:
+            raise PeerLinkError(f"begins with a frame of {end - 4} bytes, expected a Hello")
+        if len(data) < max(end, 5):
+            self._hello = data
+            return b""
+        self._hello = b""
+        self._peers.named(self, decode_hello(data[4:end]))
+        return data[end:]
 
     def _take(self, message: Message) -> None:
         if isinstance(message, CARRIED):

@@ -136,8 +136,9 @@ class OsFile:
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def close(self) -> None:
+        fd, self._fd = self._fd, -1  # the number may soon be another file's
         with self._named():
-            os.close(self._fd)
+            os.close(fd)
 
     @contextmanager
     def _named(self) -> Iterator[None]:

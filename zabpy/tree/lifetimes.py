@@ -35,6 +35,16 @@ class Lifetimes:
         # A deadline itself is not past yet: it is due when now - mtime > ttl.
         return paths + self._expiring.upto(now_ms - 1, count_max - len(paths))
 
+    def is_due(self, path: str, now_ms: int, never_used_ms: int) -> bool:
+        """Whether `due` would still name this path: since it was named it may have been renewed, or made anew."""
+        place = self._places.get(path)
+        if place is None:
+            return False
+        buckets, time_ms = place
+        if buckets is self._unused:
+            return never_used_ms > 0 and time_ms <= now_ms - never_used_ms
+        return buckets is self._emptied or time_ms <= now_ms - 1
+
     def add(self, path: str, znode: Znode) -> None:
         """A container or TTL znode came to be."""
         if znode.kind == CONTAINER:
