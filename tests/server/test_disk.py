@@ -1,5 +1,6 @@
 """Group commit, order, and what a failure does."""
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -205,3 +206,36 @@ def _refuse() -> None:
     from zabpy.storage import PurgedError
 
     raise PurgedError("PurgedError: cannot be read")
+
+
+def test_after_a_stop_nothing_more_is_begun() -> None:
+    worker = HandWorker()
+    world = World(worker)
+    first, second, _ = entries(3)
+    world.disk.append(first)
+    world.disk.kick()
+    world.disk.stop()
+    world.disk.append(second)
+    world.disk.kick()
+    operations = world.files.operations
+    worker.go()
+    assert world.told == []
+    assert world.files.operations == operations
+
+
+def test_who_stops_can_wait_until_the_write_that_is_under_way_has_let_go_of_the_log() -> None:
+    """Two threads in one log: the one that closes it would take its file from under the one that writes."""
+    begun, may_end = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        may_end.wait(30)
+
+    worker = ThreadWorker(lambda finished: finished)
+    worker.start(work, lambda: None)
+    worker.wake()
+    assert begun.wait(30)
+    worker.stop()
+    assert not worker.join(0)
+    may_end.set()
+    assert worker.join(30)

@@ -109,6 +109,33 @@ async def test_what_cannot_be_used_is_one_line_and_nothing_is_written(tmp_path: 
         assert str(tmp_path / "1" / "data") in lines[0]
 
 
+async def test_clients_cannot_take_the_descriptors_that_the_log_and_snapshots_need(tmp_path: Path) -> None:
+    """A server that cannot open its next segment or sync a directory has to end: a flood of connections must not get it
+    there."""
+    servers = Processes(tmp_path, 1)
+    config = tmp_path / "1" / "zoo.cfg"
+    config.write_text(config.read_text().replace("snapCount=2000", "snapCount=10"))
+    servers.start(0, descriptors=128)
+    flood: list[trio.SocketStream] = []
+    try:
+        with trio.fail_after(60):
+            await servers.wait_serving(0)
+            client = RawClient(await trio.open_tcp_stream("127.0.0.1", servers.client_ports[0]))
+            assert await client.handshake()
+            flood += [await trio.open_tcp_stream("127.0.0.1", servers.client_ports[0]) for _ in range(200)]
+            for number in range(100):
+                assert (await client.create(f"/n{number}")).err == 0
+        assert servers.processes[0].poll() is None
+        assert "event=snapshot " in servers.log(0)
+        assert 'why="file descriptors"' in servers.log(0)
+    finally:
+        for stream in flood:
+            await stream.aclose()
+        servers.processes[0].kill()
+        servers.processes[0].wait()
+        print(servers.log(0))
+
+
 class Processes:
     """``count`` servers as `zabpy serve` runs them, below ``directory``."""
 
@@ -132,9 +159,13 @@ class Processes:
         path.write_text("\n".join(lines) + "\n")
         return path
 
-    def start(self, i: int) -> None:
+    def start(self, i: int, *, descriptors: int = 0) -> None:
+        """``descriptors``: how many it may have at most, 0 for what this process may."""
+        command = [sys.executable, "-m", "zabpy", "serve", str(self._configs[i])]
+        if descriptors:
+            command = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *command]
         with open(self._configs[i].with_suffix(".log"), "ab") as log:
-            process = subprocess.Popen([sys.executable, "-m", "zabpy", "serve", str(self._configs[i])], stderr=log)
+            process = subprocess.Popen(command, stderr=log)
         if i < len(self.processes):
             self.processes[i] = process
         else:
