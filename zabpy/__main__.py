@@ -38,7 +38,8 @@ class ConfusedError(Exception):
 
 def serve(path: str) -> int:
     """Run one server until SIGTERM or Ctrl-C; return the exit status."""
-    from zabpy.server.config import ConfigError, load
+    from zabpy.server.config import load
+    from zabpy.server.config_text import ConfigError
 
     try:
         config = load(path)

@@ -13,7 +13,7 @@ from tests.server.raw_client import RawClient
 from tests.server.servers import client_of, ensemble
 from zabpy.model import OPEN_ACL
 from zabpy.pipeline import Row
-from zabpy.server.clients import READS_WAITING_MAX
+from zabpy.server.connection import READS_WAITING_MAX
 from zabpy.testing.ensemble import MemoryEnsemble
 from zabpy.wire import Op, frame, records as r
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from zabpy.server.config import KEYS, UNUSED_FIELDS, WORDS, Config, ConfigError, known_keys, load, parse
+from zabpy.server.config import WORDS, Config, known_keys, load, parse
+from zabpy.server.config_keys import KEYS, UNUSED_FIELDS
+from zabpy.server.config_text import ConfigError
 
 ALONE = "dataDir=/srv/data\nclientPort=2181\n"
 ENSEMBLE = """

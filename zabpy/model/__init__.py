@@ -52,6 +52,14 @@ from .errors import (
     UnknownSessionError as UnknownSessionError,
     ZabpyError as ZabpyError,
 )
+from .members import (
+    LOOPBACK as LOOPBACK,
+    Member as Member,
+    host_of as host_of,
+    members_text as members_text,
+    parse_member as parse_member,
+    whole as whole,
+)
 from .paths import join as join, name_of as name_of, parent_of as parent_of, validate as validate
 from .request import Request as Request, make_request_id as make_request_id, origin_of as origin_of
 from .stat import STAT_STRUCT as STAT_STRUCT, Stat as Stat

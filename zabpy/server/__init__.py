@@ -8,7 +8,8 @@ driver.py, disk.py and peers.py, back through driver.py to clients.py.
 """
 
 from .clock import Clock as Clock, SystemClock as SystemClock, TrioClock as TrioClock
-from .config import Config as Config, ConfigError as ConfigError, Member as Member, load as load, parse as parse
+from .config import Config as Config, load as load, parse as parse
+from .config_text import ConfigError as ConfigError
 from .disk import DiskFailedError as DiskFailedError
 from .log import Log as Log
 from .main import CannotListenError as CannotListenError, Server as Server, serve as serve

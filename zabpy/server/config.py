@@ -10,46 +10,27 @@ guide; defaults are ZooKeeper's but for the safe ones, which the field's comment
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from zabpy.model import ZabpyError
+from zabpy.model import LOOPBACK, Member, members_text, parse_member, whole
 
-
-class ConfigError(ZabpyError):
-    """One line: the file, the line, the key and its value, and what was expected instead."""
-
-
-class Member(NamedTuple):
-    """A line ``server.N=host:peerPort:electionPort[:role][;[clientAddress:]clientPort]`` of the server list.
-
-    ``election_port`` is kept for the text of the list only: one link between two servers carries everything, and it
-    goes to ``peer_port``. ``client_port`` is None unless the line itself names it. ``group`` is the number of the
-    ``group.N`` that holds this server, 0 without groups.
-    """
-
-    server_id: int
-    host: str
-    peer_port: int
-    election_port: int
-    voter: bool
-    client_host: str | None = None
-    client_port: int | None = None
-    weight: int = 1
-    group: int = 0
-
-    def text(self) -> str:
-        """The line as ZooKeeper writes it into ``/zookeeper/config`` (client-protocol.md §15)."""
-        role = "participant" if self.voter else "observer"
-        line = f"server.{self.server_id}={_bracketed(self.host)}:{self.peer_port}:{self.election_port}:{role}"
-        if self.client_port is None:
-            return line
-        return f"{line};{_bracketed(self.client_host or LOOPBACK)}:{self.client_port}"
-
-
-LOOPBACK = "127.0.0.1"
-TICK_MS = 3000
-MIB = 1024 * 1024
-DAY_MS = 24 * 60 * 60 * 1000
+from .config_keys import (
+    DAY_MS,
+    KEYS,
+    MEANINGLESS,
+    MIB,
+    NOT_SERVED_BY_KEY,
+    OFF,
+    SERVER_ID_MAX,
+    SNAPSHOTS_KEPT_MIN,
+    TICK_MS,
+    UNUSED_FIELDS,
+    flag,
+    interval_ms,
+    known_name,
+    not_served_why,
+)
+from .config_text import ConfigError, Line, lines_of, read_text, reason, short
 
 #: All of ZooKeeper's four-letter words; ``*`` in the whitelist means these.
 WORDS = frozenset("conf cons crst dirs dump envi gtmk hash isro mntr ruok srst srvr stat stmk wchc wchp wchs".split())
@@ -175,14 +156,7 @@ class Config:
         """The server list as in ``/zookeeper/config``; empty without one. Its version is 0: it never changed."""
         if not self.members:
             return ""
-        lines = [member.text() for member in self.members]
-        groups = sorted({member.group for member in self.members if member.group})
-        for group in groups:
-            inside = ":".join(str(member.server_id) for member in self.members if member.group == group)
-            lines.append(f"group.{group}={inside}")
-        if groups or any(member.weight != 1 for member in self.members):
-            lines += [f"weight.{member.server_id}={member.weight}" for member in self.members]
-        return "\n".join([*lines, "version=0"])
+        return members_text(self.members, 0)
 
 
 #: What we keep in dataDir and dataLogDir is in a folder of this name.
@@ -196,7 +170,7 @@ def load(path: str) -> Config:
         ConfigError: something of this is not as it must be.
     """
     draft = _Draft(path)
-    draft.read(_text_of(path))
+    draft.read(read_text(path))
     return draft.finish(load_myid=True)
 
 
@@ -209,18 +183,6 @@ def parse(text: str, path: str = "zoo.cfg", server_id: int = 0) -> Config:
     draft = _Draft(path)
     draft.read(text)
     return draft.finish(load_myid=False, server_id=server_id)
-
-
-class Line(NamedTuple):
-    """A key and its value, and where they stand."""
-
-    path: str
-    number: int
-    key: str
-    value: str
-
-    def error(self, expected: str) -> ConfigError:
-        return ConfigError(f"{self.path}:{self.number}: {self.key}={_short(self.value)}: expected {expected}")
 
 
 class _Draft:
@@ -243,8 +205,8 @@ class _Draft:
     # Reading --------------------------------------------------------------------------------------------------------
 
     def read(self, text: str) -> None:
-        for line in _lines(text, self.path):
-            name = _known_name(line.key)
+        for line in lines_of(text, self.path):
+            name = known_name(line.key)
             if (before := self.lines.get(name)) is not None:
                 self.warnings.append(
                     f"{line.path}:{line.number}: {line.key} stands here and in line {before.number}: this one counts"
@@ -269,7 +231,7 @@ class _Draft:
                 self.not_served.setdefault(key.not_served, []).append(line.key)
         elif name in SPECIAL:
             SPECIAL[name](self, line)
-        elif (why := _not_served(name)) is not None:
+        elif (why := not_served_why(name)) is not None:
             if line.value.lower() not in OFF:
                 self.not_served.setdefault(why, []).append(line.key)
         elif name in MEANINGLESS or name.startswith("metricsProvider."):
@@ -281,7 +243,7 @@ class _Draft:
         if not 1 <= number <= SERVER_ID_MAX:
             raise line.error(f"a server number from 1 to {SERVER_ID_MAX}")
         try:
-            member = _member(number, line.value)
+            member = parse_member(number, line.value)
         except ValueError as error:
             raise line.error(f"host:peerPort:electionPort[:role][;[clientAddress:]clientPort]; {error}") from None
         if "|" in line.value:
@@ -292,7 +254,7 @@ class _Draft:
 
     def _weight(self, line: Line, number: int) -> None:
         try:
-            weight = _whole(0)(line.value)
+            weight = whole(0)(line.value)
         except ValueError:
             raise line.error("a whole number, 0 or more") from None
         self.weights[number] = line, weight
@@ -301,14 +263,14 @@ class _Draft:
         if number < 1:
             raise line.error("a group number of 1 or more")
         try:
-            inside = tuple(_whole(1)(part) for part in line.value.split(":"))
+            inside = tuple(whole(1)(part) for part in line.value.split(":"))
         except ValueError:
             raise line.error("server numbers with colons between them, like 1:2:3") from None
         self.groups[number] = line, inside
 
     def _force_sync(self, line: Line) -> None:
         try:
-            wanted = _flag(line.value)
+            wanted = flag(line.value)
         except ValueError:
             raise line.error("yes or no") from None
         if not wanted:
@@ -318,16 +280,16 @@ class _Draft:
 
     def _purge_interval(self, line: Line) -> None:
         try:
-            interval_ms = _interval_ms(line.value)
+            every_ms = interval_ms(line.value)
         except ValueError:
             raise line.error("whole hours, or a whole number with ms, s, m, h or d behind it; 0 for no purge") from None
-        self.values["purge"] = interval_ms > 0
-        if interval_ms > 0:
-            self.values["purge_interval_ms"] = interval_ms
+        self.values["purge"] = every_ms > 0
+        if every_ms > 0:
+            self.values["purge_interval_ms"] = every_ms
 
     def _snapshots_kept(self, line: Line) -> None:
         try:
-            kept = _whole(0)(line.value)
+            kept = whole(0)(line.value)
         except ValueError:
             raise line.error("a whole number of snapshots, 3 or more") from None
         if kept < SNAPSHOTS_KEPT_MIN:
@@ -350,11 +312,11 @@ class _Draft:
             with open(path, encoding="utf-8") as file:
                 text = file.read()
         except (OSError, UnicodeDecodeError) as error:
-            raise line.error(f"a readable file with the server list; {_reason(error)}") from None
+            raise line.error(f"a readable file with the server list; {reason(error)}") from None
         if any(key.startswith("server.") for key in self.lines):
             raise line.error("the server list in one place: here are lines server.N too")
         inner = _Draft(path)
-        for each in _lines(text, path):
+        for each in lines_of(text, path):
             kind, _, number = each.key.partition(".")
             if kind in NUMBERED and number:
                 inner._take(each.key, each)
@@ -466,9 +428,9 @@ class _Draft:
                 return 0
             raise ConfigError(f"{path} is missing: expected a file with {expected} (server.N in {self.path})") from None
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: {_reason(error)}: expected a file with {expected}") from None
+            raise ConfigError(f"{path}: {reason(error)}: expected a file with {expected}") from None
         if not (text.isascii() and text.isdecimal()):
-            raise ConfigError(f"{path}: {_short(text)!r}: expected {expected}")
+            raise ConfigError(f"{path}: {short(text)!r}: expected {expected}")
         number = int(text)
         if not (number in self.servers if members else number <= SERVER_ID_MAX):
             raise ConfigError(f"{path}: {number}: expected {expected} (server.N in {self.path})")
@@ -534,7 +496,7 @@ class _Draft:
     def _all_warnings(self) -> Iterable[str]:
         for line, near in self.unknown:
             hint = f"the nearest known one is {near}" if near else "there is none like it"
-            yield f"{line.path}:{line.number}: unknown key {_short(line.key)!r}: {hint}"
+            yield f"{line.path}:{line.number}: unknown key {short(line.key)!r}: {hint}"
         yield from self.warnings
         for why, keys in self.not_served.items():
             yield f"{self.path}: {why} not served yet, so without effect: {', '.join(keys)}"
@@ -544,202 +506,6 @@ class _Draft:
             yield f"{self.path}: keys of ZooKeeper that mean nothing here: {', '.join(self.meaningless)}"
         yield from self.notices
 
-
-# Values --------------------------------------------------------------------------------------------------------------
-
-
-def _whole(low: int, high: int = 2**63 - 1, times: int = 1) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not text.isascii() or "_" in text or not low <= (number := int(text)) <= high:
-            raise ValueError(text)
-        return number * times
-
-    return read
-
-
-def _flag(text: str) -> bool:
-    if text.lower() not in ("true", "yes", "false", "no"):
-        raise ValueError(text)
-    return text.lower() in ("true", "yes")
-
-
-def _filled(text: str) -> str:
-    if not text:
-        raise ValueError(text)
-    return text
-
-
-def _host(text: str) -> str:
-    if text.startswith("[") and text.endswith("]"):
-        text = text[1:-1]
-    if not text or any(char.isspace() or char in "[]/;|," for char in text):
-        raise ValueError(text)
-    return text
-
-
-def _digest(text: str) -> str:
-    user, colon, hashed = text.partition(":")
-    if not (user and colon and hashed):
-        raise ValueError(text)
-    return text
-
-
-def _choice(*allowed: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text.lower() not in allowed:
-            raise ValueError(text)
-        return text.lower()
-
-    return read
-
-
-def _interval_ms(text: str) -> int:
-    for unit, milliseconds in (("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", DAY_MS)):
-        if text.endswith(unit):
-            return _whole(0)(text.removesuffix(unit).strip()) * milliseconds
-    return _whole(0)(text) * 3_600_000
-
-
-def _member(number: int, text: str) -> Member:
-    """The value of ``server.N``. Raises ValueError with what is wrong."""
-    main, *behind = text.split(";")
-    if len(behind) > 2:
-        raise ValueError("there are too many ';'")
-    first, *others = main.split("|")
-    parts = _parts(first)
-    role = "participant"
-    for each in others:  # several addresses: the role stands behind the last
-        more = _parts(each)
-        _address(more[:3])
-        if len(more) > 3 and each is others[-1]:
-            role = more.pop()
-        if len(more) != 3:
-            raise ValueError(f"{each!r} is not an address")
-    if len(parts) == 4 and not others:
-        role = parts.pop()
-    if len(parts) != 3:
-        raise ValueError(f"there are {len(parts)} parts, not 3 or 4")
-    if role.lower() not in ("participant", "observer"):
-        raise ValueError(f"the role is {role!r}, not participant or observer")
-    host, peer_port, election_port = _address(parts)
-    client_host, client_port = None, None
-    if behind and behind[0]:
-        *where, port = _parts(behind[0])
-        if len(where) > 1:
-            raise ValueError(f"{behind[0]!r} is not a client address and port")
-        client_host = _named_host(where[0]) if where else None
-        client_port = _port(port, low=0)
-    return Member(number, host, peer_port, election_port, role.lower() == "participant", client_host, client_port)
-
-
-def _address(parts: list[str]) -> tuple[str, int, int]:
-    if len(parts) != 3:
-        raise ValueError(f"{':'.join(parts)!r} is not an address with two ports")
-    return _named_host(parts[0]), _port(parts[1]), _port(parts[2])
-
-
-def _named_host(text: str) -> str:
-    try:
-        return _host(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a host") from None
-
-
-def _port(text: str, low: int = 1) -> int:
-    try:
-        return _whole(low, 65535)(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a port from {low} to 65535") from None
-
-
-def _parts(text: str) -> list[str]:
-    """Split at colons, but for those within the brackets of an IPv6 address."""
-    text = text.strip()
-    if not text.startswith("["):
-        return [part.strip() for part in text.split(":")]
-    host, bracket, rest = text.partition("]")
-    if not bracket or (rest and not rest.startswith(":")):
-        raise ValueError(f"{text!r} has a bracket that is not closed before a colon")
-    return [host + bracket, *(part.strip() for part in rest.split(":")[1:])]
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-# Tables --------------------------------------------------------------------------------------------------------------
-
-
-class Key(NamedTuple):
-    """A key of the file that one field of `Config` comes from."""
-
-    field: str
-    read: Callable[[str], Any]
-    expected: str
-    not_served: str = ""
-
-
-_MS = "a whole number of milliseconds, 1 or more"
-_MS0 = "a whole number of milliseconds, 0 or more"
-_FLAG = "true or false"
-_PORT = "a port from 0 (any free one) to 65535"
-_HOST = "a host name or address"
-
-KEYS: dict[str, Key] = {
-    "dataDir": Key("dataDir", _filled, "a directory"),
-    "dataLogDir": Key("dataLogDir", _filled, "a directory"),
-    "clientPort": Key("client_port", _whole(0, 65535), _PORT),
-    "clientPortAddress": Key("client_host", _host, _HOST),
-    "secureClientPort": Key("secure_client_port", _whole(0, 65535), _PORT, "TLS is"),
-    "secureClientPortAddress": Key("secure_client_host", _host, _HOST, "TLS is"),
-    "clientPortListenBacklog": Key("listen_backlog", _whole(-1, 65535), "a whole number from -1 (default) to 65535"),
-    "quorumListenOnAllIPs": Key("peer_listen_all", _flag, _FLAG),
-    "clientTcpKeepAlive": Key("client_keepalive", _flag, _FLAG),
-    "tcpKeepAlive": Key("peer_keepalive", _flag, _FLAG),
-    "peerType": Key("peer_type", _choice("participant", "observer"), "participant or observer"),
-    "standaloneEnabled": Key("standalone_enabled", _flag, _FLAG),
-    "tickTime": Key("tick_ms", _whole(1, 2**31 - 1), _MS),
-    "initLimit": Key("init_limit_ticks", _whole(1, 2**31 - 1), "a whole number of ticks, 1 or more"),
-    "syncLimit": Key("sync_limit_ticks", _whole(1, 2**31 - 1), "a whole number of ticks, 1 or more"),
-    "minSessionTimeout": Key("min_session_timeout_ms", _whole(-1, 2**31 - 1), f"{_MS}, or -1 for 2 ticks"),
-    "maxSessionTimeout": Key("max_session_timeout_ms", _whole(-1, 2**31 - 1), f"{_MS}, or -1 for 20 ticks"),
-    "cnxTimeout": Key("peer_dial_timeout_ms", _whole(1, 2**31 - 1), _MS),
-    "nio.sessionlessCnxnTimeout": Key("handshake_timeout_ms", _whole(1, 2**31 - 1), _MS),
-    "request_throttler.shutdownTimeout": Key("shutdown_timeout_ms", _whole(1, 2**31 - 1), _MS),
-    "fsync.warningthresholdms": Key("fsync_warning_ms", _whole(0), _MS0),
-    "maxClientCnxns": Key("address_connections_max", _whole(0), "a whole number of connections, 0 for no bound"),
-    "maxCnxns": Key("connections_max", _whole(0), "a whole number of connections, 0 for no bound"),
-    "jute.maxbuffer": Key("frame_bytes_max", _whole(1024, 16 * MIB), "a whole number of bytes from 1024 to 16777216"),
-    "globalOutstandingLimit": Key("outstanding_max", _whole(1), "a whole number of requests, 1 or more"),
-    "leaderServes": Key("leader_serves", _flag, "yes or no"),
-    "preAllocSize": Key("log_segment_bytes", _whole(64, 2**22, 1024), "a whole number of KiB from 64 to 4194304"),
-    "snapCount": Key("snapshot_entries", _whole(2), "a whole number of transactions, 2 or more"),
-    "snapSizeLimitInKb": Key(
-        "snapshot_log_bytes", _whole(-(2**40), 2**40, 1024), "a whole number of KiB, 0 for no bound"
-    ),
-    "datadir.autocreate": Key("create_directories", _flag, _FLAG),
-    "extendedTypesEnabled": Key("ttl_znodes", _flag, _FLAG),
-    "znode.container.checkIntervalMs": Key("container_check_ms", _whole(1), _MS),
-    "znode.container.maxPerMinute": Key("container_deletes_per_minute_max", _whole(1), "a whole number, 1 or more"),
-    "znode.container.maxNeverUsedIntervalMs": Key("container_never_used_ms", _whole(0), _MS0),
-    "DigestAuthenticationProvider.superDigest": Key("super_digest", _digest, "user:hash"),
-    "reconfigEnabled": Key("reconfig", _flag, _FLAG, "reconfiguration is"),
-    "readonlymode.enabled": Key("read_only_mode", _flag, _FLAG, "read-only mode is"),
-    "localSessionsEnabled": Key("local_sessions", _flag, _FLAG, "local sessions are"),
-    "localSessionsUpgradingEnabled": Key("local_sessions_upgrading", _flag, _FLAG, "local sessions are"),
-    "java.security.auth.login.config": Key("jaas_path", _filled, "the path of a JAAS file", "SASL is"),
-    # Ours. Bounds that ZooKeeper has no key for.
-    "zabpy.connectionOutstandingMax": Key(
-        "connection_outstanding_max", _whole(1), "a whole number of requests, 1 or more"
-    ),
-    "zabpy.connectionSendBytesMax": Key(
-        "connection_send_bytes_max", _whole(MIB), "a whole number of bytes, 1048576 or more"
-    ),
-    "zabpy.peerSendBytesMax": Key("peer_send_bytes_max", _whole(MIB), "a whole number of bytes, 1048576 or more"),
-}
-
-#: Read into the draft, but no field of a Config.
-UNUSED_FIELDS = frozenset({"dataDir", "dataLogDir", "peer_type", "standalone_enabled"})
 
 #: Keys that come with a number each.
 NUMBERED: dict[str, Callable[[_Draft, Line, int], None]] = {
@@ -757,172 +523,16 @@ SPECIAL: dict[str, Callable[[_Draft, Line], None]] = {
     "forceSync": _Draft._force_sync,
 }
 
-#: Features that are not served yet: a warning, when the key switches one on. Why → keys.
-NOT_SERVED: dict[str, tuple[str, ...]] = {
-    "TLS is": (
-        *(
-            f"{prefix}{name}"
-            for prefix in ("ssl.", "ssl.quorum.")
-            for name in (
-                "authProvider ciphersuites clientAuth clientHostnameVerification context.supplier.class crl "
-                "enabledProtocols handshakeDetectionTimeoutMillis hostnameVerification keyStore.location "
-                "keyStore.password keyStore.passwordPath keyStore.type ocsp protocol sslProvider trustStore.location "
-                "trustStore.password trustStore.passwordPath trustStore.type"
-            ).split()
-        ),
-        *("client.portUnification", "client.certReload", "sslQuorum", "portUnification", "sslQuorumReloadCertFiles"),
-        "X509AuthenticationProvider.superUser",
-    ),
-    "SASL is": (
-        *("authProvider.N", "superUser", "superUser.N", "sessionRequireClientSASLAuth", "allowSaslFailedClients"),
-        *("jaasLoginRenew", "requireClientAuthScheme", "quorum.auth.enableSasl", "quorum.auth.serverRequireSasl"),
-        *("quorum.auth.learnerRequireSasl", "quorum.auth.kerberos.servicePrincipal", "quorum.cnxn.threads.size"),
-        *("quorum.auth.learner.saslLoginContext", "quorum.auth.server.saslLoginContext"),
-    ),
-    "enforced authentication is": ("enforce.auth.enabled", "enforce.auth.schemes", "ensembleAuthName"),
-    "a choice of the digest scheme is": (
-        *("DigestAuthenticationProvider.enabled", "DigestAuthenticationProvider.digestAlg"),
-    ),
-    "the admin server is": (
-        *("admin.enableServer", "admin.serverPort", "admin.serverAddress", "admin.commandURL", "admin.idleTimeout"),
-        *("admin.portUnification", "admin.forceHttps", "admin.needClientAuth", "admin.snapshot.enabled"),
-        *("admin.restore.enabled", "admin.rateLimiterIntervalInMS"),
-    ),
-    "the metrics exporter is": (
-        *("metricsProvider.className", "metricsProvider.httpHost", "metricsProvider.httpPort"),
-        *("metricsProvider.httpsPort", "metricsProvider.exportJvmInfo"),
-    ),
-    "the audit log is": ("audit.enable", "audit.impl.class"),
-    "the enforcement of quotas is": ("enforceQuota",),
-    "doing without ACLs is": ("skipACL",),
-    "throttling is": (
-        *("connection_throttle_tokens", "connection_throttle_fill_time", "connection_throttle_fill_count"),
-        *("connection_throttle_freeze_time", "connection_throttle_drop_increase", "connection_throttle_drop_decrease"),
-        *("connection_throttle_decrease_ratio", "connection_throttle_weight_enabled"),
-        *("connection_throttle_global_session_weight", "connection_throttle_local_session_weight"),
-        *("connection_throttle_renew_session_weight", "request_throttle_max_requests", "request_throttle_stall_time"),
-        *("request_throttle_drop_stale", "request_stale_connection_check", "request_stale_latency_check"),
-        *("throttled_op_wait_time", "largeRequestThreshold", "largeRequestMaxBytes"),
-    ),
-    "following a follower is": ("observerMasterPort",),
-    "an oracle is": ("oraclePath",),
-    "the guard against an empty start is": ("db.autocreate",),
-}
-
-#: Values that switch a feature off.
-OFF = frozenset({"", "false", "no", "0", "-1"})
-
-#: Keys of ZooKeeper that mean nothing here: they steer Java, its threads and its caches, or how it does what we do
-#: otherwise.
-MEANINGLESS = frozenset(
-    """
-    jute.maxbuffer.extrasize electionAlg quorumCnxnTimeoutMs connectToLearnerMasterLimit electionPortBindRetry
-    multiAddress.enabled multiAddress.reachabilityCheckTimeoutMs multiAddress.reachabilityCheckEnabled
-    fastleader.minNotificationInterval fastleader.maxNotificationInterval leader.maxTimeToWaitForEpoch
-    leader.maxConcurrentSnapSyncs leader.maxConcurrentDiffSyncs maxConcurrentSnapSyncs maxConcurrentDiffSyncs
-    observer.reconnectDelayMs observer.election.DelayMs syncEnabled learner.asyncSending learner.closeSocketAsync
-    leader.closeSocketAsync txnLogSizeLimitInKb commitLogCount snapshotSizeFactor flushDelay maxBatchSize
-    maxWriteQueuePollTime snapshot.compression.method snapshot.trust.empty serializeLastProcessedZxid.enabled
-    digest.enabled closeSessionTxn.enabled maxResponseCacheSize maxGetChildrenResponseCacheSize serverCnxnFactory
-    nio.numSelectorThreads nio.numWorkerThreads nio.directBufferBytes nio.shutdownTimeout
-    commitProcessor.numWorkerThreads commitProcessor.maxReadBatchSize commitProcessor.maxCommitBatchSize
-    commitProcessor.shutdownTimeout maxReadBatchSize maxCommitBatchSize watchManagerName watcherCleanThreadsNum
-    watcherCleanThreshold watcherCleanIntervalInSeconds bitHashCacheSize maxInProcessingDeadWatchers
-    emulate353TTLNodes enableEagerACLCheck netty.advancedFlowControl.enabled netty.server.outstandingHandshake.limit
-    outstandingHandshake.limit jvm.pause.monitor jvm.pause.monitor.sleep.time.ms jvm.pause.sleep.time.ms
-    jvm.pause.info-threshold.ms jvm.pause.warn-threshold.ms messageTracker.Enabled messageTracker.BufferSize
-    IPAuthenticationProvider.usexforwardedfor kerberos.removeHostFromPrincipal kerberos.removeRealmFromPrincipal
-    kerberos.canonicalizeHostNames fips-mode clientCnxnSocket
-    """.split()
-)
-
-SERVER_ID_MAX = 255  # a session id and a request id give it eight bits
-SNAPSHOTS_KEPT_MIN = 3  # as in ZooKeeper
-
-_NOT_SERVED_BY_KEY = {key: why for why, keys in NOT_SERVED.items() for key in keys}
-
 
 def known_keys() -> frozenset[str]:
     """All keys that are accepted, those with a number written with ``N``."""
     numbered = {f"{kind}.N" for kind in NUMBERED}
-    return frozenset(KEYS) | frozenset(SPECIAL) | MEANINGLESS | frozenset(_NOT_SERVED_BY_KEY) | numbered
-
-
-def _not_served(name: str) -> str | None:
-    if (why := _NOT_SERVED_BY_KEY.get(name)) is not None:
-        return why
-    stem, dot, tail = name.partition(".")  # authProvider.1, authProvider.sasl, superUser.2
-    return _NOT_SERVED_BY_KEY.get(f"{stem}.N") if dot and tail else None
-
-
-def _known_name(key: str) -> str:
-    """``zookeeper.snapCount``, as the property is called, means the same as ``snapCount``."""
-    return key.removeprefix("zookeeper.")
+    return frozenset(KEYS) | frozenset(SPECIAL) | MEANINGLESS | frozenset(NOT_SERVED_BY_KEY) | numbered
 
 
 def _nearest(key: str) -> str | None:
     import difflib  # only an unknown key needs it
 
     lower = {name.lower(): name for name in known_keys()}
-    found = difflib.get_close_matches(_known_name(key).lower(), lower, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(known_name(key).lower(), lower, n=1, cutoff=0.6)
     return lower[found[0]] if found else None
-
-
-# Text ----------------------------------------------------------------------------------------------------------------
-
-
-def _lines(text: str, path: str) -> Iterable[Line]:
-    """Keys and values by the rules of java.util.Properties: comments, continued lines, escapes, three separators."""
-    rows = iter(enumerate(text.removeprefix("\ufeff").splitlines(), 1))
-    for number, row in rows:
-        row = row.lstrip(" \t\f")
-        if not row or row[0] in "#!":
-            continue
-        while (len(row) - len(row.rstrip("\\"))) % 2:  # an odd number of backslashes at the end: it goes on
-            row = row[:-1] + next(rows, (0, ""))[1].lstrip(" \t\f")
-        at = 0
-        while at < len(row) and row[at] not in "=: \t\f":
-            at += 2 if row[at] == "\\" else 1
-        key, rest = row[:at], row[at:].lstrip(" \t\f")
-        if rest and rest[0] in "=:":
-            rest = rest[1:]
-        line = Line(path, number, key, rest.strip())
-        yield line._replace(key=_unescaped(key, line), value=_unescaped(rest.strip(), line))
-
-
-def _unescaped(text: str, line: Line) -> str:
-    if "\\" not in text:
-        return text
-    out: list[str] = []
-    chars = iter(text)
-    for char in chars:
-        if char == "\\":
-            char = next(chars, "")
-            if char == "u":
-                digits = "".join(next(chars, "") for _ in range(4))
-                try:
-                    char = chr(int(digits, 16))
-                except ValueError:
-                    raise line.error("four hexadecimal digits behind \\u") from None
-            else:
-                char = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}.get(char, char)
-        out.append(char)
-    return "".join(out)
-
-
-def _text_of(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {_reason(error)}: expected a readable file of lines key=value") from None
-
-
-def _reason(error: OSError | UnicodeDecodeError) -> str:
-    return f"{error.strerror}" if isinstance(error, OSError) else f"not UTF-8 at byte {error.start}"
-
-
-def _short(text: str) -> str:
-    """For a message of one line: no control characters, not too long."""
-    text = "".join(char if char.isprintable() else "?" for char in text)
-    return text if len(text) <= 100 else text[:97] + "..."

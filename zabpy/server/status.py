@@ -9,7 +9,7 @@ from zabpy.admin import ConnectionStatus, Status, Word, answer
 from zabpy.wire import Op
 from zabpy.zab import Role
 
-from .clients import OPEN, Connection
+from .connection import OPEN, Connection
 
 if TYPE_CHECKING:
     from .main import Server

@@ -17,7 +17,8 @@ from random import Random
 
 import trio
 
-from zabpy.server import Config, Listener, Log, Member, Server, StreamNetwork, TrioClock, serve
+from zabpy.model import Member
+from zabpy.server import Config, Listener, Log, Server, StreamNetwork, TrioClock, serve
 from zabpy.server.transport import OnStream
 
 from .disk import CutModel, FaultyFiles, PowerLost

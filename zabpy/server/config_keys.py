@@ -1,0 +1,214 @@
+"""The keys of a ``zoo.cfg``: which field of `Config` each one fills and how its value is read; which are known and do
+nothing here. Names and meaning: the ZooKeeper administrator's guide."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from zabpy.model import host_of, whole
+
+TICK_MS = 3000
+MIB = 1024 * 1024
+DAY_MS = 24 * 60 * 60 * 1000
+
+
+def flag(text: str) -> bool:
+    if text.lower() not in ("true", "yes", "false", "no"):
+        raise ValueError(text)
+    return text.lower() in ("true", "yes")
+
+
+def filled(text: str) -> str:
+    if not text:
+        raise ValueError(text)
+    return text
+
+
+def digest(text: str) -> str:
+    user, colon, hashed = text.partition(":")
+    if not (user and colon and hashed):
+        raise ValueError(text)
+    return text
+
+
+def choice(*allowed: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.lower() not in allowed:
+            raise ValueError(text)
+        return text.lower()
+
+    return read
+
+
+def interval_ms(text: str) -> int:
+    for unit, milliseconds in (("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", DAY_MS)):
+        if text.endswith(unit):
+            return whole(0)(text.removesuffix(unit).strip()) * milliseconds
+    return whole(0)(text) * 3_600_000
+
+
+class Key(NamedTuple):
+    """A key of the file that one field of `Config` comes from."""
+
+    field: str
+    read: Callable[[str], Any]
+    expected: str
+    not_served: str = ""
+
+
+_MS = "a whole number of milliseconds, 1 or more"
+_MS0 = "a whole number of milliseconds, 0 or more"
+_FLAG = "true or false"
+_PORT = "a port from 0 (any free one) to 65535"
+_HOST = "a host name or address"
+
+KEYS: dict[str, Key] = {
+    "dataDir": Key("dataDir", filled, "a directory"),
+    "dataLogDir": Key("dataLogDir", filled, "a directory"),
+    "clientPort": Key("client_port", whole(0, 65535), _PORT),
+    "clientPortAddress": Key("client_host", host_of, _HOST),
+    "secureClientPort": Key("secure_client_port", whole(0, 65535), _PORT, "TLS is"),
+    "secureClientPortAddress": Key("secure_client_host", host_of, _HOST, "TLS is"),
+    "clientPortListenBacklog": Key("listen_backlog", whole(-1, 65535), "a whole number from -1 (default) to 65535"),
+    "quorumListenOnAllIPs": Key("peer_listen_all", flag, _FLAG),
+    "clientTcpKeepAlive": Key("client_keepalive", flag, _FLAG),
+    "tcpKeepAlive": Key("peer_keepalive", flag, _FLAG),
+    "peerType": Key("peer_type", choice("participant", "observer"), "participant or observer"),
+    "standaloneEnabled": Key("standalone_enabled", flag, _FLAG),
+    "tickTime": Key("tick_ms", whole(1, 2**31 - 1), _MS),
+    "initLimit": Key("init_limit_ticks", whole(1, 2**31 - 1), "a whole number of ticks, 1 or more"),
+    "syncLimit": Key("sync_limit_ticks", whole(1, 2**31 - 1), "a whole number of ticks, 1 or more"),
+    "minSessionTimeout": Key("min_session_timeout_ms", whole(-1, 2**31 - 1), f"{_MS}, or -1 for 2 ticks"),
+    "maxSessionTimeout": Key("max_session_timeout_ms", whole(-1, 2**31 - 1), f"{_MS}, or -1 for 20 ticks"),
+    "cnxTimeout": Key("peer_dial_timeout_ms", whole(1, 2**31 - 1), _MS),
+    "nio.sessionlessCnxnTimeout": Key("handshake_timeout_ms", whole(1, 2**31 - 1), _MS),
+    "request_throttler.shutdownTimeout": Key("shutdown_timeout_ms", whole(1, 2**31 - 1), _MS),
+    "fsync.warningthresholdms": Key("fsync_warning_ms", whole(0), _MS0),
+    "maxClientCnxns": Key("address_connections_max", whole(0), "a whole number of connections, 0 for no bound"),
+    "maxCnxns": Key("connections_max", whole(0), "a whole number of connections, 0 for no bound"),
+    "jute.maxbuffer": Key("frame_bytes_max", whole(1024, 16 * MIB), "a whole number of bytes from 1024 to 16777216"),
+    "globalOutstandingLimit": Key("outstanding_max", whole(1), "a whole number of requests, 1 or more"),
+    "leaderServes": Key("leader_serves", flag, "yes or no"),
+    "preAllocSize": Key("log_segment_bytes", whole(64, 2**22, 1024), "a whole number of KiB from 64 to 4194304"),
+    "snapCount": Key("snapshot_entries", whole(2), "a whole number of transactions, 2 or more"),
+    "snapSizeLimitInKb": Key(
+        "snapshot_log_bytes", whole(-(2**40), 2**40, 1024), "a whole number of KiB, 0 for no bound"
+    ),
+    "datadir.autocreate": Key("create_directories", flag, _FLAG),
+    "extendedTypesEnabled": Key("ttl_znodes", flag, _FLAG),
+    "znode.container.checkIntervalMs": Key("container_check_ms", whole(1), _MS),
+    "znode.container.maxPerMinute": Key("container_deletes_per_minute_max", whole(1), "a whole number, 1 or more"),
+    "znode.container.maxNeverUsedIntervalMs": Key("container_never_used_ms", whole(0), _MS0),
+    "DigestAuthenticationProvider.superDigest": Key("super_digest", digest, "user:hash"),
+    "reconfigEnabled": Key("reconfig", flag, _FLAG, "reconfiguration is"),
+    "readonlymode.enabled": Key("read_only_mode", flag, _FLAG, "read-only mode is"),
+    "localSessionsEnabled": Key("local_sessions", flag, _FLAG, "local sessions are"),
+    "localSessionsUpgradingEnabled": Key("local_sessions_upgrading", flag, _FLAG, "local sessions are"),
+    "java.security.auth.login.config": Key("jaas_path", filled, "the path of a JAAS file", "SASL is"),
+    # Ours. Bounds that ZooKeeper has no key for.
+    "zabpy.connectionOutstandingMax": Key(
+        "connection_outstanding_max", whole(1), "a whole number of requests, 1 or more"
+    ),
+    "zabpy.connectionSendBytesMax": Key(
+        "connection_send_bytes_max", whole(MIB), "a whole number of bytes, 1048576 or more"
+    ),
+    "zabpy.peerSendBytesMax": Key("peer_send_bytes_max", whole(MIB), "a whole number of bytes, 1048576 or more"),
+}
+
+#: Read into the draft, but no field of a Config.
+UNUSED_FIELDS = frozenset({"dataDir", "dataLogDir", "peer_type", "standalone_enabled"})
+
+#: Features that are not served yet: a warning, when the key switches one on. Why → keys.
+NOT_SERVED: dict[str, tuple[str, ...]] = {
+    "TLS is": (
+        *(
+            f"{prefix}{name}"
+            for prefix in ("ssl.", "ssl.quorum.")
+            for name in (
+                "authProvider ciphersuites clientAuth clientHostnameVerification context.supplier.class crl "
+                "enabledProtocols handshakeDetectionTimeoutMillis hostnameVerification keyStore.location "
+                "keyStore.password keyStore.passwordPath keyStore.type ocsp protocol sslProvider trustStore.location "
+                "trustStore.password trustStore.passwordPath trustStore.type"
+            ).split()
+        ),
+        *("client.portUnification", "client.certReload", "sslQuorum", "portUnification", "sslQuorumReloadCertFiles"),
+        "X509AuthenticationProvider.superUser",
+    ),
+    "SASL is": (
+        *("authProvider.N", "superUser", "superUser.N", "sessionRequireClientSASLAuth", "allowSaslFailedClients"),
+        *("jaasLoginRenew", "requireClientAuthScheme", "quorum.auth.enableSasl", "quorum.auth.serverRequireSasl"),
+        *("quorum.auth.learnerRequireSasl", "quorum.auth.kerberos.servicePrincipal", "quorum.cnxn.threads.size"),
+        *("quorum.auth.learner.saslLoginContext", "quorum.auth.server.saslLoginContext"),
+    ),
+    "enforced authentication is": ("enforce.auth.enabled", "enforce.auth.schemes", "ensembleAuthName"),
+    "a choice of the digest scheme is": (
+        *("DigestAuthenticationProvider.enabled", "DigestAuthenticationProvider.digestAlg"),
+    ),
+    "the admin server is": (
+        *("admin.enableServer", "admin.serverPort", "admin.serverAddress", "admin.commandURL", "admin.idleTimeout"),
+        *("admin.portUnification", "admin.forceHttps", "admin.needClientAuth", "admin.snapshot.enabled"),
+        *("admin.restore.enabled", "admin.rateLimiterIntervalInMS"),
+    ),
+    "the metrics exporter is": (
+        *("metricsProvider.className", "metricsProvider.httpHost", "metricsProvider.httpPort"),
+        *("metricsProvider.httpsPort", "metricsProvider.exportJvmInfo"),
+    ),
+    "the audit log is": ("audit.enable", "audit.impl.class"),
+    "the enforcement of quotas is": ("enforceQuota",),
+    "doing without ACLs is": ("skipACL",),
+    "throttling is": (
+        *("connection_throttle_tokens", "connection_throttle_fill_time", "connection_throttle_fill_count"),
+        *("connection_throttle_freeze_time", "connection_throttle_drop_increase", "connection_throttle_drop_decrease"),
+        *("connection_throttle_decrease_ratio", "connection_throttle_weight_enabled"),
+        *("connection_throttle_global_session_weight", "connection_throttle_local_session_weight"),
+        *("connection_throttle_renew_session_weight", "request_throttle_max_requests", "request_throttle_stall_time"),
+        *("request_throttle_drop_stale", "request_stale_connection_check", "request_stale_latency_check"),
+        *("throttled_op_wait_time", "largeRequestThreshold", "largeRequestMaxBytes"),
+    ),
+    "following a follower is": ("observerMasterPort",),
+    "an oracle is": ("oraclePath",),
+    "the guard against an empty start is": ("db.autocreate",),
+}
+
+#: Values that switch a feature off.
+OFF = frozenset({"", "false", "no", "0", "-1"})
+
+#: Keys of ZooKeeper that mean nothing here: they steer Java, its threads and its caches, or how it does what we do
+#: otherwise.
+MEANINGLESS = frozenset(
+    """
+    jute.maxbuffer.extrasize electionAlg quorumCnxnTimeoutMs connectToLearnerMasterLimit electionPortBindRetry
+    multiAddress.enabled multiAddress.reachabilityCheckTimeoutMs multiAddress.reachabilityCheckEnabled
+    fastleader.minNotificationInterval fastleader.maxNotificationInterval leader.maxTimeToWaitForEpoch
+    leader.maxConcurrentSnapSyncs leader.maxConcurrentDiffSyncs maxConcurrentSnapSyncs maxConcurrentDiffSyncs
+    observer.reconnectDelayMs observer.election.DelayMs syncEnabled learner.asyncSending learner.closeSocketAsync
+    leader.closeSocketAsync txnLogSizeLimitInKb commitLogCount snapshotSizeFactor flushDelay maxBatchSize
+    maxWriteQueuePollTime snapshot.compression.method snapshot.trust.empty serializeLastProcessedZxid.enabled
+    digest.enabled closeSessionTxn.enabled maxResponseCacheSize maxGetChildrenResponseCacheSize serverCnxnFactory
+    nio.numSelectorThreads nio.numWorkerThreads nio.directBufferBytes nio.shutdownTimeout
+    commitProcessor.numWorkerThreads commitProcessor.maxReadBatchSize commitProcessor.maxCommitBatchSize
+    commitProcessor.shutdownTimeout maxReadBatchSize maxCommitBatchSize watchManagerName watcherCleanThreadsNum
+    watcherCleanThreshold watcherCleanIntervalInSeconds bitHashCacheSize maxInProcessingDeadWatchers
+    emulate353TTLNodes enableEagerACLCheck netty.advancedFlowControl.enabled netty.server.outstandingHandshake.limit
+    outstandingHandshake.limit jvm.pause.monitor jvm.pause.monitor.sleep.time.ms jvm.pause.sleep.time.ms
+    jvm.pause.info-threshold.ms jvm.pause.warn-threshold.ms messageTracker.Enabled messageTracker.BufferSize
+    IPAuthenticationProvider.usexforwardedfor kerberos.removeHostFromPrincipal kerberos.removeRealmFromPrincipal
+    kerberos.canonicalizeHostNames fips-mode clientCnxnSocket
+    """.split()
+)
+
+SERVER_ID_MAX = 255  # a session id and a request id give it eight bits
+SNAPSHOTS_KEPT_MIN = 3  # as in ZooKeeper
+
+NOT_SERVED_BY_KEY = {key: why for why, keys in NOT_SERVED.items() for key in keys}
+
+
+def not_served_why(name: str) -> str | None:
+    if (why := NOT_SERVED_BY_KEY.get(name)) is not None:
+        return why
+    stem, dot, tail = name.partition(".")  # authProvider.1, authProvider.sasl, superUser.2
+    return NOT_SERVED_BY_KEY.get(f"{stem}.N") if dot and tail else None
+
+
+def known_name(key: str) -> str:
+    """``zookeeper.snapCount``, as the property is called, means the same as ``snapCount``."""
+    return key.removeprefix("zookeeper.")

@@ -1,0 +1,488 @@
+"""Connection: one client, from its first byte to its last.
+
+One plain loop answers all the requests that one ``recv`` brought (`Connection._serve`); replies gather here and leave
+with one send at the end of the turn. Reads are answered where they stand while nothing of the connection is
+outstanding, and otherwise wait in its `Row` behind the writes in front of them.
+"""
+
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from zabpy.model import OPEN_ACL, AuthFailedError, Identity, Request
+from zabpy.pipeline import (
+    ROUTES,
+    Route,
+    Row,
+    answer_auth,
+    connect_response,
+    get_data,
+    read_now,
+    refusal_frame,
+    reply_frame,
+    session_gone,
+)
+from zabpy.wire import JuteError, Op, Reader, packed, records
+
+from .config import WORDS
+from .transport import Channel
+
+if TYPE_CHECKING:
+    from .clients import Clients
+
+#: Bytes waiting for one client before no more of its requests are read.
+SEND_PAUSE_BYTES: Final = 1 << 20
+
+#: Reads of one connection that may wait behind its writes. Their replies are made all at once when they may go, so
+#: this times the largest znode is what one client can make us hold; beyond `connection_send_bytes_max` it is dropped.
+READS_WAITING_MAX: Final = 256
+
+# Phases of a connection.
+NEW, CONNECTING, OPEN, OVER = range(4)
+
+_HEAD = struct.Struct(">iii").unpack_from  # length word, xid, opcode
+_HEAD_AND_SIZE = struct.Struct(">iiii").unpack_from  # and the length of the path, where there is one
+_REPLY = struct.Struct(">iiqi").pack
+_LENGTH = struct.Struct(">i")
+_GET_DATA, _PING, _SASL = int(Op.GET_DATA), int(Op.PING), int(Op.SASL)
+_NULL_TOKEN = b"\xff\xff\xff\xff"
+_WRITE, _CLOSE, _SYNC, _AUTH, _UNKNOWN = Route.WRITE, Route.CLOSE, Route.SYNC, Route.AUTH, Route.UNKNOWN
+#: Half the cost of calling a NamedTuple by name.
+_new: Callable[..., Any] = tuple.__new__
+_WORDS = {word.encode(): word for word in WORDS}
+
+
+class Connection:
+    """One client. Also the handler of its channel."""
+
+    __slots__ = (
+        "_clients", "_dirty", "_out", "_out_bytes", "_rest", "began_wall_ms", "channel", "ending", "heard_ms", "id",
+        "identities", "last_op", "last_xid", "last_zxid", "latency_last_ms", "latency_max_ms", "password", "phase",
+        "read_only", "received_frames", "reported_ms", "row", "sent_frames", "session_id", "syncing", "timeout_ms",
+        "waits_for",
+    )  # fmt: skip
+
+    def __init__(self, clients: "Clients", id: int, channel: Channel) -> None:
+        self._clients, self.id, self.channel = clients, id, channel
+        self.phase = NEW
+        self.session_id = 0
+        self.timeout_ms = 0
+        self.password = b""
+        self.read_only: bool | None = None
+        self.identities: tuple[Identity, ...] = (Identity("ip", channel.remote[0]),)
+        self.row = Row()
+        #: A sync is on its way, and nothing behind it is looked at: a later write could be applied before the sync is
+        #: answered, and a read between the two would then see it.
+        self.syncing = False
+        #: The connection ends behind what is in the row: what comes after is not looked at.
+        self.ending = False
+        #: What is on its way, by its id: the opcode, or a sync's reply, and when it came, in ms.
+        self.waits_for: dict[int, tuple[int | bytes, int]] = {}
+        self.heard_ms = self.reported_ms = clients.clock.now_ms()
+        self.began_wall_ms = clients.clock.wall_ms()
+        self.last_op, self.last_xid, self.last_zxid = 0, -1, 0
+        self.reset_counts()
+        self._rest = b""
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._dirty = False
+
+    def reset_counts(self) -> None:
+        self.received_frames = self.sent_frames = 0
+        self.latency_last_ms = self.latency_max_ms = 0
+
+    # As the channel's handler -----------------------------------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        self.heard_ms = self._clients.turn_ms = self._clients.clock.now_ms()
+        if self._rest:
+            data = self._rest + data
+        if self.phase == OPEN:
+            self._serve(data)
+        elif self.phase == NEW:
+            self._greet(data)
+        elif self.phase == CONNECTING:
+            self._rest = data
+
+    def drained(self) -> None:
+        """Nothing to do: `Clients.flush` follows, and reads on where there is room again."""
+
+    def closed(self, why: str) -> None:
+        if self.phase != OVER:
+            self.phase = OVER
+            self._clients.forget(self)
+
+    def drop(self, why: str, **facts: object) -> None:
+        """Close now. What was to be told is lost, as with any cut connection."""
+        if self.phase != OVER:
+            if self.phase != NEW:
+                self._clients.log(
+                    "client_closed",
+                    remote=remote_text(self.channel),
+                    session=hex_text(self.session_id),
+                    why=why,
+                    **facts,
+                )
+            self.phase = OVER
+            self._clients.forget(self)
+            self.channel.close()
+
+    def finish(self) -> None:
+        """Send what there is, then close."""
+        if self.phase != OVER:
+            self.flush()
+        if self.phase != OVER:  # the flush may have found that too much waits, and dropped us
+            self.phase = OVER
+            self._clients.forget(self)
+            self.channel.finish()
+
+    # The handshake ----------------------------------------------------------------------------------------------------
+
+    def _greet(self, data: bytes) -> None:
+        """The first bytes: a four-letter word, or a ConnectRequest."""
+        clients = self._clients
+        word = _WORDS.get(data[:4])
+        if word is not None:
+            self.put(clients.four_letter(word))
+            self.finish()
+            return
+        if len(data) < 4:
+            self._rest = data
+            return
+        (length,) = _LENGTH.unpack_from(data)
+        if not 28 <= length <= clients.config.frame_bytes_max:
+            self.drop_garbage(f"a first frame of {length} bytes")
+            return
+        if len(data) < 4 + length:
+            self._rest = data
+            return
+        self._rest = data[4 + length :]
+        try:
+            asked = records.ConnectRequest.read(Reader(data[4 : 4 + length]))
+        except JuteError as error:
+            self.drop_garbage(f"no ConnectRequest: {error}")
+            return
+        self._connect(asked)
+
+    def _connect(self, asked: records.ConnectRequest) -> None:
+        clients = self._clients
+        state = clients.state
+        self.read_only = None if asked.read_only is None else False  # we are not; the byte is echoed if it came
+        if not clients.serving:
+            self.drop("not serving")
+            return
+        if asked.last_zxid_seen > state.last_applied:
+            clients.log(
+                "client_refused",
+                remote=remote_text(self.channel),
+                why="client has seen a later zxid",
+                seen=hex_text(asked.last_zxid_seen),
+                applied=hex_text(state.last_applied),
+            )
+            self.drop("ahead of us")
+            return
+        smallest, largest = clients.negotiable
+        self.timeout_ms = min(max(asked.timeout_ms, smallest), largest)
+        self.phase = CONNECTING
+        self.session_id, self.password = asked.session_id, asked.password
+        if asked.session_id == 0:
+            request_id = clients.ids.next()
+            self._wait_for(request_id, Op.CREATE_SESSION)
+            record = packed(records.CreateSessionRequest(self.timeout_ms))
+            clients.driver.submit(Request(request_id, 0, 0, int(Op.CREATE_SESSION), record, ()))
+        else:
+            self.resume(caught_up=False)
+        if self.phase == CONNECTING:
+            self.channel.pause()  # requests may follow at once; they are read when there is a session
+
+    def resume(self, *, caught_up: bool) -> None:
+        """A client came back with a session: check the password here, then ask the leader whether the session lives.
+
+        In this order, since the leader makes us its owner, and whoever does not know the password must not cut off
+        the one who does. A session that is not known here may only be too new: catch up with the leader first.
+        """
+        clients = self._clients
+        session = clients.state.sessions.get(self.session_id)
+        if session is None and not caught_up:
+            request_id = clients.ids.next()
+            self._wait_for(request_id, b"")
+            clients.driver.submit(Request(request_id, 0, 0, int(Op.SYNC), b"", ()))
+            return
+        if session is None or session.password != self.password:
+            self.refuse_session()
+            return
+        older = clients.sessions.get(self.session_id)
+        if older is not None:
+            older.drop("session resumed on another connection")
+        request_id = clients.ids.next()
+        self._wait_for(request_id, 0)
+        clients.driver.revalidate(request_id, self.session_id, self.timeout_ms)
+
+    def connected(self, session_id: int, password: bytes) -> None:
+        """The session is made, or lives: answer, and go on with what the client has sent behind the handshake."""
+        clients = self._clients
+        if self.phase == OVER:
+            return
+        self.session_id, self.password, self.phase = session_id, password, OPEN
+        other = clients.sessions.get(session_id)
+        if other is not None:
+            other.drop("session resumed on another connection")
+        clients.sessions[session_id] = self
+        self.heard_ms = clients.clock.now_ms()
+        self.put(connect_response(self.timeout_ms, session_id, password, self.read_only))
+        clients.held[self] = None  # the end of the turn reads on
+
+    def refuse_session(self) -> None:
+        """Unknown, expired, closing or not this client's: all look the same to it."""
+        self.session_id = 0
+        self.put(session_gone(self.read_only))
+        self.finish()
+
+    # Requests ---------------------------------------------------------------------------------------------------------
+
+    def _serve(self, data: bytes) -> None:
+        """Answer, or put in order, all whole requests in ``data``. The loop of the whole server: nothing in it for
+        getData that need not be."""
+        clients = self._clients
+        state = clients.driver.state
+        nodes, zxid = state.tree.nodes, state.last_applied
+        limit = clients.config.frame_bytes_max
+        append = self._out.append
+        quick = not self.row
+        room = SEND_PAUSE_BYTES - self._out_bytes - self.channel.backlog
+        full = room
+        at, end, count = 0, len(data), 0
+        while room > 0:
+            left = end - at
+            if left >= 16:
+                length, xid, op, size = _HEAD_AND_SIZE(data, at)
+            elif left >= 12:
+                length, xid, op = _HEAD(data, at)
+                size = -2
+            elif left >= 4:
+                (length,) = _LENGTH.unpack_from(data, at)
+                if not 8 <= length <= limit:
+                    self._end_of_output(full - room, count)
+                    self.drop_garbage(f"a frame of {length} bytes", limit=limit)
+                    return
+                break
+            else:
+                break
+            stop = at + 4 + length
+            if stop > end or length < 8:
+                if not 8 <= length <= limit:
+                    self._end_of_output(full - room, count)
+                    self.drop_garbage(f"a frame of {length} bytes", limit=limit)
+                    return
+                break
+            count += 1
+            if op == _GET_DATA and quick and size == length - 13:
+                znode = nodes.get(data[at + 16 : stop - 1].decode("utf-8", "replace"))
+                if znode is not None and znode.acl is OPEN_ACL and not data[stop - 1]:
+                    body = znode.reply
+                    if body is not None:
+                        size = 16 + len(body)
+                        append(_REPLY(size, xid, zxid, 0))
+                        append(body)
+                        room -= size
+                        at = stop
+                        continue
+                frame = get_data(state, clients.watches, self.id, data[at + 4 : stop], self.identities)
+                append(frame)
+                room -= len(frame)
+            elif op == _PING and quick:
+                append(_REPLY(16, xid, zxid, 0))
+                room -= 20
+            else:
+                room -= self._take(xid, op, data[at + 12 : stop])
+                self.last_op, self.last_xid = op, xid
+                if self.phase != OPEN:
+                    return
+                quick = not self.row
+                if self.syncing or self.ending or self._reads_waiting >= READS_WAITING_MAX:
+                    at = stop
+                    break
+            at = stop
+        self._rest = data[at:] if at < end else b""
+        self._end_of_output(full - room, count)
+        if room <= 0 or (not quick and not self._may_go_on()):
+            self._hold()
+
+    @property
+    def _reads_waiting(self) -> int:
+        """Of what waits in the row, that which is not a write on its way."""
+        return len(self.row) - len(self.waits_for)
+
+    def _may_go_on(self) -> bool:
+        """Whether more of this client's requests may be looked at."""
+        return (
+            not (self.syncing or self.ending)
+            and self._reads_waiting < READS_WAITING_MAX
+            and self._clients.throttle.may_read(len(self.row))
+        )
+
+    def _end_of_output(self, size: int, count: int) -> None:
+        """After `_serve` has put ``size`` bytes of output there by itself, for ``count`` requests."""
+        self.received_frames += count
+        self._clients.received += count
+        answered = count - len(self.row)
+        if answered > 0:
+            self.sent_frames += answered
+            self._clients.sent += answered
+        if self._out:
+            self._out_bytes += size
+            if not self._dirty:
+                self._dirty = True
+                self._clients.dirty.append(self)
+
+    def _take(self, xid: int, op: int, record: bytes) -> int:
+        """One request that is not of the most frequent kind. How many bytes of output it made at once."""
+        clients, row = self._clients, self.row
+        route = ROUTES.get(op, _UNKNOWN)
+        if route is _WRITE or route is _CLOSE:
+            self.ending = route is _CLOSE
+            request_id = clients.ids.next()
+            row.push_write(request_id, xid, op)
+            self.waits_for[request_id] = op, self.heard_ms
+            clients.waiting[request_id] = self
+            clients.throttle.outstanding += 1
+            clients.driver.submit(_new(Request, (request_id, self.session_id, xid, op, record, self.identities)))
+            return 0
+        if route is _SYNC:
+            return self._sync(xid, record)
+        if route is _AUTH:
+            answer = answer_auth(xid, record, self.identities, clients.config.super_digest)
+            self.identities = answer.identities
+            return self._in_turn(answer.frame, over=not answer.ok)
+        if op == _SASL:
+            # There is no SASL here. Told so plainly: on a null token that is no error, kazoo would ask for ever.
+            return self._in_turn(reply_frame(xid, 0, AuthFailedError.code, _NULL_TOKEN), over=True)
+        if route is _UNKNOWN:
+            return self._in_turn(refusal_frame(xid), over=True)
+        if row:
+            row.push_read(xid, op, record, self.identities)
+            return 0
+        frame = self._answer(xid, op, record, self.identities)
+        self._out.append(frame)
+        return len(frame)
+
+    def _answer(self, xid: int, op: int, record: bytes, identities: tuple[Identity, ...]) -> bytes:
+        clients = self._clients
+        return read_now(clients.driver.state, clients.watches, self.id, xid, op, record, identities, self.session_id)
+
+    def _sync(self, xid: int, record: bytes) -> int:
+        try:
+            body = packed(records.SyncResponse(records.SyncRequest.read(Reader(record)).path))
+        except JuteError as error:
+            return self._in_turn(reply_frame(xid, self._clients.state.last_applied, error.code), over=False)
+        clients = self._clients
+        request_id = clients.ids.next()
+        self.row.push_write(request_id, xid, Op.SYNC)
+        self.syncing = True
+        self._wait_for(request_id, body)
+        clients.driver.submit(Request(request_id, self.session_id, xid, int(Op.SYNC), b"", ()))
+        return 0
+
+    def _in_turn(self, frame: bytes, *, over: bool) -> int:
+        if self.row or over:
+            self.ending = self.ending or over
+            self.row.push_frame(frame, over)
+            self._clients.ready[self] = None
+            return 0
+        self._out.append(frame)
+        return len(frame)
+
+    def _wait_for(self, request_id: int, what: int | bytes) -> None:
+        self.waits_for[request_id] = what, self.heard_ms
+        self._clients.waiting[request_id] = self
+        self._clients.throttle.began()
+
+    def answered(self, request_id: int) -> int | bytes:
+        """What was kept for this request, which has its outcome now."""
+        clients = self._clients
+        what, came_ms = self.waits_for.pop(request_id)
+        clients.throttle.outstanding -= 1
+        self.latency_last_ms = took_ms = clients.turn_ms - came_ms
+        clients.latency_total_ms += took_ms
+        if took_ms > self.latency_max_ms:
+            self.latency_max_ms = took_ms
+            if took_ms > clients.latency_max_ms:
+                clients.latency_max_ms = took_ms
+        return what
+
+    # Output -----------------------------------------------------------------------------------------------------------
+
+    def put(self, frame: bytes) -> None:
+        """Behind all that was put before; leaves with the next flush."""
+        self._out.append(frame)
+        self._out_bytes += len(frame)
+        if not self._dirty:
+            self._dirty = True
+            self._clients.dirty.append(self)
+
+    def go_on(self) -> None:
+        """Something at the head of the row may be answered now."""
+        limit = self._clients.config.connection_send_bytes_max
+        frames = self.row.drain(self._clients.driver.state.last_applied, self._answer, limit or 1 << 62)
+        for frame in frames:
+            self._out_bytes += len(frame)
+        if limit and self._out_bytes > limit:
+            self.drop("asks for more than it can be sent", bytes=self._out_bytes, limit=limit)
+            return
+        self._out += frames
+        self.sent_frames += len(frames)
+        self._clients.sent += len(frames)
+        self.last_zxid = self._clients.driver.state.last_applied
+        if self.row.over:
+            self.finish()
+        elif frames and not self._dirty:
+            self._dirty = True
+            self._clients.dirty.append(self)
+
+    def flush(self) -> None:
+        self._dirty = False
+        out = self._out
+        if not out or self.phase == OVER:
+            return
+        data = b"".join(out)
+        out.clear()
+        self._out_bytes = 0
+        self.channel.send(data)
+        limit = self._clients.config.connection_send_bytes_max
+        if limit and self.channel.backlog > limit:
+            self.drop("reads too slowly", backlog_bytes=self.channel.backlog, limit=limit)
+
+    def _hold(self) -> None:
+        """Read no more for now."""
+        self.channel.pause()
+        self._clients.held[self] = None
+
+    def read_on(self) -> None:
+        """If nothing stands against it any more, go on with what has come already, and with reading."""
+        clients = self._clients
+        if self._out_bytes + self.channel.backlog >= SEND_PAUSE_BYTES or not self._may_go_on():
+            return
+        del clients.held[self]
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            self._serve(rest)
+        if self.phase == OPEN and self not in clients.held:
+            self.channel.resume()
+
+    def drop_garbage(self, what: str, **facts: object) -> None:
+        """The other side does not speak the protocol."""
+        self._clients.log(
+            "client_garbage", remote=remote_text(self.channel), session=hex_text(self.session_id), sent=what, **facts
+        )
+        if self.phase != OVER:
+            self.phase = OVER
+            self._clients.forget(self)
+            self.channel.close()
+
+
+def remote_text(channel: Channel) -> str:
+    return f"{channel.remote[0]}:{channel.remote[1]}"
+
+
+def hex_text(number: int) -> str:
+    return f"0x{number & 0xFFFFFFFFFFFFFFFF:x}"
