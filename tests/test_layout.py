@@ -53,7 +53,7 @@ TABLE: dict[str, May] = {
     "admin": May("model metrics", "starlette prometheus_client", WORLD - {"os"}),
     # L3
     "client": May("model wire", "anyio", THREADS),
-    "server": May(LOWER, "trio hypercorn", THREADS, {"disk.py": THREADS}),
+    "server": May(LOWER, "trio hypercorn cryptography scramp", THREADS, {"disk.py": THREADS}),
     # L4
     "recipes": May("model client", "anyio", THREADS),
     "blocking": May("model client recipes", "anyio", THREADS, {"portal.py": THREADS}),
