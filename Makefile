@@ -9,10 +9,10 @@ STAMP := .venv/.made-from-$(KEY)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check format bench simulate soak lock clean
+.PHONY: help venv run test check format conformance bench simulate soak lock clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Compiled ahead, because a server that must compile its own source first starts half a second later; and Python does
 # not keep what it compiles where PYTHONDONTWRITEBYTECODE is set.
@@ -42,6 +42,9 @@ check: venv  ## ruff's rules, ruff's format, mypy --strict
 format: venv  ## put the format right and sort the imports
 	$(BIN)/ruff check --fix --select I .
 	$(BIN)/ruff format .
+
+conformance: venv  ## kazoo's own 493 tests, gated by Apache's results (ARGS="--cluster-size 1 test_lock.py -k many ...")
+	$(BIN)/python -m tests.conformance.run --gate --keystore pem $(ARGS)
 
 bench: venv  ## measure speed on this machine
 	$(BIN)/zabpy bench $(ARGS)
