@@ -17,7 +17,18 @@ from .state import State
 class Change:
     """A znode as it will be. ``zxid`` is the last outstanding transaction that touches it."""
 
-    __slots__ = ("acl", "aversion", "child_count", "creations", "exists", "kind", "owner", "version", "zxid")
+    __slots__ = (
+        "acl",
+        "aversion",
+        "child_count",
+        "creations",
+        "data_bytes",
+        "exists",
+        "kind",
+        "owner",
+        "version",
+        "zxid",
+    )
 
     def __init__(
         self,
@@ -30,6 +41,7 @@ class Change:
         aversion: int,
         creations: int,
         child_count: int,
+        data_bytes: int,
     ) -> None:
         self.zxid = zxid
         self.exists = exists
@@ -40,6 +52,7 @@ class Change:
         self.aversion = aversion
         self.creations = creations
         self.child_count = child_count
+        self.data_bytes = data_bytes
 
     def copy(self) -> "Change":
         return Change(
@@ -52,6 +65,7 @@ class Change:
             self.aversion,
             self.creations,
             self.child_count,
+            self.data_bytes,
         )
 
 
@@ -114,6 +128,7 @@ class Pending:
                 znode.aversion,
                 znode.creations,
                 len(znode.children) if znode.children else 0,
+                len(znode.data) if znode.data else 0,
             )
         else:
             assert change.zxid <= zxid  # proposals go forwards
@@ -121,12 +136,12 @@ class Pending:
         self._order.append((zxid, path))
         return change
 
-    def create(self, path: str, zxid: Zxid, kind: int, owner: int, acl: Acls) -> None:
+    def create(self, path: str, zxid: Zxid, kind: int, owner: int, acl: Acls, data_bytes: int = 0) -> None:
         """The transaction at ``zxid`` creates this znode; its parent is changed by the caller."""
         if self._attempt is not None:
             before = self._changes.get(path)
             self._attempt.changes.append((path, None if before is None else before.copy()))
-        self._changes[path] = Change(zxid, True, kind, owner, acl, 0, 0, 0, 0)
+        self._changes[path] = Change(zxid, True, kind, owner, acl, 0, 0, 0, 0, data_bytes)
         self._order.append((zxid, path))
         if kind == EPHEMERAL:
             self._owned.setdefault(owner, {})[path] = None

@@ -61,7 +61,7 @@ from zabpy.model import (
     origin_of,
     validate,
 )
-from zabpy.tree import DEFAULT_SCHEMES, Znode, allowed, normalize
+from zabpy.tree import DEFAULT_SCHEMES, Exceeded, Znode, allowed, normalize
 from zabpy.wire import Op, Reader, Record, records as r
 
 from .multi import prepare_multi
@@ -88,6 +88,7 @@ class Rules(NamedTuple):
     ``ephemeral_bytes_max`` bounds what a session's ephemerals take in its closeSession (their paths in UTF-8 and 5
     bytes each), so that this is never too long to propose: half a frame between servers. A create beyond it is refused
     with QUOTAEXCEEDED; with paths of 50 bytes that is the 610,000th ephemeral of one session.
+    ``enforce_quota``: what goes beyond a hard quota is refused; otherwise only noticed, as with a soft one.
     """
 
     extended_types: bool = False
@@ -95,6 +96,7 @@ class Rules(NamedTuple):
     acl_schemes: frozenset[str] = DEFAULT_SCHEMES
     txn_bytes_max: int = 16 * 1024 * 1024
     ephemeral_bytes_max: int = 32 * 1024 * 1024
+    enforce_quota: bool = False
 
 
 class Preparer:
@@ -105,6 +107,7 @@ class Preparer:
         owners: session id → the server it is connected to. A session that is not in it belongs to whoever asks first
             (a leader's first knowledge); the layer above writes to it when a session is revalidated.
         random_bytes: for passwords of sessions.
+        quota_exceeded: told of every limit of a quota that a request goes beyond.
     """
 
     def __init__(
@@ -115,12 +118,14 @@ class Preparer:
         owners: MutableMapping[int, int] | None = None,
         pending: Pending | None = None,
         rules: Rules = Rules(),  # noqa: B008  # immutable
+        quota_exceeded: Callable[[Exceeded], None] = lambda exceeded: None,
     ) -> None:
         self.state = state
         self.pending = Pending(state) if pending is None else pending
         self.owners: MutableMapping[int, int] = {} if owners is None else owners
         self.rules = rules
         self._random_bytes = random_bytes
+        self._quota_exceeded = quota_exceeded
         self._time_ms = state.last_time_ms
         self._next = 0
 
@@ -243,12 +248,14 @@ class Preparer:
             raise NodeExistsError(path)
         if parent.kind == EPHEMERAL:
             raise NoChildrenForEphemeralsError(above)
+        if self.state.tree.quotas.paths:
+            self._check_quota(path, 1, len(data) if data else 0)
         owner = 0
         if kind == EPHEMERAL:
             owner = request.session_id
             if pending.ephemeral_bytes(owner) + ephemeral_bytes(path) > self.rules.ephemeral_bytes_max:
                 raise QuotaExceededError(f"too many ephemerals of session {owner:#x}")
-        pending.create(path, zxid, kind, owner, acl)
+        pending.create(path, zxid, kind, owner, acl, len(data) if data else 0)
         change = pending.change(above, zxid)
         change.creations += 1
         change.child_count += 1
@@ -290,11 +297,23 @@ class Preparer:
             raise NoNodeError(path)
         if znode.acl is not OPEN_ACL and not allowed(znode.acl, WRITE, request.identities):
             raise NoAuthError(path)
+        data_bytes = len(data) if data else 0
+        if self.state.tree.quotas.paths:
+            self._check_quota(path, 0, data_bytes - _data_bytes(znode))
         if version != -1 and version != znode.version:
             raise BadVersionError(path)
         change = pending.change(path, zxid)
+        change.data_bytes = data_bytes
         change.version = version = _next_version(change.version)
         return _new(SetDataTxn, (path, data, version))  # type: ignore[no-any-return]
+
+    def _check_quota(self, path: str, count: int, more: int) -> None:
+        """By the usage that is applied, as ZooKeeper does: what is outstanding, also in the same multi, adds nothing,
+        so pipelined writes can go a little beyond."""
+        for exceeded in self.state.tree.quotas.exceeded(path, count, more):
+            self._quota_exceeded(exceeded)
+            if exceeded.hard and self.rules.enforce_quota:
+                raise QuotaExceededError(exceeded.path)
 
     def set_acl(self, request: Request, zxid: Zxid, op: int, asked: r.SetACLRequest) -> SetAclTxn:
         self.check_session(request)
@@ -367,6 +386,12 @@ def _child_count(znode: Change | Znode) -> int:
     if isinstance(znode, Change):
         return znode.child_count
     return len(znode.children) if znode.children else 0
+
+
+def _data_bytes(znode: Change | Znode) -> int:
+    if isinstance(znode, Change):
+        return znode.data_bytes
+    return len(znode.data) if znode.data else 0
 
 
 def _next_version(version: int) -> int:

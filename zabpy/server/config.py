@@ -122,6 +122,8 @@ class Config:
 
     # Znodes and access
     ttl_znodes: bool = False
+    enforce_quota: bool = False
+    """What goes beyond a hard quota is refused; otherwise the log tells of it."""
     container_check_ms: int = 60_000
     container_deletes_per_minute_max: int = 10_000
     container_never_used_ms: int = 0

@@ -94,6 +94,7 @@ KEYS: dict[str, Key] = {
         "snapshot_log_bytes", whole(-(2**40), 2**40, 1024), "a whole number of KiB, 0 for no bound"
     ),
     "datadir.autocreate": Key("create_directories", flag, _FLAG),
+    "enforceQuota": Key("enforce_quota", flag, _FLAG),
     "extendedTypesEnabled": Key("ttl_znodes", flag, _FLAG),
     "znode.container.checkIntervalMs": Key("container_check_ms", whole(1), _MS),
     "znode.container.maxPerMinute": Key("container_deletes_per_minute_max", whole(1), "a whole number, 1 or more"),
@@ -153,7 +154,6 @@ NOT_SERVED: dict[str, tuple[str, ...]] = {
         *("metricsProvider.httpsPort", "metricsProvider.exportJvmInfo"),
     ),
     "the audit log is": ("audit.enable", "audit.impl.class"),
-    "the enforcement of quotas is": ("enforceQuota",),
     "doing without ACLs is": ("skipACL",),
     "throttling is": (
         *("connection_throttle_tokens", "connection_throttle_fill_time", "connection_throttle_fill_count"),

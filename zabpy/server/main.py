@@ -9,6 +9,7 @@ import resource
 import secrets
 import select
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -20,7 +21,7 @@ import trio
 from zabpy.model import NO_TIP, Tip, ZabpyError, zxid_text
 from zabpy.pipeline import Preparer, RequestIds, Rules, State, Upkeep, UpkeepRules
 from zabpy.storage import Files, OsFiles, Store
-from zabpy.tree import Tree
+from zabpy.tree import Exceeded, Tree
 from zabpy.zab import Ensemble, Quorums, Recovered, Replica, Tick, Timing
 
 from .clients import Clients
@@ -78,6 +79,8 @@ class Server:
         self._failure: str | None = None
         self._settling = self._ready = False
         self._wake_at_ms = 0
+        #: Requests refused for a hard quota while we led, by the first name of its path.
+        self.quota_refusals: Counter[str] = Counter()
         self._ticker = trio.CancelScope()
         # Built by `run`.
         self.store: Store
@@ -202,7 +205,11 @@ class Server:
         recovered = Recovered(found.accepted_epoch, found.snapshot, found.log_base, found.entries)
         self.replica = Replica(self.me, _ensemble(config, self.me), timing, recovered, self.rng)
         ids = RequestIds(self.me, found.start_number)
-        rules = Rules(extended_types=config.ttl_znodes, reconfig_enabled=config.reconfig and not config.standalone)
+        rules = Rules(
+            extended_types=config.ttl_znodes,
+            reconfig_enabled=config.reconfig and not config.standalone,
+            enforce_quota=config.enforce_quota,
+        )
         upkeep_rules = UpkeepRules(
             check_interval_ms=config.container_check_ms,
             per_minute_max=config.container_deletes_per_minute_max,
@@ -217,7 +224,9 @@ class Server:
             tip=found.snapshot,
             clock=clock,
             log=log,
-            make_preparer=lambda state, owners: Preparer(state, random_bytes, owners=owners, rules=rules),
+            make_preparer=lambda state, owners: Preparer(
+                state, random_bytes, owners=owners, rules=rules, quota_exceeded=self._quota_exceeded
+            ),
             make_upkeep=lambda state, now_ms: Upkeep(state, ids, config.tick_ms, now_ms, upkeep_rules),
             load_state=self._load_blocking,
         )
@@ -317,6 +326,12 @@ class Server:
         self._ready = False
         self.log("disk_failed", why=why)
         self._stopping.set()
+
+    def _quota_exceeded(self, exceeded: Exceeded) -> None:
+        refused = exceeded.hard and self.config.enforce_quota
+        if refused:
+            self.quota_refusals[exceeded.path.split("/", 2)[1]] += 1
+        self.log("quota_exceeded", **exceeded._asdict(), refused=refused)
 
     def _trouble(self, text: str) -> None:
         self.log("network_trouble", what=text)

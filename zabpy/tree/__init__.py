@@ -14,6 +14,7 @@ from .permissions import (
     masked as masked,
     normalize as normalize,
 )
+from .quota import QUOTA_PATH as QUOTA_PATH, Exceeded as Exceeded, Quotas as Quotas, Usage as Usage
 from .rows import Row as Row, RowsError as RowsError, row_of as row_of
 from .tree import (
     CHILDREN_CHANGED as CHILDREN_CHANGED,

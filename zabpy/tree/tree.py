@@ -29,6 +29,7 @@ from zabpy.model import (
 from .digest import digest_of
 from .ephemerals import Ephemerals
 from .lifetimes import Lifetimes
+from .quota import QUOTA_PATH, Quotas
 from .rows import Row, RowsError, row_of, znode_of
 from .znode import Znode
 
@@ -36,7 +37,7 @@ from .znode import Znode
 CREATED, DELETED, DATA_CHANGED, CHILDREN_CHANGED = 1, 2, 3, 4
 
 CONFIG_PATH = "/zookeeper/config"
-_BUILT_IN = ("/", "/zookeeper", "/zookeeper/quota", CONFIG_PATH)
+_BUILT_IN = ("/", "/zookeeper", QUOTA_PATH, CONFIG_PATH)
 #: More different ACLs than this, and equal ones no longer share memory.
 _SHARED_ACLS_MAX = 10_000
 _new: Callable[..., Any] = tuple.__new__  # half the cost of calling a NamedTuple by name
@@ -83,6 +84,9 @@ class Tree:
         self._shared_acls: dict[Acls, Acls] = {}
         for path in _BUILT_IN:
             self._adopt(path, Znode(b"", OPEN_ACL, PERSISTENT, 0, 0, 0, 0, 0, 0))
+        self.quotas = Quotas(self.nodes, self._rewrite)
+        #: While it has no children there are no quotas, and a change needs to know no more.
+        self._quota_root = self.nodes[QUOTA_PATH]
         self.nodes[CONFIG_PATH].acl = READ_ACL
         self.nodes[CONFIG_PATH].aversion = -1
         self._fill_config(standalone, config)
@@ -101,6 +105,8 @@ class Tree:
             tree._adopt(*znode_of(row))
         if missing := [path for path in _BUILT_IN if path not in tree.nodes]:
             raise RowsError(f"no row for {missing[0]!r}")
+        tree._quota_root = tree.nodes[QUOTA_PATH]
+        tree.quotas.load()
         for path, znode in tree.nodes.items():
             if znode.kind >= CONTAINER:  # only now it is known which have children
                 tree.lifetimes.add(path, znode)
@@ -175,6 +181,8 @@ class Tree:
                 self.lifetimes.add(path, znode)
         if parent.kind >= CONTAINER:
             self.lifetimes.update(above, parent)
+        if self._quota_root.children:
+            self.quotas.created(path, len(data) if data else 0)
         events = _new(Event, (CREATED, path, acl)), _new(Event, (CHILDREN_CHANGED, above, parent.acl))
         return _new(Outcome, (znode, (), events))  # type: ignore[no-any-return]
 
@@ -207,6 +215,8 @@ class Tree:
                 self.lifetimes.remove(path, znode)
         if parent.kind >= CONTAINER:
             self.lifetimes.update(above, parent)
+        if self._quota_root.children:
+            self.quotas.deleted(path, len(znode.data) if znode.data else 0)
         return Event(DELETED, path, znode.acl), Event(CHILDREN_CHANGED, above, parent.acl)
 
     def _set_data(self, zxid: Zxid, time_ms: int, body: SetDataTxn) -> Outcome:
@@ -223,6 +233,8 @@ class Tree:
         znode.reply = None
         if znode.kind >= CONTAINER:
             self.lifetimes.update(path, znode)
+        if self._quota_root.children:
+            self.quotas.changed(path, (len(data) if data else 0) - (len(before) if before else 0))
         return _new(Outcome, (znode, (), (_new(Event, (DATA_CHANGED, path, znode.acl)),)))  # type: ignore[no-any-return]
 
     def _set_acl(self, zxid: Zxid, time_ms: int, body: SetAclTxn) -> Outcome:
@@ -253,6 +265,14 @@ class Tree:
 
     def _nothing(self, zxid: Zxid, time_ms: int, body: Body) -> Outcome:
         return _NOTHING
+
+    def _rewrite(self, path: str, znode: Znode, data: bytes) -> None:
+        """Other data and nothing else: see quota.py."""
+        if self._frozen:
+            self._save(path, znode)
+        self.data_bytes += len(data) - (len(znode.data) if znode.data else 0)
+        znode.data = data
+        znode.reply = None
 
     def _save(self, path: str, znode: Znode) -> None:
         for frozen in self._frozen:
