@@ -1,19 +1,38 @@
 """Four-letter words over the wire: whole servers, standalone and three, and what clients do with their bytes."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from tests.server.raw_client import RawClient
-from tests.server.servers import client_of, ensemble
+from tests.server.servers import client_of
 from zabpy.server.config import WORDS
 from zabpy.server.connection import NOT_MEASURED
 from zabpy.server.words import LONG_ANSWERS_MAX, SLICE_BYTES
 from zabpy.testing.ensemble import MemoryEnsemble
 from zabpy.wire import Op, frame, records as r
+
+
+@asynccontextmanager
+async def speaking(
+    *, servers: int, observers: int = 0, words: frozenset[str] = WORDS, address_connections_max: int = 0
+) -> AsyncIterator[MemoryEnsemble]:
+    """Servers that answer these words."""
+    with trio.fail_after(600):
+        async with trio.open_nursery() as nursery:
+            those = MemoryEnsemble(nursery, servers=servers, observers=observers)
+            those.configs = {
+                id: replace(config, words=words, address_connections_max=address_connections_max)
+                for id, config in those.configs.items()
+            }
+            await those.start_all()
+            yield those
+            nursery.cancel_scope.cancel()
 
 
 async def all_of(stream: trio.abc.Stream) -> bytes:
@@ -64,7 +83,7 @@ async def ephemeral(client: RawClient, path: str) -> None:
 )
 async def test_bytes_of_a_word(autojump_clock: MockClock, sent: bytes, right: bytes) -> None:
     """As Apache's 3.8.0 answered the same bytes; it wants those of stmk in one piece, and here they may come singly."""
-    async with ensemble(servers=1, words=WORDS) as servers:
+    async with speaking(servers=1) as servers:
         assert (await say(servers, sent)).encode() == right
         if len(sent) == len(right) or sent[:4] in (b"ruok", b"stmk"):
             stream = await servers.connect(1)
@@ -77,7 +96,7 @@ async def test_bytes_of_a_word(autojump_clock: MockClock, sent: bytes, right: by
 
 
 async def test_a_telnet_goodbye_leaves_no_line_in_the_log_and_garbage_does(autojump_clock: MockClock) -> None:
-    async with ensemble(servers=1) as servers:
+    async with speaking(servers=1) as servers:
         before = len(servers.lines)
         assert await say(servers, b"\xff\xf4\xff\xfd") == ""
         assert servers.lines[before:] == []
@@ -86,7 +105,7 @@ async def test_a_telnet_goodbye_leaves_no_line_in_the_log_and_garbage_does(autoj
 
 
 async def test_in_a_session_a_word_is_a_length(autojump_clock: MockClock) -> None:
-    async with ensemble(servers=1) as servers:
+    async with speaking(servers=1) as servers:
         client = await client_of(servers, 1)
         await client.stream.send_all(b"ruok")
         with pytest.raises(EOFError):
@@ -95,7 +114,7 @@ async def test_in_a_session_a_word_is_a_length(autojump_clock: MockClock) -> Non
 
 
 async def test_the_mask_that_was_set_is_the_one_that_is_told(autojump_clock: MockClock) -> None:
-    async with ensemble(servers=1, words=WORDS) as servers:
+    async with speaking(servers=1) as servers:
         await say(servers, b"stmk" + struct.pack(">q", 0x3FE))
         assert await say(servers, b"gtmk") == "1022"
         await say(servers, b"srst")
@@ -103,14 +122,14 @@ async def test_the_mask_that_was_set_is_the_one_that_is_told(autojump_clock: Moc
 
 
 async def test_an_stmk_that_never_ends_is_closed_like_any_silent_connection(autojump_clock: MockClock) -> None:
-    async with ensemble(servers=1, words=WORDS) as servers:
+    async with speaking(servers=1) as servers:
         began = trio.current_time()
         assert await say(servers, b"stmk1234567") == ""
         assert 9 < trio.current_time() - began < 12
 
 
 async def test_a_word_that_is_not_allowed_is_refused_whatever_it_is(autojump_clock: MockClock) -> None:
-    async with ensemble(servers=1, words=frozenset({"srvr"})) as servers:
+    async with speaking(servers=1, words=frozenset({"srvr"})) as servers:
         for word in sorted(WORDS - {"srvr"}):
             argument = bytes(8) if word == "stmk" else b""
             told = await say(servers, word.encode() + argument)
@@ -118,7 +137,7 @@ async def test_a_word_that_is_not_allowed_is_refused_whatever_it_is(autojump_clo
 
 
 async def test_a_refused_connection_is_told_nothing(autojump_clock: MockClock) -> None:
-    async with ensemble(servers=1, address_connections_max=1) as servers:
+    async with speaking(servers=1, address_connections_max=1) as servers:
         await client_of(servers, 1)
         stream = await servers.connect(1)
         assert await all_of(stream) == b""
@@ -129,7 +148,7 @@ async def test_a_refused_connection_is_told_nothing(autojump_clock: MockClock) -
 
 async def test_counts_are_apaches(autojump_clock: MockClock) -> None:
     """Handshakes, pings and events are packets; the word itself is received, and sent once it is answered."""
-    async with ensemble(servers=1, words=WORDS) as servers:
+    async with speaking(servers=1) as servers:
         client, other = await client_of(servers, 1), await client_of(servers, 1)
         await client.create("/a")
         await client.get("/a", watch=True)
@@ -157,7 +176,7 @@ async def test_counts_are_apaches(autojump_clock: MockClock) -> None:
 
 
 async def test_the_last_operation_is_the_last_whole_one(autojump_clock: MockClock) -> None:
-    async with ensemble(servers=1, words=WORDS) as servers:
+    async with speaking(servers=1) as servers:
         client = await client_of(servers, 1)
         assert "lop=SESS," in await say(servers, b"cons")
         assert "lcxid=0x0," in await say(servers, b"cons")
@@ -174,7 +193,7 @@ async def test_the_last_operation_is_the_last_whole_one(autojump_clock: MockCloc
 
 
 async def test_resets(autojump_clock: MockClock) -> None:
-    async with ensemble(servers=1, words=WORDS) as servers:
+    async with speaking(servers=1) as servers:
         client = await client_of(servers, 1)
         await client.create("/a")
         await say(servers, b"crst")
@@ -183,17 +202,17 @@ async def test_resets(autojump_clock: MockClock) -> None:
         assert "lop=NA," in line
         assert "lcxid" not in line
         assert "lzxid=0xffffffffffffffff,lresp=0,llat=0,minlat=0,avglat=0,maxlat=0)" in line
-        assert "Received: 4\nSent: 4" in await say(servers, b"srvr")  # the server's own stay
+        assert "Received: 5\nSent: 4\n" in await say(servers, b"srvr")  # the server's own stay
         await say(servers, b"srst")
         assert "Latency min/avg/max: 0/0.0/0\nReceived: 1\nSent: 0\n" in await say(servers, b"srvr")
         facts = await rows(servers)
-        assert facts["last_proposal_size" if "last_proposal_size" in facts else "proposal_count"] in ("-1", "0")
+        assert facts["proposal_count"] == "0"
         assert facts["bytes_received_count"] == "8"
         assert servers.servers[1].clients.latency_min_ms == NOT_MEASURED
 
 
 async def test_the_smallest_latency_is_measured(autojump_clock: MockClock) -> None:
-    async with ensemble(servers=1, words=WORDS) as servers:
+    async with speaking(servers=1) as servers:
         servers.servers[1].disk._worker._delay_ms = 7  # type: ignore[attr-defined]
         client = await client_of(servers, 1)
         await say(servers, b"srst")
@@ -205,7 +224,7 @@ async def test_the_smallest_latency_is_measured(autojump_clock: MockClock) -> No
 
 
 async def test_dump_of_three(autojump_clock: MockClock) -> None:
-    async with ensemble(servers=3, words=WORDS) as servers:
+    async with speaking(servers=3) as servers:
         leader = await servers.wait_leader()
         follower = 1 + leader % 3
         one, two = await client_of(servers, leader, timeout_ms=4000), await client_of(servers, follower)
@@ -235,7 +254,7 @@ async def test_dump_of_three(autojump_clock: MockClock) -> None:
 
 
 async def test_watches_by_session_and_by_path(autojump_clock: MockClock) -> None:
-    async with ensemble(servers=1, words=WORDS) as servers:
+    async with speaking(servers=1) as servers:
         one, two, three = [await client_of(servers, 1) for _ in range(3)]
         await one.create("/a")
         for client, path in ((one, "/a"), (one, "/b"), (two, "/a")):
@@ -253,7 +272,7 @@ async def test_watches_by_session_and_by_path(autojump_clock: MockClock) -> None
 
 
 async def test_roles_and_their_rows(autojump_clock: MockClock) -> None:
-    async with ensemble(servers=4, observers=1, words=WORDS) as servers:
+    async with speaking(servers=4, observers=1) as servers:
         leader = await servers.wait_leader()
         await (await client_of(servers, leader)).create("/a")
         await servers.wait_level()
@@ -282,7 +301,7 @@ async def everyones_rows(servers: MemoryEnsemble) -> dict[int, dict[str, str]]:
 
 
 async def test_who_does_not_serve_says_so(autojump_clock: MockClock) -> None:
-    async with ensemble(servers=3, words=WORDS) as servers:
+    async with speaking(servers=3) as servers:
         await servers.stop(2)
         await servers.stop(3)
         await trio.sleep(30)
@@ -304,7 +323,7 @@ def watch_much(servers: MemoryEnsemble, client: RawClient, count: int) -> None:
 
 
 async def test_a_long_answer_comes_whole_and_in_slices(autojump_clock: MockClock) -> None:
-    async with ensemble(servers=1, words=WORDS) as servers:
+    async with speaking(servers=1) as servers:
         client = await client_of(servers, 1)
         watch_much(servers, client, 20_000)
         for word, lines in ((b"wchc", 20_002), (b"wchp", 40_001)):
@@ -315,14 +334,14 @@ async def test_a_long_answer_comes_whole_and_in_slices(autojump_clock: MockClock
             assert connection.channel.backlog <= 2 * SLICE_BYTES  # no more is made before this is taken
             told = (await all_of(stream)).decode().splitlines()
             assert len(told) == lines
-            assert len(set(told)) == (20_002 if word == b"wchc" else 20_002)
+            assert len(set(told)) == 20_002
         assert await say(servers, b"wchs") == "1 connections watching 20000 paths\nTotal watches:20000\n"
 
 
 async def test_what_goes_while_it_is_told_is_left_out(autojump_clock: MockClock) -> None:
-    async with ensemble(servers=1, words=WORDS) as servers:
+    async with speaking(servers=1) as servers:
         client = await client_of(servers, 1)
-        watch_much(servers, client, 20_000)
+        watch_much(servers, client, 60_000)
         streams = []
         for word in (b"wchp", b"wchc"):
             stream = await servers.connect(1)
@@ -334,11 +353,11 @@ async def test_what_goes_while_it_is_told_is_left_out(autojump_clock: MockClock)
         for stream in streams:
             told = await all_of(stream)
             assert told.endswith(b"\n\n")
-            assert told.count(b"\t") < 10_000
+            assert told.count(b"\t") < 50_000
 
 
 async def test_who_does_not_take_a_long_answer_is_closed_and_others_get_theirs(autojump_clock: MockClock) -> None:
-    async with ensemble(servers=1, words=WORDS) as servers:
+    async with speaking(servers=1) as servers:
         client = await client_of(servers, 1, timeout_ms=20_000)
         watch_much(servers, client, 100_000)
         slow = [await servers.connect(1) for _ in range(LONG_ANSWERS_MAX)]
@@ -352,7 +371,7 @@ async def test_who_does_not_take_a_long_answer_is_closed_and_others_get_theirs(a
 
 
 async def test_a_slow_reader_that_takes_some_is_not_closed(autojump_clock: MockClock) -> None:
-    async with ensemble(servers=1, words=WORDS) as servers:
+    async with speaking(servers=1) as servers:
         client = await client_of(servers, 1, timeout_ms=20_000)
         watch_much(servers, client, 60_000)
 

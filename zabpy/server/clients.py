@@ -68,7 +68,7 @@ class Clients:
         self.ready: dict[Connection, None] = {}
         self.held: dict[Connection, None] = {}
         self.began_ms = clock.now_ms()
-        #: The time of this turn, or of the one before: near enough for latencies, and asked for once.
+        #: The time at which this turn began, or went on: near enough for latencies.
         self.turn_ms = self.began_ms
         self.reset_counts()
 
@@ -158,6 +158,10 @@ class Clients:
 
     # What the driver tells --------------------------------------------------------------------------------------------
 
+    def delivering(self) -> None:
+        """What is applied now had waited for a disk, or for others: latencies are measured up to here."""
+        self.turn_ms = self.clock.now_ms()
+
     def applied(self, zxid: Zxid, txn: Txn, outcome: Outcome) -> None:
         if outcome.events and self.watches.total:
             self._tell(event_frames(self.watches, zxid, outcome.events, self._identities_of))
@@ -232,6 +236,7 @@ class Clients:
     def synced(self, request_id: int) -> None:
         connection = self.waiting.pop(request_id, None)
         if connection is not None:
+            self.turn_ms = self.clock.now_ms()
             path = connection.answered(request_id)
             assert isinstance(path, bytes)
             if connection.phase == CONNECTING:
@@ -245,6 +250,7 @@ class Clients:
         connection = self.waiting.pop(request_id, None)
         if connection is None:
             return
+        self.turn_ms = self.clock.now_ms()
         connection.answered(request_id)
         self.counts.connections_revalidated.value += 1
         session = self.state.sessions.get(connection.session_id)

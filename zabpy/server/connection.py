@@ -451,12 +451,12 @@ class Connection:
         clients.latency_total_ms += took_ms
         if took_ms < self.latency_min_ms:
             self.latency_min_ms = took_ms
-            if took_ms < clients.latency_min_ms:
-                clients.latency_min_ms = took_ms
+        if took_ms < clients.latency_min_ms:
+            clients.latency_min_ms = took_ms
         if took_ms > self.latency_max_ms:
             self.latency_max_ms = took_ms
-            if took_ms > clients.latency_max_ms:
-                clients.latency_max_ms = took_ms
+        if took_ms > clients.latency_max_ms:
+            clients.latency_max_ms = took_ms
         return what
 
     # Output -----------------------------------------------------------------------------------------------------------

@@ -68,6 +68,9 @@ FORWARD_REQUESTS_MAX = 500
 class Audience(Protocol):
     """Who waits for what the driver learns: the clients' side."""
 
+    def delivering(self) -> None:
+        """Transactions are final: they are applied now, one after the other."""
+
     def applied(self, zxid: Zxid, txn: Txn, outcome: Outcome) -> None:
         """This transaction has just been applied: tell the watchers, then whoever asked for it."""
 
@@ -201,6 +204,7 @@ class Driver:
     def _deliver(self, effect: Deliver) -> None:
         state, proposed, applied = self.state, self._proposed, self.clients.applied
         size = 0
+        self.clients.delivering()
         for entry in effect.entries:
             zxid, payload, _ = entry
             if not zxid & COUNTER_MAX:
