@@ -12,6 +12,7 @@ from zabpy.model import (
     CREATE,
     DELETE,
     EPHEMERAL,
+    LOCAL_SESSION,
     PERSISTENT,
     READ,
     TTL,
@@ -22,13 +23,17 @@ from zabpy.model import (
     CreateTxn,
     DeleteTxn,
     ErrorTxn,
+    FailedMultiTxn,
     Identity,
+    Request,
     SetAclTxn,
     SetDataTxn,
     Zxid,
     counter_of,
+    make_zxid,
 )
 from zabpy.pipeline import Preparer, RequestIds, Rules
+from zabpy.sessions import is_local_id
 from zabpy.wire import PEER_FRAME_BYTES_MAX, Op, encode_txn, packed, records as r
 
 BOB = (Identity("ip", "10.0.0.7"), Identity("digest", "bob:hash"))
@@ -326,6 +331,72 @@ def test_the_leader_closes_an_expired_session_wherever_it_is(world: World) -> No
 
 
 # Sizes ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_id_of_a_global_session_never_has_the_bit_of_local_ones(world: World) -> None:
+    preparer = world.preparer
+    request = world.ids.next()
+    for epoch in (0x7FFFFF, 0x800000, 0xFFFFFF, 0xFFFF_FFFF):
+        session_id, _ = preparer._create_session(
+            Request(request, 0, 0, Op.CREATE_SESSION, packed(r.CreateSessionRequest(4_000)), ()), make_zxid(epoch, 1)
+        )
+        assert not is_local_id(session_id)
+        assert session_id not in (0, -(1 << 63))
+
+
+def test_a_local_session_may_write_but_own_nothing(world: World) -> None:
+    assert isinstance(world.propose(Op.CREATE, create("/a"), session=LOCAL_SESSION), CreateTxn)
+    assert isinstance(world.propose(Op.SET_DATA, r.SetDataRequest("/a", b"x", -1), session=LOCAL_SESSION), SetDataTxn)
+    assert isinstance(world.propose(Op.DELETE, r.DeleteRequest("/a", -1), session=LOCAL_SESSION), DeleteTxn)
+    for flags in (1, 3):
+        assert world.propose(Op.CREATE, create("/e", flags), session=LOCAL_SESSION) == ErrorTxn(-120)
+        assert world.propose(Op.CREATE2, create("/no/where", flags), session=LOCAL_SESSION) == ErrorTxn(-120)
+    assert world.propose(Op.CREATE, create("/e", 9), session=LOCAL_SESSION) == ErrorTxn(-8)  # flags before session
+    many = r.MultiRequest(((int(Op.CREATE), create("/a")), (int(Op.CREATE), create("/e", 1))))
+    assert world.propose(Op.MULTI, many, session=LOCAL_SESSION) == FailedMultiTxn(-120, 1, 2)
+    world.deliver()
+
+
+def test_a_local_session_is_closed_by_nobody_here(world: World) -> None:
+    """There is none of that id to close: applied, it would be the end of every replica."""
+    assert world.propose(Op.CLOSE_SESSION, session=LOCAL_SESSION) == ErrorTxn(-6)
+    world.deliver()
+
+
+LOCAL_ID = 1 << 56 | 1 << 55 | 1 << 32 | 1
+UPGRADE = packed(r.UpgradeSessionRequest(4_000, b"q" * 16))
+
+
+def test_a_local_session_becomes_global_under_its_id_and_may_own_at_once(world: World) -> None:
+    assert world.propose(Op.CREATE, create("/e", 1), session=LOCAL_ID) == ErrorTxn(-112)
+    assert world.propose(Op.CREATE_SESSION, UPGRADE, session=LOCAL_ID) == CreateSessionTxn(4_000, b"q" * 16)
+    assert isinstance(world.propose(Op.CREATE, create("/e", 1), session=LOCAL_ID), CreateTxn)
+    assert world.preparer.owners[LOCAL_ID] == 1
+    world.deliver()
+    assert world.state.sessions.get(LOCAL_ID) == (4_000, b"q" * 16)
+    assert world.propose(Op.CREATE_SESSION, UPGRADE, session=LOCAL_ID) == ErrorTxn(-112)  # never a second time
+    assert world.propose(Op.CLOSE_SESSION, session=LOCAL_ID) == CloseSessionTxn(("/e",))
+    assert world.propose(Op.CREATE_SESSION, UPGRADE, session=LOCAL_ID) == ErrorTxn(-112)
+    assert world.propose(Op.CREATE, create("/late"), session=LOCAL_ID) == ErrorTxn(-112)
+    world.deliver()
+    assert world.propose(Op.CREATE, create("/later"), session=LOCAL_ID) == ErrorTxn(-112)
+
+
+@pytest.mark.parametrize(
+    ("session", "record"),
+    [
+        (1 << 56 | 1 << 32 | 1, UPGRADE),
+        (2 << 56 | 1 << 55 | 1, UPGRADE),
+        (LOCAL_SESSION, UPGRADE),
+        (LOCAL_ID, packed(r.UpgradeSessionRequest(4_000, b"short"))),
+        (LOCAL_ID, b"\0\0"),
+    ],
+    ids=["a global id", "another server's", "the marker", "a short password", "half a record"],
+)
+def test_what_is_no_upgrade_of_a_servers_own_session_is_refused(world: World, session: int, record: bytes) -> None:
+    assert isinstance(world.propose(Op.CREATE_SESSION, record, session=session), ErrorTxn)
+    world.deliver()
+    assert world.state.sessions.ids() == [world.session]
 
 
 def test_a_sessions_ephemerals_always_fit_into_its_closing(make_world: Callable[[Rules], World]) -> None:

@@ -1,7 +1,7 @@
 """A client of a few lines for tests: sends any request, waits for its reply, keeps the events that came before."""
 
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import trio
 
@@ -22,6 +22,8 @@ class RawClient:
         self.session_id = 0
         self.password = bytes(16)
         self.timeout_ms = 0
+        #: What the server said of itself.
+        self.read_only = False
         self.zxid = 0
         self.events: list[tuple[int, int, str]] = []  # zxid, type, path
         self.log: list[Reply] = []  # all that came, in order
@@ -30,17 +32,31 @@ class RawClient:
         self._xid = 0
 
     async def handshake(
-        self, *, timeout_ms: int = 10_000, session_id: int = 0, password: bytes = bytes(16), zxid: int = 0
+        self,
+        *,
+        timeout_ms: int = 10_000,
+        session_id: int = 0,
+        password: bytes = bytes(16),
+        zxid: int = 0,
+        read_only: bool | None = False,
     ) -> bool:
-        """Whether there is a session now."""
-        asked = r.ConnectRequest(0, zxid, timeout_ms, session_id, password, False)
+        """Whether there is a session now. ``read_only`` None: the byte is left out, as old clients do."""
+        asked = r.ConnectRequest(0, zxid, timeout_ms, session_id, password, read_only)
         await self.stream.send_all(frame(packed(asked)))
         payload = await self.next_frame()
-        assert len(payload) == 37
+        assert len(payload) == (36 if read_only is None else 37)
+        self.read_only = payload[36:] == b"\1"
         _, self.timeout_ms, self.session_id, size = struct.unpack_from(">iiqi", payload)
         assert size == 16
         self.password = payload[20:36]
         return self.session_id != 0
+
+    async def resume(self, stream: trio.abc.Stream, **wishes: Any) -> bool:
+        """Come back with the session, over another stream. Whether it lives."""
+        await self.stream.aclose()
+        self.stream, self._frames, self._whole = stream, FrameBuffer(1 << 26), []
+        wishes = {"timeout_ms": self.timeout_ms, "zxid": self.zxid} | wishes
+        return await self.handshake(session_id=self.session_id, password=self.password, **wishes)
 
     async def next_frame(self) -> bytes:
         """Raises EOFError when the server has closed."""

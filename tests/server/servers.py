@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import trio
 
@@ -10,7 +11,7 @@ from zabpy.testing.ensemble import MemoryEnsemble
 
 
 @asynccontextmanager
-async def ensemble(seconds_max: float = 600, **settings: int) -> AsyncIterator[MemoryEnsemble]:
+async def ensemble(seconds_max: float = 600, **settings: Any) -> AsyncIterator[MemoryEnsemble]:
     """A running ensemble; its log lines are shown when the test fails."""
     # trio runs what is ready at one instant in an order of its own, unless it is told to draw it from this generator.
     trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
@@ -26,8 +27,8 @@ async def ensemble(seconds_max: float = 600, **settings: int) -> AsyncIterator[M
             nursery.cancel_scope.cancel()
 
 
-async def client_of(servers: MemoryEnsemble, id: int, **wishes: int) -> RawClient:
+async def client_of(servers: MemoryEnsemble, id: int, **wishes: Any) -> RawClient:
     """A client with a new session."""
     client = RawClient(await servers.connect(id))
-    assert await client.handshake(**wishes)  # type: ignore[arg-type]
+    assert await client.handshake(**wishes)
     return client

@@ -61,7 +61,12 @@ from .members import (
     whole as whole,
 )
 from .paths import join as join, name_of as name_of, parent_of as parent_of, validate as validate
-from .request import Request as Request, make_request_id as make_request_id, origin_of as origin_of
+from .request import (
+    LOCAL_SESSION as LOCAL_SESSION,
+    Request as Request,
+    make_request_id as make_request_id,
+    origin_of as origin_of,
+)
 from .stat import STAT_STRUCT as STAT_STRUCT, Stat as Stat
 from .txns import (
     CONTAINER as CONTAINER,

@@ -8,6 +8,10 @@ from typing import NamedTuple
 
 from .acl import Identity
 
+#: As `Request.session_id`: a local session of the asking server, which nobody else knows. Its real id is used only once
+#: a transaction has opened it: so a write of a session that has expired is never taken for one of a local session.
+LOCAL_SESSION = -1
+
 
 class Request(NamedTuple):
     """One client request, its record still undecoded.
@@ -15,7 +19,8 @@ class Request(NamedTuple):
     ``request_id`` names it for ever and says who waits for the outcome: the origin server's id in the top 8 bits, that
     server's start number in the next 24, a counter in the low 32 (see `make_request_id`). The transaction carries it
     back, so the origin finds the waiting connection without trusting xids, which restart with every connection.
-    ``op`` is the opcode, ``record`` the jute bytes behind the request header. 0 as ``session_id``: the server's own.
+    ``op`` is the opcode, ``record`` the jute bytes behind the request header. 0 as ``session_id``: the server's own;
+    `LOCAL_SESSION`: see there.
     """
 
     request_id: int

@@ -33,4 +33,5 @@ from .request import Request as Request, RequestIds as RequestIds
 from .routing import ROUTES as ROUTES, Route as Route, route as route
 from .state import FrozenState as FrozenState, State as State, StateRowsError as StateRowsError
 from .throttle import Throttle as Throttle
+from .upgrade import makes_ephemeral as makes_ephemeral
 from .upkeep import Upkeep as Upkeep, UpkeepRules as UpkeepRules

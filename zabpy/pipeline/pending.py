@@ -164,6 +164,10 @@ class Pending:
         """
         return (session_id in self._state.sessions or session_id in self._opening) and session_id not in self._closing
 
+    def knows(self, session_id: int) -> bool:
+        """Whether the session is open or will be, and even if it closes."""
+        return session_id in self._state.sessions or session_id in self._opening
+
     def open(self, session_id: int, zxid: Zxid) -> None:
         """The transaction at ``zxid`` opens the session."""
         assert self._attempt is None

@@ -23,6 +23,7 @@ from zabpy.model import (
     CREATE,
     DELETE,
     EPHEMERAL,
+    LOCAL_SESSION,
     OPEN_ACL,
     PERSISTENT,
     READ,
@@ -38,6 +39,7 @@ from zabpy.model import (
     CreateSessionTxn,
     CreateTxn,
     DeleteTxn,
+    EphemeralOnLocalSessionError,
     ErrorTxn,
     InvalidAclError,
     MarshallingError,
@@ -61,6 +63,7 @@ from zabpy.model import (
     origin_of,
     validate,
 )
+from zabpy.sessions import is_local_id, origin_of_session
 from zabpy.tree import DEFAULT_SCHEMES, Exceeded, Znode, allowed, normalize
 from zabpy.wire import Op, Reader, Record, records as r
 
@@ -170,9 +173,11 @@ class Preparer:
     # Sessions --------------------------------------------------------------------------------------------------------
 
     def check_session(self, request: Request) -> None:
-        """Raises unless the session is open, not closing (trap F3), and the asking server's."""
+        """Raises unless the session is open, not closing (trap F3), and the asking server's; or local there."""
         request_id, session_id, _, _, _, _ = request
         if not self.pending.is_open(session_id):
+            if session_id == LOCAL_SESSION:
+                return
             raise SessionExpiredError(f"session {session_id:#x} is closed or closing")
         origin = origin_of(request_id)
         if self.owners.setdefault(session_id, origin) != origin:
@@ -181,18 +186,35 @@ class Preparer:
     def _create_session(self, request: Request, zxid: Zxid) -> tuple[int, CreateSessionTxn]:
         """An id that was never used and never will be: the asking server, and the transaction's own place."""
         if request.session_id:
-            raise UnimplementedError("a client asked for createSession")
+            return request.session_id, self._upgrade_session(request, zxid)
         (timeout_ms,) = r.CreateSessionRequest.read(Reader(request.record))
         origin = origin_of(request.request_id)
-        number = origin << 56 | (epoch_of(zxid) & 0xFFFFFF) << 32 | counter_of(zxid)
+        # Bit 55 stays clear: with it set, an id is one that a server gave to a session of its own (`sessions.local`).
+        number = origin << 56 | (epoch_of(zxid) & 0x7FFFFF) << 32 | counter_of(zxid)
         session_id: int = _LONG.unpack(number.to_bytes(8, "big"))[0]
         self.owners[session_id] = origin
         self.pending.open(session_id, zxid)
         return session_id, CreateSessionTxn(timeout_ms, self._random_bytes(PASSWORD_BYTES))
 
+    def _upgrade_session(self, request: Request, zxid: Zxid) -> CreateSessionTxn:
+        """A local session becomes one that all servers know; asked by its server, in front of its first ephemeral."""
+        session_id, origin = request.session_id, origin_of(request.request_id)
+        if session_id == LOCAL_SESSION or not is_local_id(session_id) or origin_of_session(session_id) != origin:
+            raise UnimplementedError(f"session {session_id:#x} is not a local one of server {origin}")
+        timeout_ms, password = r.UpgradeSessionRequest.read(Reader(request.record))
+        if len(password) != PASSWORD_BYTES:
+            raise MarshallingError(f"a password of {len(password)} bytes")
+        if self.pending.knows(session_id):
+            raise SessionExpiredError(f"session {session_id:#x} was upgraded before")
+        self.owners[session_id] = origin
+        self.pending.open(session_id, zxid)
+        return CreateSessionTxn(timeout_ms, password)
+
     def _close_session(self, request: Request, zxid: Zxid) -> tuple[int, CloseSessionTxn]:
         """Asked by its client, or by the leader itself (session 0) for one that has expired, wherever that is."""
         session_id = request.session_id
+        if session_id == LOCAL_SESSION:
+            raise UnimplementedError("a local session is closed where it is")
         if session_id:
             self.check_session(request)
         else:
@@ -229,6 +251,8 @@ class Preparer:
         else:
             kind = EPHEMERAL if flags in _EPHEMERAL else PERSISTENT
         self.check_session(request)
+        if kind == EPHEMERAL and request.session_id == LOCAL_SESSION:
+            raise EphemeralOnLocalSessionError(path)
         cut = path.rfind("/")
         if cut < 0 or "\0" in path:
             raise BadArgumentsError(f"path {path!r}")

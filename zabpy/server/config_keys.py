@@ -101,9 +101,9 @@ KEYS: dict[str, Key] = {
     "znode.container.maxNeverUsedIntervalMs": Key("container_never_used_ms", whole(0), _MS0),
     "DigestAuthenticationProvider.superDigest": Key("super_digest", digest, "user:hash"),
     "reconfigEnabled": Key("reconfig", flag, _FLAG, "reconfiguration is"),
-    "readonlymode.enabled": Key("read_only_mode", flag, _FLAG, "read-only mode is"),
-    "localSessionsEnabled": Key("local_sessions", flag, _FLAG, "local sessions are"),
-    "localSessionsUpgradingEnabled": Key("local_sessions_upgrading", flag, _FLAG, "local sessions are"),
+    "readonlymode.enabled": Key("read_only_mode", flag, _FLAG),
+    "localSessionsEnabled": Key("local_sessions", flag, _FLAG),
+    "localSessionsUpgradingEnabled": Key("local_sessions_upgrading", flag, _FLAG),
     "java.security.auth.login.config": Key("jaas_path", filled, "the path of a JAAS file", "SASL is"),
     # Ours. Bounds that ZooKeeper has no key for.
     "zabpy.connectionOutstandingMax": Key(

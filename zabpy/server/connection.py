@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from zabpy.model import OPEN_ACL, AuthFailedError, Identity, Request
+from zabpy.model import LOCAL_SESSION, OPEN_ACL, AuthFailedError, Identity, Request
 from zabpy.pipeline import (
     ROUTES,
     Route,
@@ -25,6 +25,8 @@ from zabpy.pipeline import (
 from zabpy.wire import JuteError, Op, Reader, packed, records
 
 from .config import WORDS
+from .local_sessions import open_local, take_local
+from .read_only import resume_read_only, take_read_only
 from .transport import Channel
 
 if TYPE_CHECKING:
@@ -37,11 +39,8 @@ SEND_PAUSE_BYTES: Final = 1 << 20
 #: this times the largest znode is what one client can make us hold; beyond `connection_send_bytes_max` it is dropped.
 READS_WAITING_MAX: Final = 256
 
-# Phases of a connection. TOLD: it asked a four-letter word, and what more it says is not read.
-NEW, CONNECTING, OPEN, OVER, TOLD = range(5)
-#: What stands for an operation before the first one, and for a smallest latency before the first.
-NO_OP: Final = -(1 << 31)
-NOT_MEASURED: Final = 1 << 62
+# Phases of a connection.
+NEW, CONNECTING, OPEN, OVER = range(4)
 
 _HEAD = struct.Struct(">iii").unpack_from  # length word, xid, opcode
 _HEAD_AND_SIZE = struct.Struct(">iiii").unpack_from  # and the length of the path, where there is one
@@ -53,24 +52,28 @@ _WRITE, _CLOSE, _SYNC, _AUTH, _UNKNOWN = Route.WRITE, Route.CLOSE, Route.SYNC, R
 #: Half the cost of calling a NamedTuple by name.
 _new: Callable[..., Any] = tuple.__new__
 _WORDS = {word.encode(): word for word in WORDS}
-#: What a telnet client says when it is told to stop. ZooKeeper takes it for a word, one without an answer.
-TELNET_GOODBYE = b"\xff\xf4\xff\xfd"
+#: What a connection of a local session or in read-only mode does with a request before all else: xid, opcode and record
+#: → the reply; empty if it comes later; None if the request is like any other.
+_Special = Callable[["Connection", "Clients", int, int, bytes], bytes | None]
 
 
 class Connection:
     """One client. Also the handler of its channel."""
 
     __slots__ = (
-        "_clients", "_dirty", "_out", "_out_bytes", "_rest", "began_wall_ms", "channel", "ending", "heard_ms", "id",
-        "identities", "last_op", "last_xid", "last_zxid", "latency_last_ms", "latency_max_ms", "latency_min_ms",
-        "latency_total_ms", "password", "phase", "read_only", "received_frames", "replies", "reported_ms", "row",
-        "sent_frames", "session_id", "syncing", "timeout_ms", "waits_for",
+        "_asks_as", "_clients", "_dirty", "_out", "_out_bytes", "_rest", "_special", "began_wall_ms", "channel",
+        "ending", "heard_ms", "id", "identities", "last_op", "last_xid", "last_zxid", "latency_last_ms",
+        "latency_max_ms", "password", "phase", "read_only", "received_frames", "reported_ms", "row", "sent_frames",
+        "session_id", "syncing", "timeout_ms", "waits_for",
     )  # fmt: skip
 
     def __init__(self, clients: "Clients", id: int, channel: Channel) -> None:
         self._clients, self.id, self.channel = clients, id, channel
         self.phase = NEW
         self.session_id = 0
+        #: The session its requests are asked in, as others know it, and what looks at them first; see `connected`.
+        self._asks_as = 0
+        self._special: _Special | None = None
         self.timeout_ms = 0
         self.password = b""
         self.read_only: bool | None = None
@@ -85,6 +88,7 @@ class Connection:
         self.waits_for: dict[int, tuple[int | bytes, int]] = {}
         self.heard_ms = self.reported_ms = clients.clock.now_ms()
         self.began_wall_ms = clients.clock.wall_ms()
+        self.last_op, self.last_xid, self.last_zxid = 0, -1, 0
         self.reset_counts()
         self._rest = b""
         self._out: list[bytes] = []
@@ -92,18 +96,13 @@ class Connection:
         self._dirty = False
 
     def reset_counts(self) -> None:
-        """For the status; the numbers are those of a connection on which nothing has happened."""
-        self.received_frames = self.sent_frames = self.replies = 0
-        self.latency_last_ms = self.latency_max_ms = self.latency_total_ms = 0
-        self.latency_min_ms = NOT_MEASURED
-        self.last_op, self.last_xid, self.last_zxid = NO_OP, -1, -1
+        self.received_frames = self.sent_frames = 0
+        self.latency_last_ms = self.latency_max_ms = 0
 
     # As the channel's handler -----------------------------------------------------------------------------------------
 
     def received(self, data: bytes) -> None:
-        clients = self._clients
-        self.heard_ms = clients.turn_ms = clients.clock.now_ms()
-        clients.bytes_received += len(data)
+        self.heard_ms = self._clients.turn_ms = self._clients.clock.now_ms()
         if self._rest:
             data = self._rest + data
         if self.phase == OPEN:
@@ -114,14 +113,10 @@ class Connection:
             self._rest = data
 
     def drained(self) -> None:
-        """Only a long answer to a word waits for this: `Clients.flush` follows, and reads on where there is room."""
-        if self._clients.rooms:
-            self._clients.room(self)
+        """Nothing to do: `Clients.flush` follows, and reads on where there is room again."""
 
     def closed(self, why: str) -> None:
         if self.phase != OVER:
-            if self.phase == OPEN:
-                self._clients.counts.connections_dropped.value += 1
             self.phase = OVER
             self._clients.forget(self)
 
@@ -156,18 +151,8 @@ class Connection:
         clients = self._clients
         word = _WORDS.get(data[:4])
         if word is not None:
-            if word == "stmk" and len(data) < 12:
-                self._rest = data
-                return
-            self.phase = TOLD
-            self._rest = b""
-            self.received_frames += 1
-            clients.received += 1
-            self.channel.pause()
-            clients.four_letter(self, word, data[4:12])
-            return
-        if data[:4] == TELNET_GOODBYE:
-            self.drop("telnet is over")
+            self.put(clients.four_letter(word))
+            self.finish()
             return
         if len(data) < 4:
             self._rest = data
@@ -189,15 +174,11 @@ class Connection:
 
     def _connect(self, asked: records.ConnectRequest) -> None:
         clients = self._clients
-        self.received_frames += 1
-        clients.received += 1
-        clients.counts.connection_requests.value += 1
         state = clients.state
-        self.read_only = None if asked.read_only is None else False  # we are not; the byte is echoed if it came
-        if not clients.serving:
-            clients.counts.closed_not_serving.value += 1
+        if not (clients.serving or (clients.read_only.on and asked.read_only)):
             self.drop("not serving")
             return
+        self.read_only = None if asked.read_only is None else clients.read_only.on  # told if the byte came
         if asked.last_zxid_seen > state.last_applied:
             clients.log(
                 "client_refused",
@@ -212,11 +193,17 @@ class Connection:
         self.timeout_ms = min(max(asked.timeout_ms, smallest), largest)
         self.phase = CONNECTING
         self.session_id, self.password = asked.session_id, asked.password
-        if asked.session_id == 0:
+        if asked.session_id == 0 and clients.local.opens:
+            open_local(self, clients)
+        elif asked.session_id == 0 and clients.serving:
             request_id = clients.ids.next()
             self._wait_for(request_id, Op.CREATE_SESSION)
             record = packed(records.CreateSessionRequest(self.timeout_ms))
             clients.driver.submit(Request(request_id, 0, 0, int(Op.CREATE_SESSION), record, ()))
+        elif asked.session_id == 0:
+            self.drop("no local session can be opened any more")
+        elif clients.read_only.on:
+            resume_read_only(self, clients)
         else:
             self.resume(caught_up=False)
         if self.phase == CONNECTING:
@@ -229,6 +216,10 @@ class Connection:
         the one who does. A session that is not known here may only be too new: catch up with the leader first.
         """
         clients = self._clients
+        session = clients.local.sessions.get(self.session_id)
+        if session is not None and session.password == self.password:
+            self.take_over(session.password)
+            return
         session = clients.state.sessions.get(self.session_id)
         if session is None and not caught_up:
             request_id = clients.ids.next()
@@ -245,14 +236,27 @@ class Connection:
         self._wait_for(request_id, 0)
         clients.driver.revalidate(request_id, self.session_id, self.timeout_ms)
 
+    def take_over(self, password: bytes) -> None:
+        """The session the client came with is known to live, without asking the leader."""
+        self._clients.local.sessions.heard(self.session_id, self.heard_ms, self.timeout_ms)
+        self.connected(self.session_id, password)
+
     def connected(self, session_id: int, password: bytes) -> None:
         """The session is made, or lives: answer, and go on with what the client has sent behind the handshake."""
         clients = self._clients
         if self.phase == OVER:
             return
         self.session_id, self.password, self.phase = session_id, password, OPEN
-        self.sent_frames += 1
-        clients.sent += 1
+        local = clients.local.sessions
+        if clients.read_only.on:
+            assert self.read_only and not clients.serving  # nobody reads what may be old without having agreed to it
+            self._special = take_read_only
+        else:
+            assert clients.serving
+            if session_id in local and not local.is_upgrading(session_id):
+                self._asks_as, self._special = LOCAL_SESSION, take_local
+            else:
+                self.be_global()
         other = clients.sessions.get(session_id)
         if other is not None:
             other.drop("session resumed on another connection")
@@ -260,6 +264,10 @@ class Connection:
         self.heard_ms = clients.clock.now_ms()
         self.put(connect_response(self.timeout_ms, session_id, password, self.read_only))
         clients.held[self] = None  # the end of the turn reads on
+
+    def be_global(self) -> None:
+        """What is asked from now on is asked in the session that all servers know, or will when they see it."""
+        self._asks_as, self._special = self.session_id, None
 
     def refuse_session(self) -> None:
         """Unknown, expired, closing or not this client's: all look the same to it."""
@@ -281,7 +289,6 @@ class Connection:
         room = SEND_PAUSE_BYTES - self._out_bytes - self.channel.backlog
         full = room
         at, end, count = 0, len(data), 0
-        op, xid = self.last_op, self.last_xid
         while room > 0:
             left = end - at
             if left >= 16:
@@ -304,7 +311,6 @@ class Connection:
                     self._end_of_output(full - room, count)
                     self.drop_garbage(f"a frame of {length} bytes", limit=limit)
                     return
-                op, xid = self.last_op, self.last_xid  # what has not come whole is not the last operation
                 break
             count += 1
             if op == _GET_DATA and quick and size == length - 13:
@@ -326,9 +332,7 @@ class Connection:
                 room -= 20
             else:
                 room -= self._take(xid, op, data[at + 12 : stop])
-                self.last_op = op
-                if xid >= 0:
-                    self.last_xid = xid
+                self.last_op, self.last_xid = op, xid
                 if self.phase != OPEN:
                     return
                 quick = not self.row
@@ -337,10 +341,6 @@ class Connection:
                     break
             at = stop
         self._rest = data[at:] if at < end else b""
-        if quick and at:
-            self.last_op, self.last_zxid = op, zxid
-            if xid >= 0:
-                self.last_xid = xid
         self._end_of_output(full - room, count)
         if room <= 0 or (not quick and not self._may_go_on()):
             self._hold()
@@ -359,20 +359,13 @@ class Connection:
         )
 
     def _end_of_output(self, size: int, count: int) -> None:
-        """After `_serve` has put ``size`` bytes of output there by itself, for ``count`` requests.
-
-        What is in the row came behind all that was answered on the spot, each of those within 0 ms.
-        """
-        clients = self._clients
+        """After `_serve` has put ``size`` bytes of output there by itself, for ``count`` requests."""
         self.received_frames += count
-        clients.received += count
+        self._clients.received += count
         answered = count - len(self.row)
         if answered > 0:
             self.sent_frames += answered
-            self.replies += answered
-            self.latency_min_ms = self.latency_last_ms = clients.latency_min_ms = 0
-            clients.sent += answered
-            clients.replies += answered
+            self._clients.sent += answered
         if self._out:
             self._out_bytes += size
             if not self._dirty:
@@ -382,6 +375,10 @@ class Connection:
     def _take(self, xid: int, op: int, record: bytes) -> int:
         """One request that is not of the most frequent kind. How many bytes of output it made at once."""
         clients, row = self._clients, self.row
+        if self._special is not None:
+            frame = self._special(self, clients, xid, op, record)
+            if frame is not None:
+                return self._in_turn(frame, over=False) if frame else 0
         route = ROUTES.get(op, _UNKNOWN)
         if route is _WRITE or route is _CLOSE:
             self.ending = route is _CLOSE
@@ -390,7 +387,7 @@ class Connection:
             self.waits_for[request_id] = op, self.heard_ms
             clients.waiting[request_id] = self
             clients.throttle.outstanding += 1
-            clients.driver.submit(_new(Request, (request_id, self.session_id, xid, op, record, self.identities)))
+            clients.driver.submit(_new(Request, (request_id, self._asks_as, xid, op, record, self.identities)))
             return 0
         if route is _SYNC:
             return self._sync(xid, record)
@@ -424,7 +421,7 @@ class Connection:
         self.row.push_write(request_id, xid, Op.SYNC)
         self.syncing = True
         self._wait_for(request_id, body)
-        clients.driver.submit(Request(request_id, self.session_id, xid, int(Op.SYNC), b"", ()))
+        clients.driver.submit(Request(request_id, self._asks_as, xid, int(Op.SYNC), b"", ()))
         return 0
 
     def _in_turn(self, frame: bytes, *, over: bool) -> int:
@@ -447,16 +444,11 @@ class Connection:
         what, came_ms = self.waits_for.pop(request_id)
         clients.throttle.outstanding -= 1
         self.latency_last_ms = took_ms = clients.turn_ms - came_ms
-        self.latency_total_ms += took_ms
         clients.latency_total_ms += took_ms
-        if took_ms < self.latency_min_ms:
-            self.latency_min_ms = took_ms
-        if took_ms < clients.latency_min_ms:
-            clients.latency_min_ms = took_ms
         if took_ms > self.latency_max_ms:
             self.latency_max_ms = took_ms
-        if took_ms > clients.latency_max_ms:
-            clients.latency_max_ms = took_ms
+            if took_ms > clients.latency_max_ms:
+                clients.latency_max_ms = took_ms
         return what
 
     # Output -----------------------------------------------------------------------------------------------------------
@@ -479,20 +471,14 @@ class Connection:
             self.drop("asks for more than it can be sent", bytes=self._out_bytes, limit=limit)
             return
         self._out += frames
-        self.count_replies(len(frames))
+        self.sent_frames += len(frames)
+        self._clients.sent += len(frames)
         self.last_zxid = self._clients.driver.state.last_applied
         if self.row.over:
             self.finish()
         elif frames and not self._dirty:
             self._dirty = True
             self._clients.dirty.append(self)
-
-    def count_replies(self, count: int) -> None:
-        """So many that waited in the row have been put there."""
-        self.sent_frames += count
-        self.replies += count
-        self._clients.sent += count
-        self._clients.replies += count
 
     def flush(self) -> None:
         self._dirty = False
@@ -502,8 +488,6 @@ class Connection:
         data = b"".join(out)
         out.clear()
         self._out_bytes = 0
-        if self.phase == OPEN:
-            self._clients.replied(data)
         self.channel.send(data)
         limit = self._clients.config.connection_send_bytes_max
         if limit and self.channel.backlog > limit:

@@ -11,9 +11,11 @@ Delays are drawn from the seed. What is ready at the same instant trio runs in a
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from random import Random
+from types import MappingProxyType
+from typing import Any
 
 import trio
 
@@ -44,7 +46,9 @@ class MemoryEnsemble:
         delay_us_max: int = 2_000,
         snapshot_entries: int = 100_000,
         frame_bytes_max: int = 1_048_575,
+        config: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
+        """``config``: further fields of all servers' `Config`."""
         self._nursery = nursery
         self._rng = Random(f"ensemble {seed}")
         self.wires = Wires(Random(f"wires {seed}"), delay_us_max=delay_us_max)
@@ -73,6 +77,7 @@ class MemoryEnsemble:
                 snapshot_entries=snapshot_entries,
                 frame_bytes_max=frame_bytes_max,
                 log_segment_bytes=1 << 20,
+                **config,
             )
             for id in range(1, servers + 1)
         }

@@ -534,6 +534,21 @@ class CreateSessionRequest(NamedTuple):
         w.int(self.timeout_ms)
 
 
+class UpgradeSessionRequest(NamedTuple):
+    """Internal: the same for a local session that is to become one that all servers know."""
+
+    timeout_ms: int
+    password: bytes
+
+    @classmethod
+    def read(cls, r: Reader) -> Self:
+        return cls(r.int(), r.buffer() or b"")
+
+    def write(self, w: Writer) -> None:
+        w.int(self.timeout_ms)
+        w.buffer(self.password)
+
+
 # Replies -------------------------------------------------------------------------------------------------------------
 
 
