@@ -2,7 +2,7 @@
 
 import pytest
 
-from zabpy.metrics import Histogram, Registry
+from zabpy.metrics import Histogram, Registry, Summary
 
 
 def test_counters_grow_and_gauges_go_where_they_are_put() -> None:
@@ -30,3 +30,24 @@ def test_a_histogram_counts_where_values_fall() -> None:
     assert [histogram.quantile(share) for share in (0.1, 0.33, 0.5, 0.99)] == [10, 10, 100, 5_000]
     histogram.reset()
     assert (histogram.count, histogram.buckets) == (0, [0, 0, 0])
+
+
+def test_a_summary_knows_its_ends_whatever_their_sign() -> None:
+    summary = Summary("took_ms")
+    assert (summary.mean(), summary.smallest, summary.largest) == (0.0, 0, 0)
+    for value in (7, 3, 5):
+        summary.add(value)
+    assert (summary.count, summary.total, summary.smallest, summary.largest, summary.mean()) == (3, 15, 3, 7, 5.0)
+    summary.reset()
+    summary.add(-2)
+    assert (summary.count, summary.smallest, summary.largest) == (1, -2, -2)
+
+
+def test_a_registry_forgets_what_was_counted_but_not_what_is() -> None:
+    registry = Registry()
+    counter, summary, gauge = registry.counter("a"), registry.summary("b"), registry.gauge("c")
+    counter.add(3)
+    summary.add(3)
+    gauge.set(3)
+    registry.reset()
+    assert (counter.value, summary.count, gauge.value) == (0, 0, 3)

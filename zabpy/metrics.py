@@ -1,4 +1,5 @@
-"""Counting what happens: counters, gauges, histograms, in a registry. No output here; `admin` turns them into text.
+"""Counting what happens: counters, gauges, summaries, histograms, in a registry. No output here; `admin` turns them
+into text.
 
 May import: nothing of ours.
 Imported by: everybody who counts.
@@ -23,6 +24,9 @@ class Counter:
     def add(self, amount: int = 1) -> None:
         assert amount >= 0
         self.value += amount
+
+    def reset(self) -> None:
+        self.value = 0
 
 
 class Gauge:
@@ -85,8 +89,32 @@ class Histogram:
         return self.largest
 
 
-Metric = Counter | Gauge | Histogram
-_M = TypeVar("_M", Counter, Gauge, Histogram)
+class Summary:
+    """How many values there were, their sum, the smallest and the largest: what ZooKeeper calls a basic summary."""
+
+    __slots__ = ("count", "help", "largest", "name", "smallest", "total")
+
+    def __init__(self, name: str, help: str = "") -> None:
+        self.name, self.help = name, help
+        self.reset()
+
+    def reset(self) -> None:
+        self.count = self.total = self.largest = self.smallest = 0
+
+    def add(self, value: int) -> None:
+        if not self.count or value < self.smallest:
+            self.smallest = value
+        if not self.count or value > self.largest:
+            self.largest = value
+        self.count += 1
+        self.total += value
+
+    def mean(self) -> float:
+        return self.total / self.count if self.count else 0.0
+
+
+Metric = Counter | Gauge | Histogram | Summary
+_M = TypeVar("_M", Counter, Gauge, Histogram, Summary)
 
 
 class Registry:
@@ -103,6 +131,15 @@ class Registry:
 
     def histogram(self, name: str, help: str = "", bounds: Iterable[int] = DURATION_BOUNDS_US) -> Histogram:
         return self._keep(Histogram(name, help, bounds))
+
+    def summary(self, name: str, help: str = "") -> Summary:
+        return self._keep(Summary(name, help))
+
+    def reset(self) -> None:
+        """All that was counted is forgotten. A gauge is not counted: it stays."""
+        for metric in self._metrics.values():
+            if not isinstance(metric, Gauge):
+                metric.reset()
 
     def _keep(self, metric: _M) -> _M:
         assert metric.name not in self._metrics, metric.name

@@ -2,8 +2,7 @@
 
 import pytest
 
-from zabpy.admin import WORDS, Answer, ConnectionStatus, Status, Word, answer
-from zabpy.admin.four_letter import ALL_WORDS
+from zabpy.admin import TRACE_MASK, WORDS, Answer, ConnectionStatus, Status, Word, answer
 
 PROBE = ConnectionStatus(host="127.0.0.1", port=53300, received=1, interest=0)
 CLIENT = ConnectionStatus(
@@ -60,7 +59,7 @@ LOOKING = Status(version="0.1.0", serving=False, mode="looking", phase="election
 def say(word: str, status: Status) -> str:
     told = answer(word.encode(), WORDS, lambda row: status)
     assert told is not None
-    return told.text.decode()
+    return told.text.decode() + "".join(told.lines or ())
 
 
 def test_srvr() -> None:
@@ -136,7 +135,7 @@ def test_conf_of_an_ensemble_ends_with_its_members() -> None:
         "clientPort=2181\nsecureClientPort=-1\ndataDir=/srv/data/zabpy\ndataDirSize=10\ndataLogDir=/srv/data/zabpy\n"
         "dataLogSize=20\ntickTime=2000\nmaxClientCnxns=60\nminSessionTimeout=4000\nmaxSessionTimeout=40000\n"
         "clientPortListenBacklog=-1\nserverId=1\ninitLimit=10\nsyncLimit=5\nelectionAlg=3\nelectionPort=3888\n"
-        "quorumPort=2888\npeerType=0\nmembership: \nserver.1=one:2888:3888:participant\n"
+        "quorumPort=2888\npeerType=0\nmembership: \nserver.1=one:2888:3888:participant"
     )
     assert say("conf", ALONE).endswith("serverId=0\n")
 
@@ -164,7 +163,13 @@ def test_mntr_takes_more_metrics_but_none_twice() -> None:
 
 
 def test_envi_tells_the_version_that_clients_look_for() -> None:
-    assert say("envi", LOOKING).startswith("Environment:\nzookeeper.version=3.8.0-zabpy-0.1.0, built on 2026-11-22 ")
+    text = say("envi", LOOKING)
+    assert text.startswith("Environment:\nzookeeper.version=3.8.0-zabpy-0.1.0, built on 2026-11-22 ")
+    assert [line.split("=")[0] for line in text.splitlines()[1:]] == (
+        "zookeeper.version host.name java.version java.vendor java.home java.class.path java.library.path "
+        "java.io.tmpdir java.compiler os.name os.arch os.version user.name user.home user.dir "
+        "os.memory.free os.memory.max os.memory.total"
+    ).split()
 
 
 def test_the_rest() -> None:
@@ -172,12 +177,8 @@ def test_the_rest() -> None:
         version="0.1.0",
         serving=True,
         mode="follower",
-        watch_count=3,
-        watched_path_count=2,
-        watching_connection_count=1,
         snapshot_dir_bytes=7,
     )
-    assert say("wchs", status) == "1 connections watching 2 paths\nTotal watches:3\n"
     assert say("dirs", status) == "datadir_size: 7\nlogdir_size: 0\n"
     assert answer(b"crst", WORDS, lambda row: status) == Answer(b"Connection stats reset.\n", "connections")
     assert answer(b"srst", WORDS, lambda row: status) == Answer(b"Server stats reset.\n", "server")
@@ -189,18 +190,103 @@ def test_a_word_that_is_not_allowed_says_so() -> None:
 
 
 def test_a_server_that_does_not_serve_says_so() -> None:
-    for word in ("srvr", "stat", "mntr", "conf", "cons", "wchs", "dirs", "crst", "srst"):
+    for word in (
+        "srvr",
+        "stat",
+        "mntr",
+        "conf",
+        "cons",
+        "dump",
+        "wchs",
+        "wchc",
+        "wchp",
+        "dirs",
+        "crst",
+        "srst",
+        "hash",
+    ):
         assert say(word, LOOKING) == "This ZooKeeper instance is not currently serving requests\n"
+
+
+def test_watches_are_those_of_the_data_table() -> None:
+    status = Status(
+        version="0.1.0",
+        serving=True,
+        mode="follower",
+        watch_count=9,
+        watches_by_session=((0x10, ("/b", None, "/a")), (-1, ("/a",)), (0x20, (None,))),
+        watches_by_path=(("/a", (0x10, -1)), ("/b", (0x10,)), ("/gone", ())),
+    )
+    assert say("wchs", status) == "2 connections watching 3 paths\nTotal watches:3\n"
+    assert say("wchc", status) == "0x10\n\t/b\n\t/a\n0xffffffffffffffff\n\t/a\n\n"
+    assert say("wchp", status) == "/a\n\t0x10\n\t0xffffffffffffffff\n/b\n\t0x10\n\n"
+
+
+DUMPED = {
+    "version": "0.1.0",
+    "serving": True,
+    "session_count": 3,
+    "session_timeouts": ((0x10, 12000), (0x11, 4000), (-1, 6000)),
+    "ephemeral_owner_count": 1,
+    "ephemerals": ((0x10, ("/e/n_0000000003", "/e/n_0000000004")),),
+    "connections": (
+        ConnectionStatus(host="::1", port=5, session_id=0x10, expires_wall_ms=4001),
+        ConnectionStatus(host="127.0.0.1", port=6, expires_wall_ms=5999),
+        ConnectionStatus(host="127.0.0.1", port=7, session_id=-1, expires_wall_ms=1),
+    ),
+    "tick_ms": 2000,
+    "date": "at {}".format,
+}
+EPHEMERALS = (
+    "ephemeral nodes dump:\nSessions with Ephemerals (1):\n0x10:\n\t/e/n_0000000003\n\t/e/n_0000000004\n"
+    "Connections dump:\nConnections Sets (2)/(3):\n1 expire at at 2000:\n"
+    "\tip: /127.0.0.1:7 sessionId: 0xffffffffffffffff\n"
+    "2 expire at at 6000:\n\tip: /[0:0:0:0:0:0:0:1]:5 sessionId: 0x10\n\tip: /127.0.0.1:6 sessionId: 0x0\n"
+)
+
+
+def test_dump_of_a_leader_tells_when_sessions_end() -> None:
+    status = Status(mode="leader", deadlines=((4000, (0x10, 0x11)), (6000, (-1,))), **DUMPED)  # type: ignore[arg-type]
+    assert say("dump", status) == (
+        "SessionTracker dump:\nSession Sets (2)/(3):\n2 expire at at 4000:\n\t0x10\n\t0x11\n"
+        "1 expire at at 6000:\n\t0xffffffffffffffff\n" + EPHEMERALS
+    )
+
+
+def test_dump_of_a_follower_tells_their_timeouts() -> None:
+    status = Status(mode="follower", **DUMPED)  # type: ignore[arg-type]
+    assert say("dump", status) == (
+        "SessionTracker dump:\nGlobal Sessions(3):\n0x10\t12000ms\n0x11\t4000ms\n0xffffffffffffffff\t6000ms\n"
+        + EPHEMERALS
+    )
+
+
+def test_dump_tells_local_sessions_apart() -> None:
+    status = Status(mode="leader", deadlines=(), local_deadlines=((4000, (7,)),), **DUMPED)  # type: ignore[arg-type]
+    head = "SessionTracker dump:\nLocal Session Sets (1)/(1):\n1 expire at at 4000:\n\t0x7\n"
+    assert say("dump", status) == head + "Global Session Sets (0)/(0):\n" + EPHEMERALS
+    status = Status(mode="follower", local_deadlines=((4000, (7,)),), **DUMPED)  # type: ignore[arg-type]
+    assert say("dump", status).startswith(head + "Global Sessions(3):\n")
+
+
+def test_the_trace_mask_is_told_and_set() -> None:
+    assert TRACE_MASK == 306
+    assert say("gtmk", Status(version="0.1.0", serving=False, mode="looking", trace_mask=306)) == "306"
+    for mask in (0, 1022, -5):
+        told = answer(b"stmk", WORDS, lambda row: LEADER, mask.to_bytes(8, "big", signed=True))
+        assert told == Answer(b"%d" % mask, trace_mask=mask)
+    assert answer(b"stmk", {"gtmk"}, lambda row: LEADER, bytes(8)) == Answer(
+        b"stmk is not executed because it is not in the whitelist.\n"
+    )
+
+
+def test_no_digest_is_recorded() -> None:
+    assert say("hash", LEADER) == ""
 
 
 @pytest.mark.parametrize("four", [b"\x00\x00\x00\x2d", b"what", b"RUOK", b"\xff\xf4\xff\xfd"])
 def test_what_is_no_word_is_the_length_of_a_packet(four: bytes) -> None:
     assert answer(four, WORDS, lambda row: LEADER) is None
-
-
-def test_a_word_of_zookeeper_that_we_do_not_have_is_known_all_the_same() -> None:
-    assert say("dump", LEADER) == "dump is not executed because it is not in the whitelist.\n"
-    assert answer(b"dump", ALL_WORDS, lambda row: LEADER) == Answer(b"dump is not served here.\n")
 
 
 def test_status_is_told_what_the_word_needs() -> None:
@@ -210,6 +296,6 @@ def test_status_is_told_what_the_word_needs() -> None:
         asked.append(row)
         return LEADER
 
-    for word in (b"stat", b"conf", b"srvr"):
+    for word in (b"dump", b"conf", b"srvr"):
         answer(word, WORDS, status)
-    assert [(row.connections, row.sizes) for row in asked] == [(True, False), (False, True), (False, False)]
+    assert [(row.sessions, row.sizes) for row in asked] == [(True, False), (False, True), (False, False)]

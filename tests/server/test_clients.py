@@ -201,6 +201,7 @@ async def test_four_letter_words(autojump_clock: MockClock) -> None:
             b"stat": lambda told: b"Clients:\n /client:" in told,
             b"conf": lambda told: b"tickTime=1000\n" in told,
             b"dump": lambda told: told == b"dump is not executed because it is not in the whitelist.\n",
+            b"\xff\xf4\xff\xfd": lambda told: told == b"",
         }
         for word, right in asked.items():
             stream = await servers.connect(1)

@@ -5,5 +5,10 @@ Imported by: zabpy.server, through the names below.
 Read status.py first, then four_letter.py.
 """
 
-from .four_letter import WORDS as WORDS, Answer as Answer, Word as Word, answer as answer
-from .status import READ_ONLY as READ_ONLY, ConnectionStatus as ConnectionStatus, Status as Status
+from .four_letter import TRACE_MASK as TRACE_MASK, WORDS as WORDS, Answer as Answer, Word as Word, answer as answer
+from .status import (
+    READ_ONLY as READ_ONLY,
+    ConnectionStatus as ConnectionStatus,
+    Deadlines as Deadlines,
+    Status as Status,
+)

@@ -1,6 +1,10 @@
 """Status: what may be seen of a server at one moment. The server fills one in when it is asked, and not before."""
 
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+
+#: When those that stay silent are given up, in ms of the wall clock, and who.
+Deadlines = Sequence[tuple[int, Sequence[int]]]
 
 #: What clients take for the server's version: they read the leading digits and dots, to know which operations there
 #: are (kazoo asks by `envi`). Ours are those of ZooKeeper 3.8.0.
@@ -38,11 +42,20 @@ class ConnectionStatus:
     latency_min_ms: int = 0
     latency_avg_ms: int = 0
     latency_max_ms: int = 0
+    expires_wall_ms: int = 0
+    """When it is closed, unless something comes on it."""
+
+
+def _no_date(wall_ms: int) -> str:
+    return f"{wall_ms} ms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """One server. Counts are since its start or since the last ``srst``."""
+    """One server. Counts are since its start or since the last ``srst``.
+
+    What is an iterable may be read once, while the server goes on: it shows what is there when it is read.
+    """
 
     version: str
     """Of zabpy, like ``0.1.0``."""
@@ -63,20 +76,32 @@ class Status:
     sent: int = 0
     outstanding: int = 0
     connection_count: int = 0
-    connections: tuple[ConnectionStatus, ...] = ()
-    """Only for `stat` and `cons`: `Word.connections` says so."""
+    connections: Iterable[ConnectionStatus] = ()
+    reply_last_bytes: int = -1
+    reply_min_bytes: int = -1
+    reply_max_bytes: int = -1
+    """Of replies and events that were looked at: the first of each send."""
 
     # What it keeps
     znode_count: int = 0
     """As ZooKeeper counts: the root is stored under two names, so a new tree has 5."""
     watch_count: int = 0
-    watched_path_count: int = 0
-    watching_connection_count: int = 0
+    """One for each table, path and connection."""
+    watches_by_session: Iterable[tuple[int, Iterable[str | None]]] = ()
+    """Of the data table, as are those by path; None is a path in the other table alone."""
+    watches_by_path: Iterable[tuple[str, Collection[int]]] = ()
     ephemerals_count: int = 0
     data_bytes: int = 0
     """About: lengths of all paths and data."""
     session_count: int = 0
     local_session_count: int = 0
+    deadlines: Deadlines | None = None
+    """Of global sessions; None of a server that does not lead, which has ``session_timeouts``: id and ms."""
+    session_timeouts: Iterable[tuple[int, int]] = ()
+    local_deadlines: Deadlines | None = None
+    """None: there are no local sessions on this server."""
+    ephemeral_owner_count: int = 0
+    ephemerals: Iterable[tuple[int, Iterable[str]]] = ()
     snapshot_dir_bytes: int = 0
     log_dir_bytes: int = 0
     open_files: int = -1
@@ -93,8 +118,15 @@ class Status:
     pending_syncs: int = 0
     leader_uptime_ms: int = 0
 
+    # A learner
+    leader_id: int = -1
+
     # Configuration
+    trace_mask: int = 0
+    date: Callable[[int], str] = _no_date
+    """ms of the wall clock as Java prints a Date."""
     server_id: int = 0
+    """As ZooKeeper has it: 0 of a standalone server, whatever its ``myid``."""
     voter: bool = True
     client_host: str = ""
     client_port: int = -1

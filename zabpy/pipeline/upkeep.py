@@ -75,6 +75,10 @@ class Upkeep:
         """How long until the next session may have expired; None if there is none."""
         return self._expiry.next_ms(now_ms)
 
+    def deadlines(self) -> list[tuple[int, list[int]]]:
+        """When sessions that stay silent are over, earliest first, and which; new lists."""
+        return self._expiry.buckets()
+
     def due(self, now_ms: int, wall_ms: int) -> list[Request]:
         """What to ask for now: prepare and submit all of it. To be called on every tick.
 

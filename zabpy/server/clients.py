@@ -9,6 +9,9 @@ change before the event of a watch it held on it (client-protocol.md §11), nor 
 """
 
 from collections import Counter
+from collections.abc import Callable
+
+import trio
 
 from zabpy.model import CloseSessionTxn, CreateSessionTxn, Identity, Txn, Zxid, zxid_text
 from zabpy.pipeline import RequestIds, State, Throttle, event_frames, outcome_body
@@ -18,12 +21,16 @@ from zabpy.zab import Role
 
 from .clock import Clock
 from .config import Config
-from .connection import CONNECTING, OPEN, Connection, remote_text
+from .connection import CONNECTING, NOT_MEASURED, OPEN, Connection, remote_text
+from .counts import Counts
 from .driver import Driver
 from .local_sessions import Local
 from .log import Log
 from .read_only import ReadOnlyMode
 from .transport import Channel
+
+#: Where the type of an event stands in its frame: the lowest byte of the int behind length word, xid, zxid and err.
+_EVENT_TYPE = 23
 
 
 class Clients:
@@ -39,8 +46,10 @@ class Clients:
         *,
         negotiable: tuple[int, int],
         local_sessions: LocalSessions,
+        counts: Counts | None = None,
     ) -> None:
         """``negotiable``: smallest and largest session timeout in ms."""
+        self.counts = Counts() if counts is None else counts
         self.config, self.driver, self.clock, self.log = config, driver, clock, log
         self.ids, self.negotiable = ids, negotiable
         self.watches = Watches()
@@ -54,8 +63,10 @@ class Clients:
         # As in ZooKeeper a standalone server has none: there is nobody that it would spare the work.
         self.local = Local(self, local_sessions, wanted=config.local_sessions and not config.standalone)
         self.accepting = True
-        #: What answers a four-letter word; set by whoever builds the server.
-        self.four_letter = _no_words
+        #: What answers a four-letter word, told it and what came behind it; set by whoever builds the server.
+        self.four_letter: Callable[[Connection, str, bytes], None] = _no_words
+        #: Who waits until a connection has taken what it was sent, or is over.
+        self.rooms: dict[Connection, trio.Event] = {}
         self._by_address: Counter[str] = Counter()
         self._last_id = 0
         #: Requests that are on their way, by their id.
@@ -65,14 +76,17 @@ class Clients:
         self.ready: dict[Connection, None] = {}
         self.held: dict[Connection, None] = {}
         self.began_ms = clock.now_ms()
-        #: The time of this turn, or of the one before: near enough for latencies, and asked for once.
+        #: The time at which this turn began, or went on: near enough for latencies.
         self.turn_ms = self.began_ms
         self.reset_counts()
 
     def reset_counts(self) -> None:
         """For the status. A read is answered in the turn it came in, so its latency counts as 0 ms."""
-        self.received = self.sent = 0
+        self.received = self.sent = self.replies = 0
+        self.bytes_received = self.bytes_sent = self.bytes_of_events = 0
         self.latency_total_ms = self.latency_max_ms = 0
+        self.latency_min_ms = NOT_MEASURED
+        self.reply_bytes_last, self.reply_bytes_min, self.reply_bytes_max = -1, -1, -1
 
     @property
     def state(self) -> State:
@@ -94,11 +108,13 @@ class Clients:
                 why="maxClientCnxns",
                 limit=config.address_connections_max,
             )
+            self.counts.connections_rejected.value += 1
             channel.close()
             return
         if len(self.connections) >= self.connections_max:
             why = "maxCnxns" if self.connections_max == config.connections_max else "file descriptors"
             self.log("client_refused", remote=remote_text(channel), why=why, limit=self.connections_max)
+            self.counts.connections_rejected.value += 1
             channel.close()
             return
         self._last_id += 1
@@ -117,6 +133,7 @@ class Clients:
             del self.sessions[connection.session_id]
         self.held.pop(connection, None)
         self.ready.pop(connection, None)
+        self.room(connection)
         self.watches.forget(connection.id)
         for request_id in connection.waits_for:
             self.waiting.pop(request_id, None)
@@ -141,6 +158,7 @@ class Clients:
             silent_ms = now_ms - connection.heard_ms
             if connection.phase == OPEN:
                 if silent_ms > connection.timeout_ms:
+                    self.counts.connections_expired.value += 1
                     connection.drop("session timeout", timeout_ms=connection.timeout_ms)
                 elif connection.heard_ms > connection.reported_ms:
                     connection.reported_ms = connection.heard_ms
@@ -149,6 +167,7 @@ class Clients:
                     else:
                         heard.append((connection.session_id, connection.heard_ms))
             elif silent_ms > handshake_ms:
+                self.counts.connections_expired.value += 1
                 connection.drop("no session in time")
         if self.serving or self.read_only.on:
             self.local.look_after(now_ms)
@@ -162,29 +181,35 @@ class Clients:
 
     # What the driver tells --------------------------------------------------------------------------------------------
 
+    def delivering(self) -> None:
+        """What is applied now had waited for a disk, or for others: latencies are measured up to here."""
+        self.turn_ms = self.clock.now_ms()
+
     def applied(self, zxid: Zxid, txn: Txn, outcome: Outcome) -> None:
         if outcome.events and self.watches.total:
-            connections = self.connections
-            for watcher, frame in event_frames(self.watches, zxid, outcome.events, self._identities_of):
-                connections[watcher].put(frame)
+            self._tell(event_frames(self.watches, zxid, outcome.events, self._identities_of))
         session_id, _, request_id, _, body = txn
         connection = self.waiting.pop(request_id, None)
         if connection is not None:
             op = connection.answered(request_id)
             if type(body) is CreateSessionTxn:
+                connection.replies += 1
+                self.replies += 1
+                connection.last_op, connection.last_xid, connection.last_zxid = 0, 0, zxid
                 connection.connected(session_id, body.password)
             elif connection.phase == CONNECTING:  # the session that was asked for cannot be
                 connection.drop("no session could be made")
             else:
                 assert isinstance(op, int)
+                self.counts.update_latency.add(connection.latency_last_ms)
                 err, reply = outcome_body(op, body, outcome)
                 # At once, and not after all that is delivered together: a read that stands between two writes of its
                 # connection must not see the later one.
                 answer = connection.row.answer_first(request_id, zxid, err, reply)
                 if answer is not None:
                     connection.put(answer)
-                    connection.sent_frames += 1
-                    self.sent += 1
+                    connection.count_replies(1)
+                    connection.last_zxid = zxid
                 elif connection.row.complete(request_id, err, reply):
                     connection.go_on()
         elif self.local.upgrades and request_id in self.local.upgrades:
@@ -194,12 +219,49 @@ class Clients:
             if other is not None and other is not connection:
                 other.drop("session closed" if connection is not None else "session expired")
 
+    def _tell(self, frames: list[tuple[int, bytes]]) -> None:
+        """Put events on their connections, one after the other as they are; and count them."""
+        connections = self.connections
+        before, watchers = b"", 0
+        for watcher, frame in frames:
+            connection = connections[watcher]
+            connection.put(frame)
+            connection.sent_frames += 1
+            if frame is not before:
+                self._count_event(before, watchers)
+                before, watchers = frame, 0
+            watchers += 1
+        self._count_event(before, watchers)
+        self.sent += len(frames)
+
+    def _count_event(self, frame: bytes, watchers: int) -> None:
+        if watchers:
+            self.bytes_of_events += len(frame) * watchers
+            self.counts.watches_fired[frame[_EVENT_TYPE]].add(watchers)
+
+    def replied(self, data: bytes) -> None:
+        """These bytes leave for a client: frames, one or many. Of many only the first is looked at for the sizes of
+        replies: that costs the same however many they are."""
+        self.bytes_sent += len(data)
+        size = self.reply_bytes_last = int.from_bytes(data[:4], "big")
+        if size > self.reply_bytes_max:
+            self.reply_bytes_max = size
+        if size < self.reply_bytes_min or self.reply_bytes_min < 0:
+            self.reply_bytes_min = size
+
+    def room(self, connection: Connection) -> None:
+        """The connection has taken what it was sent, or is over."""
+        waiting = self.rooms.pop(connection, None)
+        if waiting is not None:
+            waiting.set()
+
     def _identities_of(self, watcher: int) -> tuple[Identity, ...]:
         return self.connections[watcher].identities
 
     def synced(self, request_id: int) -> None:
         connection = self.waiting.pop(request_id, None)
         if connection is not None:
+            self.turn_ms = self.clock.now_ms()
             path = connection.answered(request_id)
             assert isinstance(path, bytes)
             if connection.phase == CONNECTING:
@@ -213,7 +275,9 @@ class Clients:
         connection = self.waiting.pop(request_id, None)
         if connection is None:
             return
+        self.turn_ms = self.clock.now_ms()
         connection.answered(request_id)
+        self.counts.connections_revalidated.value += 1
         session = self.state.sessions.get(connection.session_id)
         if valid and session is not None:
             connection.connected(connection.session_id, session.password)
@@ -249,5 +313,5 @@ class Clients:
                 connection.read_on()
 
 
-def _no_words(word: str) -> bytes:
-    return b""
+def _no_words(connection: Connection, word: str, argument: bytes) -> None:
+    connection.finish()

@@ -39,8 +39,11 @@ SEND_PAUSE_BYTES: Final = 1 << 20
 #: this times the largest znode is what one client can make us hold; beyond `connection_send_bytes_max` it is dropped.
 READS_WAITING_MAX: Final = 256
 
-# Phases of a connection.
-NEW, CONNECTING, OPEN, OVER = range(4)
+# Phases of a connection. TOLD: it asked a four-letter word, and what more it says is not read.
+NEW, CONNECTING, OPEN, OVER, TOLD = range(5)
+#: What stands for an operation before the first one, and for a smallest latency before the first.
+NO_OP: Final = -(1 << 31)
+NOT_MEASURED: Final = 1 << 62
 
 _HEAD = struct.Struct(">iii").unpack_from  # length word, xid, opcode
 _HEAD_AND_SIZE = struct.Struct(">iiii").unpack_from  # and the length of the path, where there is one
@@ -52,6 +55,8 @@ _WRITE, _CLOSE, _SYNC, _AUTH, _UNKNOWN = Route.WRITE, Route.CLOSE, Route.SYNC, R
 #: Half the cost of calling a NamedTuple by name.
 _new: Callable[..., Any] = tuple.__new__
 _WORDS = {word.encode(): word for word in WORDS}
+#: What a telnet client says when it is told to stop. ZooKeeper takes it for a word, one without an answer.
+TELNET_GOODBYE = b"\xff\xf4\xff\xfd"
 #: What a connection of a local session or in read-only mode does with a request before all else: xid, opcode and record
 #: → the reply; empty if it comes later; None if the request is like any other.
 _Special = Callable[["Connection", "Clients", int, int, bytes], bytes | None]
@@ -63,8 +68,8 @@ class Connection:
     __slots__ = (
         "_asks_as", "_clients", "_dirty", "_out", "_out_bytes", "_rest", "_special", "began_wall_ms", "channel",
         "ending", "heard_ms", "id", "identities", "last_op", "last_xid", "last_zxid", "latency_last_ms",
-        "latency_max_ms", "password", "phase", "read_only", "received_frames", "reported_ms", "row", "sent_frames",
-        "session_id", "syncing", "timeout_ms", "waits_for",
+        "latency_max_ms", "latency_min_ms", "latency_total_ms", "password", "phase", "read_only", "received_frames",
+        "replies", "reported_ms", "row", "sent_frames", "session_id", "syncing", "timeout_ms", "waits_for",
     )  # fmt: skip
 
     def __init__(self, clients: "Clients", id: int, channel: Channel) -> None:
@@ -88,7 +93,6 @@ class Connection:
         self.waits_for: dict[int, tuple[int | bytes, int]] = {}
         self.heard_ms = self.reported_ms = clients.clock.now_ms()
         self.began_wall_ms = clients.clock.wall_ms()
-        self.last_op, self.last_xid, self.last_zxid = 0, -1, 0
         self.reset_counts()
         self._rest = b""
         self._out: list[bytes] = []
@@ -96,13 +100,18 @@ class Connection:
         self._dirty = False
 
     def reset_counts(self) -> None:
-        self.received_frames = self.sent_frames = 0
-        self.latency_last_ms = self.latency_max_ms = 0
+        """For the status; the numbers are those of a connection on which nothing has happened."""
+        self.received_frames = self.sent_frames = self.replies = 0
+        self.latency_last_ms = self.latency_max_ms = self.latency_total_ms = 0
+        self.latency_min_ms = NOT_MEASURED
+        self.last_op, self.last_xid, self.last_zxid = NO_OP, -1, -1
 
     # As the channel's handler -----------------------------------------------------------------------------------------
 
     def received(self, data: bytes) -> None:
-        self.heard_ms = self._clients.turn_ms = self._clients.clock.now_ms()
+        clients = self._clients
+        self.heard_ms = clients.turn_ms = clients.clock.now_ms()
+        clients.bytes_received += len(data)
         if self._rest:
             data = self._rest + data
         if self.phase == OPEN:
@@ -113,10 +122,14 @@ class Connection:
             self._rest = data
 
     def drained(self) -> None:
-        """Nothing to do: `Clients.flush` follows, and reads on where there is room again."""
+        """Only a long answer to a word waits for this: `Clients.flush` follows, and reads on where there is room."""
+        if self._clients.rooms:
+            self._clients.room(self)
 
     def closed(self, why: str) -> None:
         if self.phase != OVER:
+            if self.phase == OPEN:
+                self._clients.counts.connections_dropped.value += 1
             self.phase = OVER
             self._clients.forget(self)
 
@@ -151,8 +164,18 @@ class Connection:
         clients = self._clients
         word = _WORDS.get(data[:4])
         if word is not None:
-            self.put(clients.four_letter(word))
-            self.finish()
+            if word == "stmk" and len(data) < 12:
+                self._rest = data
+                return
+            self.phase = TOLD
+            self._rest = b""
+            self.received_frames += 1
+            clients.received += 1
+            self.channel.pause()
+            clients.four_letter(self, word, data[4:12])
+            return
+        if data[:4] == TELNET_GOODBYE:
+            self.drop("telnet is over")
             return
         if len(data) < 4:
             self._rest = data
@@ -174,8 +197,12 @@ class Connection:
 
     def _connect(self, asked: records.ConnectRequest) -> None:
         clients = self._clients
+        self.received_frames += 1
+        clients.received += 1
+        clients.counts.connection_requests.value += 1
         state = clients.state
         if not (clients.serving or (clients.read_only.on and asked.read_only)):
+            clients.counts.closed_not_serving.value += 1
             self.drop("not serving")
             return
         self.read_only = None if asked.read_only is None else clients.read_only.on  # told if the byte came
@@ -257,6 +284,8 @@ class Connection:
                 self._asks_as, self._special = LOCAL_SESSION, take_local
             else:
                 self.be_global()
+        self.sent_frames += 1
+        clients.sent += 1
         other = clients.sessions.get(session_id)
         if other is not None:
             other.drop("session resumed on another connection")
@@ -289,6 +318,7 @@ class Connection:
         room = SEND_PAUSE_BYTES - self._out_bytes - self.channel.backlog
         full = room
         at, end, count = 0, len(data), 0
+        op, xid = self.last_op, self.last_xid
         while room > 0:
             left = end - at
             if left >= 16:
@@ -311,6 +341,7 @@ class Connection:
                     self._end_of_output(full - room, count)
                     self.drop_garbage(f"a frame of {length} bytes", limit=limit)
                     return
+                op, xid = self.last_op, self.last_xid  # what has not come whole is not the last operation
                 break
             count += 1
             if op == _GET_DATA and quick and size == length - 13:
@@ -332,7 +363,9 @@ class Connection:
                 room -= 20
             else:
                 room -= self._take(xid, op, data[at + 12 : stop])
-                self.last_op, self.last_xid = op, xid
+                self.last_op = op
+                if xid >= 0:
+                    self.last_xid = xid
                 if self.phase != OPEN:
                     return
                 quick = not self.row
@@ -341,6 +374,10 @@ class Connection:
                     break
             at = stop
         self._rest = data[at:] if at < end else b""
+        if quick and at:
+            self.last_op, self.last_zxid = op, zxid
+            if xid >= 0:
+                self.last_xid = xid
         self._end_of_output(full - room, count)
         if room <= 0 or (not quick and not self._may_go_on()):
             self._hold()
@@ -359,13 +396,20 @@ class Connection:
         )
 
     def _end_of_output(self, size: int, count: int) -> None:
-        """After `_serve` has put ``size`` bytes of output there by itself, for ``count`` requests."""
+        """After `_serve` has put ``size`` bytes of output there by itself, for ``count`` requests.
+
+        What is in the row came behind all that was answered on the spot, each of those within 0 ms.
+        """
+        clients = self._clients
         self.received_frames += count
-        self._clients.received += count
+        clients.received += count
         answered = count - len(self.row)
         if answered > 0:
             self.sent_frames += answered
-            self._clients.sent += answered
+            self.replies += answered
+            self.latency_min_ms = self.latency_last_ms = clients.latency_min_ms = 0
+            clients.sent += answered
+            clients.replies += answered
         if self._out:
             self._out_bytes += size
             if not self._dirty:
@@ -444,11 +488,16 @@ class Connection:
         what, came_ms = self.waits_for.pop(request_id)
         clients.throttle.outstanding -= 1
         self.latency_last_ms = took_ms = clients.turn_ms - came_ms
+        self.latency_total_ms += took_ms
         clients.latency_total_ms += took_ms
+        if took_ms < self.latency_min_ms:
+            self.latency_min_ms = took_ms
+        if took_ms < clients.latency_min_ms:
+            clients.latency_min_ms = took_ms
         if took_ms > self.latency_max_ms:
             self.latency_max_ms = took_ms
-            if took_ms > clients.latency_max_ms:
-                clients.latency_max_ms = took_ms
+        if took_ms > clients.latency_max_ms:
+            clients.latency_max_ms = took_ms
         return what
 
     # Output -----------------------------------------------------------------------------------------------------------
@@ -471,14 +520,20 @@ class Connection:
             self.drop("asks for more than it can be sent", bytes=self._out_bytes, limit=limit)
             return
         self._out += frames
-        self.sent_frames += len(frames)
-        self._clients.sent += len(frames)
+        self.count_replies(len(frames))
         self.last_zxid = self._clients.driver.state.last_applied
         if self.row.over:
             self.finish()
         elif frames and not self._dirty:
             self._dirty = True
             self._clients.dirty.append(self)
+
+    def count_replies(self, count: int) -> None:
+        """So many that waited in the row have been put there."""
+        self.sent_frames += count
+        self.replies += count
+        self._clients.sent += count
+        self._clients.replies += count
 
     def flush(self) -> None:
         self._dirty = False
@@ -488,6 +543,8 @@ class Connection:
         data = b"".join(out)
         out.clear()
         self._out_bytes = 0
+        if self.phase == OPEN:
+            self._clients.replied(data)
         self.channel.send(data)
         limit = self._clients.config.connection_send_bytes_max
         if limit and self.channel.backlog > limit:

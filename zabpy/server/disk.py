@@ -18,6 +18,8 @@ from zabpy.model import Entry, Tip, ZabpyError, Zxid
 from zabpy.storage import Store, StoreError
 from zabpy.zab import Durable, EpochSaved, Input
 
+from .counts import Counts
+
 #: A job blocks and returns what it has to tell the replica, if anything.
 Job = Callable[[], Input | None]
 T = TypeVar("T")
@@ -121,6 +123,7 @@ class Disk:
         slow: Callable[[int, int], None],
         slow_sync_ms: int,
         on_the_spot: bool,
+        counts: Counts | None = None,
         now_us: Callable[[], int] = lambda: time.perf_counter_ns() // 1000,
     ) -> None:
         """``failed`` ends the server, told why; ``slow`` is told of a sync over ``slow_sync_ms``: ms, entries."""
@@ -134,8 +137,9 @@ class Disk:
         self._rung = self._worked = 0
         self._is_failed = self._stopped = False
         self._sync_us = self._unprobed = 0
-        self.slowest_sync_ms = 0
-        self.syncs = 0
+        self.counts = Counts() if counts is None else counts
+        #: Syncs that are not counted yet: µs and entries of each.
+        self._synced: deque[tuple[int, int]] = deque()
         worker.start(self._work, self._finished)
 
     @property
@@ -274,9 +278,7 @@ class Disk:
         self._store.append_and_sync(entries)
         took_us = self._now_us() - began_us
         self._sync_us += (took_us - self._sync_us) >> _MEAN_SHIFT if self._sync_us else took_us
-        self.syncs += 1
-        if took_us > self.slowest_sync_ms * 1000:
-            self.slowest_sync_ms = took_us // 1000
+        self._synced.append((took_us, len(entries)))
         if took_us > self._slow_sync_ms * 1000:
             self._slow(took_us // 1000, len(entries))
         return Durable(entries[-1].zxid)
@@ -287,6 +289,10 @@ class Disk:
         self._settle()
 
     def _tell(self) -> None:
+        while self._synced:
+            took_us, entries = self._synced.popleft()
+            self.counts.fsync_time.add(took_us // 1000)
+            self.counts.batch_size.add(entries)
         while self._done:
             told = self._done.popleft()
             if isinstance(told, trio.Event):

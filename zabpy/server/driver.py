@@ -54,6 +54,7 @@ from zabpy.zab import (
 from zabpy.zab.messages import Forward, Message, Revalidate, Revalidated, SyncDone, Touched
 
 from .clock import Clock
+from .counts import Counts
 from .disk import Disk
 from .log import Log
 from .peers import Peers
@@ -66,6 +67,9 @@ FORWARD_REQUESTS_MAX = 500
 
 class Audience(Protocol):
     """Who waits for what the driver learns: the clients' side."""
+
+    def delivering(self) -> None:
+        """Transactions are final: they are applied now, one after the other."""
 
     def applied(self, zxid: Zxid, txn: Txn, outcome: Outcome) -> None:
         """This transaction has just been applied: tell the watchers, then whoever asked for it."""
@@ -96,6 +100,7 @@ class Driver:
         make_preparer: Callable[[State, dict[int, int]], Preparer],
         make_upkeep: Callable[[State, int], Upkeep],
         load_state: Callable[[Tip], State],
+        counts: Counts | None = None,
     ) -> None:
         """``state`` stands at ``tip``. ``make_preparer`` and ``make_upkeep`` are called for each reign, with the owner
         map and the time in ms; ``load_state`` reads an installed snapshot, in the disk's worker."""
@@ -124,7 +129,13 @@ class Driver:
         self._reads: dict[int, list[int]] = {}
         self._sync_waiting: deque[tuple[Zxid, int]] = deque()
         self._loaded: State | None = None
-        # For the status: sizes of proposals, last, smallest, largest; -1 before the first.
+        self.counts = Counts() if counts is None else counts
+        self._unavailable_since_ms: int | None = clock.now_ms()
+        self._looking_since_ms: int | None = None
+        self.reset_counts()
+
+    def reset_counts(self) -> None:
+        """For the status: sizes of proposals, last, smallest, largest; -1 before the first."""
         self.proposal_bytes = [-1, -1, -1]
 
     # The replica ------------------------------------------------------------------------------------------------------
@@ -154,15 +165,19 @@ class Driver:
         self.peers.send(effect.peer, effect.message)
 
     def _send_tail(self, effect: SendTail) -> None:
+        self.counts.diffs.value += 1
         self.peers.send_tail(effect.peer, effect.after, effect.upto)
 
     def _send_image(self, effect: SendImage) -> None:
+        self.counts.snaps.value += 1
         self.peers.send_image(effect.peer, effect.tip)
 
     def _hangup(self, effect: Hangup) -> None:
         self.peers.hangup(effect.peer, effect.why)
 
     def _append(self, effect: Append) -> None:
+        if self.replica.role is not Role.LEADING:
+            self.counts.learner_proposals.value += len(effect.entries)
         self.disk.append(effect.entries)
 
     def _truncate(self, effect: Truncate) -> None:
@@ -189,6 +204,7 @@ class Driver:
     def _deliver(self, effect: Deliver) -> None:
         state, proposed, applied = self.state, self._proposed, self.clients.applied
         size = 0
+        self.clients.delivering()
         for entry in effect.entries:
             zxid, payload, _ = entry
             if not zxid & COUNTER_MAX:
@@ -202,6 +218,9 @@ class Driver:
             if type(txn.body) in _OF_SESSIONS:
                 self._session_changed(txn)
             applied(zxid, txn, outcome)
+        leads = self.replica.role is Role.LEADING
+        commits = self.counts.commits if leads else self.counts.learner_commits
+        commits.value += len(effect.entries)
         last = effect.entries[-1]
         self.tip = Tip(last.zxid, last.chain)
         if self._preparer is not None:
@@ -230,6 +249,7 @@ class Driver:
         leader = "none" if effect.leader is None else effect.leader
         self._log("role", role=effect.role, phase=effect.phase, epoch=effect.epoch, leader=leader, why=effect.why)
         self.serving = effect.phase is Phase.BROADCAST
+        self._time_roles(effect.role)
         # Whatever was asked before is undecided now. Who waits for it is told nothing: the connection ends.
         self._requests.clear()
         self._syncs.clear()
@@ -245,6 +265,23 @@ class Driver:
             self._reign_began_ms = self._clock.now_ms()
             self._upkeep = self._make_upkeep(self.state, self._reign_began_ms)
         self.clients.serving_changed(self.serving)
+
+    def _time_roles(self, role: Role) -> None:
+        """How long it takes to find a leader, and to serve again."""
+        now_ms, counts = self._clock.now_ms(), self.counts
+        if role is Role.LOOKING:
+            if self._looking_since_ms is None:
+                self._looking_since_ms = now_ms
+                counts.looking.value += 1
+        elif self._looking_since_ms is not None:
+            counts.election_time.add(now_ms - self._looking_since_ms)
+            self._looking_since_ms = None
+        if not self.serving:
+            if self._unavailable_since_ms is None:
+                self._unavailable_since_ms = now_ms
+        elif self._unavailable_since_ms is not None:
+            counts.unavailable_time.add(now_ms - self._unavailable_since_ms)
+            self._unavailable_since_ms = None
 
     def _note(self, effect: Note) -> None:
         self._log(effect.event, **dict(effect.facts))
@@ -320,6 +357,7 @@ class Driver:
             self._submit(payloads, size)
 
     def _submit(self, payloads: list[bytes], size: int) -> None:
+        self.counts.proposals.value += len(payloads)
         self.proposal_bytes[0] = len(payloads[-1])
         smallest, largest = len(min(payloads, key=len)), len(max(payloads, key=len))
         if self.proposal_bytes[1] < 0 or smallest < self.proposal_bytes[1]:
@@ -335,6 +373,7 @@ class Driver:
         if self.leading:
             self.clients.revalidated(request_id, self._revalidate(session_id, timeout_ms, self.me))
         elif self.serving and self.replica.leader is not None:
+            self.counts.revalidations.value += 1
             self.peers.send(self.replica.leader, Revalidate(request_id, session_id, timeout_ms))
 
     def touch(self, heard: list[tuple[int, int]]) -> None:
@@ -348,12 +387,20 @@ class Driver:
     def keep_up(self) -> None:
         """To be called every half tick: what a leader does by itself, as requests like any other."""
         if self._upkeep is not None and self.leading:
-            self._requests += self._upkeep.due(self._clock.now_ms(), self._clock.wall_ms())
+            due = self._upkeep.due(self._clock.now_ms(), self._clock.wall_ms())
+            if due:
+                self.counts.sessions_expired.value += sum(request.op == Op.CLOSE_SESSION for request in due)
+                self._requests += due
 
     @property
     def expiry_ms(self) -> int | None:
         """How long until a session may have expired, where we lead."""
         return None if self._upkeep is None else self._upkeep.next_ms(self._clock.now_ms())
+
+    @property
+    def deadlines(self) -> list[tuple[int, list[int]]] | None:
+        """Where we lead: when silent sessions are over, in ms of the clock, and which; None elsewhere."""
+        return None if self._upkeep is None else self._upkeep.deadlines()
 
     def _revalidate(self, session_id: int, timeout_ms: int, owner: int) -> bool:
         """Whether the session lives; if so it is ``owner``'s from now on, and was just heard from."""

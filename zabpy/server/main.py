@@ -12,12 +12,12 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from random import Random
 from typing import TypeVar
 
 import trio
 
+from zabpy.admin import TRACE_MASK
 from zabpy.model import NO_TIP, Tip, ZabpyError, zxid_text
 from zabpy.pipeline import Preparer, RequestIds, Rules, State, Upkeep, UpkeepRules
 from zabpy.sessions import LocalSessions
@@ -28,20 +28,19 @@ from zabpy.zab import Ensemble, Quorums, Recovered, Replica, Tick, Timing
 from .clients import Clients
 from .clock import Clock, SystemClock
 from .config import Config
+from .counts import Counts
 from .disk import Disk, DiskFailedError, TaskWorker, ThreadWorker, Worker
 from .driver import Driver
 from .log import Log
 from .peers import Peers, ensemble_text
 from .snapshots import Snapshots, load_state
-from .status import four_letter
 from .transport import Channel, EpollNetwork, Listener, Network, StreamNetwork
+from .words import Words
 
 T = TypeVar("T")
 
 #: A server without a list of servers is this one, and the only one.
 STANDALONE_ID = 1
-#: When a server is told to stop: how long what is under way may take to become durable.
-STOP_MS_MAX = 500
 #: How long the write that is under way then may take before the log is left as it is.
 CLOSE_MS_MAX = 3_000
 #: File descriptors that clients cannot have: for the log, snapshots, links and listeners. A server that cannot open its
@@ -74,6 +73,9 @@ class Server:
         self.config, self.network, self.files, self.clock, self.log, self.rng = config, network, files, clock, log, rng
         self.me = config.server_id if config.members else config.server_id or STANDALONE_ID
         self.client_port = 0
+        self.counts = Counts()
+        #: What `stmk` set and `gtmk` tells. Nothing is traced here.
+        self.trace_mask = TRACE_MASK
         self._threads, self._disk_delay_ms = threads, disk_delay_ms
         self._listeners: list[Listener] = []
         self._stopping = trio.Event()
@@ -121,6 +123,7 @@ class Server:
                 nursery.start_soon(self._tick)
                 nursery.start_soon(self._keep_up)
                 nursery.start_soon(self.snapshots.run)
+                nursery.start_soon(self.snapshots.keep_purging)
                 await nursery.start(self.peers.run)
                 task_status.started(self)
                 await self._stopping.wait()
@@ -193,7 +196,10 @@ class Server:
     async def _build(self, nursery: trio.Nursery) -> None:
         config, clock, log, store = self.config, self.clock, self.log, self.store
         found = store.recovered
+        began_ms = clock.now_ms()
         state = await self._aside(lambda: self._load_blocking(found.snapshot))
+        self.counts.load_time.add(clock.now_ms() - began_ms)
+        self.counts.entries_loaded.add(len(found.entries))
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -230,6 +236,7 @@ class Server:
             ),
             make_upkeep=lambda state, now_ms: Upkeep(state, ids, config.tick_ms, now_ms, upkeep_rules),
             load_state=self._load_blocking,
+            counts=self.counts,
         )
         worker: Worker = ThreadWorker(self.network.waker) if self._threads else TaskWorker(nursery, self._disk_delay_ms)
         self.disk = Disk(
@@ -241,6 +248,7 @@ class Server:
             slow=lambda took_ms, entries: log("slow_sync", ms=took_ms, entries=entries),
             slow_sync_ms=config.fsync_warning_ms,
             on_the_spot=self._threads,
+            counts=self.counts,
         )
         self.peers = Peers(
             self.me,
@@ -272,12 +280,13 @@ class Server:
             clock,
             log,
             negotiable=negotiable,
+            counts=self.counts,
             local_sessions=LocalSessions(self.me, found.start_number, config.tick_ms, random_bytes),
         )
         if self._threads:
             room = _descriptors() - DESCRIPTORS_KEPT - 4 * len(config.members)
             self.clients.connections_max = max(1, min(self.clients.connections_max, room))
-        self.clients.four_letter = partial(four_letter, self)
+        self.clients.four_letter = Words(self, nursery).answer
         self.snapshots = Snapshots(
             now=lambda: (self.driver.state, self.driver.tip),
             disk=self.disk,
@@ -291,6 +300,8 @@ class Server:
             log_bytes_max=config.snapshot_log_bytes,
             kept=config.snapshots_kept,
             purge=config.purge,
+            purge_interval_ms=config.purge_interval_ms,
+            counts=self.counts,
         )
         self.driver.disk, self.driver.peers, self.driver.clients = self.disk, self.peers, self.clients
         self.driver.delivered = self.snapshots.delivered
@@ -316,7 +327,7 @@ class Server:
         for listener in self._listeners:
             listener.close()
         self.clients.accepting = False
-        with trio.move_on_after(STOP_MS_MAX / 1000):
+        with trio.move_on_after(self.config.shutdown_timeout_ms / 1000):
             while not self.disk.idle or (self.replica.may_submit and self.replica.outstanding):  # noqa: ASYNC110
                 await trio.sleep(0.002)
         self.settle()

@@ -11,12 +11,13 @@ from random import Random
 
 import trio
 
-from zabpy.model import Tip, zxid_text
+from zabpy.model import Tip, Zxid, zxid_text
 from zabpy.pipeline import State
 from zabpy.storage import SnapshotFailed, SnapshotWriter, Store
 from zabpy.wire import ImageReader, ImageWriter
 from zabpy.zab import Input, SnapshotSaved
 
+from .counts import Counts
 from .disk import Disk
 from .log import Log
 from .peers import Aside
@@ -46,8 +47,12 @@ class Snapshots:
         log_bytes_max: int,
         kept: int,
         purge: bool,
+        purge_interval_ms: int,
+        counts: Counts | None = None,
     ) -> None:
         """``now`` gives the state and the tip it stands at; ``log_bytes_max`` 0 is no bound."""
+        self._counts = Counts() if counts is None else counts
+        self._purge_interval_ms = purge_interval_ms
         self._now, self._disk, self._store, self._aside = now, disk, store, aside
         self._feed, self._settle, self._log, self._rng = feed, settle, log, rng
         self._entries_max, self._log_bytes_max = entries_max, log_bytes_max
@@ -72,7 +77,24 @@ class Snapshots:
             try:
                 await self.make()
             except SnapshotFailed as error:
+                self._counts.snapshot_errors.value += 1
                 self._log("snapshot_failed", why=error)
+
+    async def keep_purging(self) -> None:
+        """Remove, besides after each snapshot, what of snapshots and log is not to be kept: who lowers the number kept
+        and starts a server that writes little would wait long for its next snapshot."""
+        while self._purge:
+            await trio.sleep(self._purge_interval_ms / 1000)
+            before, log_base, tip = await self._disk.call(self._purge_now)
+            if log_base != before:
+                self._log("purged", log_base=zxid_text(log_base))
+                self._feed(SnapshotSaved(tip, log_base))
+                self._settle()
+
+    def _purge_now(self) -> tuple[Zxid, Zxid, Tip]:
+        """Blocks. Where the log began before and begins now, and the newest snapshot, all of one moment."""
+        before = self._store.log_base
+        return before, self._store.purge(self._kept), self._store.snapshot
 
     async def make(self) -> None:
         """Write one now. Raises `SnapshotFailed`: it is gone, and nothing else was changed."""
@@ -115,6 +137,7 @@ class Snapshots:
             raise
         self.last = tip
         took_ms = int((time.monotonic() - began) * 1000)
+        self._counts.snapshot_time.add(took_ms)
         self._log("snapshot", zxid=zxid_text(tip.zxid), rows=rows, bytes=size, ms=took_ms, log_base=zxid_text(log_base))
         self._feed(SnapshotSaved(tip, log_base))
         self._settle()

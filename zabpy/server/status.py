@@ -1,15 +1,24 @@
-"""Status of a running server, put together when somebody asks. Plain reading; what is shown of it is `admin`'s."""
+"""Status of a running server, put together when somebody asks. Plain reading; what is shown of it is `admin`'s.
+
+What there may be hundred thousands of is given as iterators: the list of names is copied when the first is asked for,
+and what it is about is looked up name by name, so that whoever shows it may let the server go on in between.
+"""
 
 import os
 import resource
+import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import zabpy
-from zabpy.admin import READ_ONLY, ConnectionStatus, Status, Word, answer
+from zabpy.admin import READ_ONLY, ConnectionStatus, Deadlines, Status, Word
+from zabpy.pipeline import State
+from zabpy.tree import Watches
 from zabpy.wire import Op
 from zabpy.zab import Role
 
-from .connection import OPEN, Connection
+from .clients import Clients
+from .connection import CONNECTING, NEW, NOT_MEASURED, OPEN, OVER, TOLD, Connection
 
 if TYPE_CHECKING:
     from .main import Server
@@ -48,22 +57,12 @@ _LETTERS = {
     0: "SESS",
 }
 
-
-def four_letter(server: "Server", word: str) -> bytes:
-    """The answer to one of ZooKeeper's words on the client port; it may set counters back."""
-    told = answer(word.encode(), server.config.words, lambda row: status_of(server, row))
-    if told is None:
-        return b""
-    if told.reset == "connections":
-        for connection in server.clients.connections.values():
-            connection.reset_counts()
-    elif told.reset:
-        server.clients.reset_counts()
-    return told.text
+#: What a selector would wait for on a connection of each phase, while the client takes all that it is sent.
+_INTEREST = {NEW: 1, CONNECTING: 1, OPEN: 1, TOLD: 0, OVER: 0}
 
 
 def status_of(server: "Server", word: Word) -> Status:
-    """The server now. Costs a walk over the connections, or the directories, only where ``word`` shows them."""
+    """The server now. Costs a walk over the sessions, or the directories, only where ``word`` shows them."""
     config, clients, replica, state = server.config, server.clients, server.replica, server.driver.state
     tree, watches = state.tree, clients.watches
     leading = replica.role is Role.LEADING
@@ -71,6 +70,8 @@ def status_of(server: "Server", word: Word) -> Status:
     learners = [peer for peer in server.peers.links if leading]
     own_bytes = (_directory_bytes(config.snapshot_dir), _directory_bytes(config.log_dir)) if word.sizes else (0, 0)
     smallest, largest = clients.negotiable
+    wall_from_clock_ms = server.clock.wall_ms() - server.clock.now_ms()
+    deadlines = server.driver.deadlines if word.sessions else None
     member = None if config.standalone else config.member
     return Status(
         version=zabpy.__version__,
@@ -79,23 +80,29 @@ def status_of(server: "Server", word: Word) -> Status:
         phase="" if config.standalone else str(getattr(replica.state, "phase", "election")),
         zxid=state.last_applied,
         uptime_ms=server.clock.now_ms() - clients.began_ms,
-        latency_avg_ms=clients.latency_total_ms / clients.received if clients.received else 0.0,
+        latency_min_ms=_measured(clients.latency_min_ms),
+        latency_avg_ms=clients.latency_total_ms / clients.replies if clients.replies else 0.0,
         latency_max_ms=clients.latency_max_ms,
         received=clients.received,
         sent=clients.sent,
         outstanding=clients.throttle.outstanding,
         connection_count=len(clients.connections),
-        connections=(
-            tuple(_connection(connection) for connection in clients.connections.values()) if word.connections else ()
-        ),
+        connections=_connections(clients, wall_from_clock_ms),
+        reply_last_bytes=clients.reply_bytes_last,
+        reply_min_bytes=clients.reply_bytes_min,
+        reply_max_bytes=clients.reply_bytes_max,
         znode_count=len(tree.nodes) + 1,
         watch_count=watches.total,
-        watched_path_count=watches.paths,
-        watching_connection_count=watches.watchers,
+        watches_by_session=_watches_by_session(clients),
+        watches_by_path=_watches_by_path(clients),
         ephemerals_count=len(tree.ephemerals),
         data_bytes=tree.data_bytes,
         session_count=len(state.sessions),
         local_session_count=len(clients.local.sessions),
+        deadlines=None if deadlines is None else _on_the_wall(deadlines, wall_from_clock_ms),
+        session_timeouts=_session_timeouts(state),
+        ephemeral_owner_count=tree.ephemerals.owner_count,
+        ephemerals=_ephemerals(state),
         snapshot_dir_bytes=own_bytes[0],
         log_dir_bytes=own_bytes[1],
         open_files=_open_files(),
@@ -109,7 +116,10 @@ def status_of(server: "Server", word: Word) -> Status:
         synced_observers=sum(peer in observers for peer in learners),
         pending_syncs=server.driver.pending_syncs,
         leader_uptime_ms=server.driver.reign_ms,
-        server_id=config.server_id,
+        leader_id=-1 if replica.leader is None else replica.leader,
+        trace_mask=server.trace_mask,
+        date=_date,
+        server_id=0 if config.standalone else config.server_id,
         voter=member is None or member.voter,
         client_host=config.client_host,
         client_port=server.client_port,
@@ -125,8 +135,68 @@ def status_of(server: "Server", word: Word) -> Status:
         peer_port=0 if member is None else member.peer_port,
         election_port=0 if member is None else member.election_port,
         members_text=config.members_text(),
-        metrics=(("fsync_count", server.disk.syncs), ("fsync_max_ms", server.disk.slowest_sync_ms)),
+        metrics=tuple(_metrics(server)),
     )
+
+
+def _metrics(server: "Server") -> Iterator[tuple[str, int | float]]:
+    clients, counts = server.clients, server.counts
+    counts.bytes_received.value = clients.bytes_received
+    counts.watch_bytes.value = clients.bytes_of_events
+    counts.response_bytes.value = clients.bytes_sent - clients.bytes_of_events
+    return counts.rows()
+
+
+def _measured(latency_ms: int) -> int:
+    return 0 if latency_ms == NOT_MEASURED else latency_ms
+
+
+def _date(wall_ms: int) -> str:
+    return time.strftime("%a %b %d %H:%M:%S %Z %Y", time.localtime(wall_ms // 1000))
+
+
+def _on_the_wall(deadlines: list[tuple[int, list[int]]], wall_from_clock_ms: int) -> Deadlines:
+    return [(now_ms + wall_from_clock_ms, ids) for now_ms, ids in deadlines]
+
+
+def _connections(clients: Clients, wall_from_clock_ms: int) -> Iterator[ConnectionStatus]:
+    for connection in list(clients.connections.values()):
+        if connection.phase != OVER:
+            patience_ms = connection.timeout_ms if connection.phase == OPEN else clients.config.handshake_timeout_ms
+            yield _connection(connection, connection.heard_ms + patience_ms + wall_from_clock_ms)
+
+
+def _session_timeouts(state: State) -> Iterator[tuple[int, int]]:
+    for session_id in sorted(state.sessions.ids()):
+        session = state.sessions.get(session_id)
+        if session is not None:
+            yield session_id, session.timeout_ms
+
+
+def _ephemerals(state: State) -> Iterator[tuple[int, list[str]]]:
+    ephemerals = state.tree.ephemerals
+    for session_id in list(ephemerals.sessions()):
+        paths = ephemerals.of(session_id)
+        if paths:
+            yield session_id, paths
+
+
+def _watches_by_session(clients: Clients) -> Iterator[tuple[int, Iterator[str | None]]]:
+    for watcher in list(clients.watches.all_watchers()):
+        connection = clients.connections.get(watcher)
+        if connection is not None:
+            yield connection.session_id, _data_watches_of(clients.watches, watcher)
+
+
+def _data_watches_of(watches: Watches, watcher: int) -> Iterator[str | None]:
+    for path in watches.watched_by(watcher):
+        yield path if watches.watches_data(watcher, path) else None
+
+
+def _watches_by_path(clients: Clients) -> Iterator[tuple[str, list[int]]]:
+    watches, connections = clients.watches, clients.connections
+    for path in watches.data_paths():
+        yield path, [connections[watcher].session_id for watcher in watches.data_watchers(path)]
 
 
 def _mode(server: "Server") -> str:
@@ -135,7 +205,7 @@ def _mode(server: "Server") -> str:
     return READ_ONLY if server.clients.read_only.on else _MODES[server.replica.role]
 
 
-def _connection(connection: Connection) -> ConnectionStatus:
+def _connection(connection: Connection, expires_wall_ms: int) -> ConnectionStatus:
     host, port = connection.channel.remote
     return ConnectionStatus(
         host=host,
@@ -143,16 +213,19 @@ def _connection(connection: Connection) -> ConnectionStatus:
         queued=len(connection.row),
         received=connection.received_frames,
         sent=connection.sent_frames,
-        interest=0 if connection.phase != OPEN else 5 if connection.channel.backlog else 1,
-        session_id=connection.session_id,
+        interest=_INTEREST[connection.phase] if not connection.channel.backlog else 5,
+        session_id=connection.session_id if connection.phase == OPEN else 0,
         last_operation=_LETTERS.get(connection.last_op, "NA"),
         established_wall_ms=connection.began_wall_ms,
         timeout_ms=connection.timeout_ms,
         last_xid=connection.last_xid,
         last_zxid=connection.last_zxid,
-        last_reply_ms=connection.heard_ms,
+        last_reply_ms=connection.heard_ms if connection.replies else 0,
         latency_last_ms=connection.latency_last_ms,
+        latency_min_ms=_measured(connection.latency_min_ms),
+        latency_avg_ms=connection.latency_total_ms // connection.replies if connection.replies else 0,
         latency_max_ms=connection.latency_max_ms,
+        expires_wall_ms=expires_wall_ms,
     )
 
 

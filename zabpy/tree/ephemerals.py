@@ -17,6 +17,11 @@ class Ephemerals:
         """How many ephemeral znodes there are."""
         return self._total
 
+    @property
+    def owner_count(self) -> int:
+        """How many sessions own at least one."""
+        return len(self._paths)
+
     def sessions(self) -> Iterator[int]:
         """Sessions that own at least one. Do not change the tree while iterating."""
         return iter(self._paths)
