@@ -82,11 +82,15 @@ class Clients:
 
     def reset_counts(self) -> None:
         """For the status. A read is answered in the turn it came in, so its latency counts as 0 ms."""
-        self.received = self.sent = self.replies = 0
+        self.received = self.sent = self.unasked = self.waited = 0
         self.bytes_received = self.bytes_sent = self.bytes_of_events = 0
         self.latency_total_ms = self.latency_max_ms = 0
         self.latency_min_ms = NOT_MEASURED
-        self.reply_bytes_last, self.reply_bytes_min, self.reply_bytes_max = -1, -1, -1
+        self.reply_bytes_last, self.reply_bytes_min, self.reply_bytes_max = -1, NOT_MEASURED, -1
+
+    @property
+    def replies(self) -> int:
+        return self.sent - self.unasked
 
     @property
     def state(self) -> State:
@@ -193,8 +197,6 @@ class Clients:
         if connection is not None:
             op = connection.answered(request_id)
             if type(body) is CreateSessionTxn:
-                connection.replies += 1
-                self.replies += 1
                 connection.last_op, connection.last_xid, connection.last_zxid = 0, 0, zxid
                 connection.connected(session_id, body.password)
             elif connection.phase == CONNECTING:  # the session that was asked for cannot be
@@ -227,27 +229,25 @@ class Clients:
             connection = connections[watcher]
             connection.put(frame)
             connection.sent_frames += 1
+            connection.unasked += 1
             if frame is not before:
                 self._count_event(before, watchers)
                 before, watchers = frame, 0
             watchers += 1
         self._count_event(before, watchers)
         self.sent += len(frames)
+        self.unasked += len(frames)
 
     def _count_event(self, frame: bytes, watchers: int) -> None:
         if watchers:
             self.bytes_of_events += len(frame) * watchers
             self.counts.watches_fired[frame[_EVENT_TYPE]].add(watchers)
 
-    def replied(self, data: bytes) -> None:
-        """These bytes leave for a client: frames, one or many. Of many only the first is looked at for the sizes of
-        replies: that costs the same however many they are."""
-        self.bytes_sent += len(data)
-        size = self.reply_bytes_last = int.from_bytes(data[:4], "big")
-        if size > self.reply_bytes_max:
-            self.reply_bytes_max = size
-        if size < self.reply_bytes_min or self.reply_bytes_min < 0:
-            self.reply_bytes_min = size
+    def count_size(self, size: int) -> None:
+        """A reply that is smaller or larger than all before. Of what leaves together only the first is looked at:
+        that costs the same however many there are."""
+        self.reply_bytes_min = min(self.reply_bytes_min, size)
+        self.reply_bytes_max = max(self.reply_bytes_max, size)
 
     def room(self, connection: Connection) -> None:
         """The connection has taken what it was sent, or is over."""
@@ -280,6 +280,8 @@ class Clients:
         self.counts.connections_revalidated.value += 1
         session = self.state.sessions.get(connection.session_id)
         if valid and session is not None:
+            connection.unasked += 1
+            self.unasked += 1
             connection.connected(connection.session_id, session.password)
         else:
             connection.refuse_session()

@@ -69,7 +69,7 @@ class Connection:
         "_asks_as", "_clients", "_dirty", "_out", "_out_bytes", "_rest", "_special", "began_wall_ms", "channel",
         "ending", "heard_ms", "id", "identities", "last_op", "last_xid", "last_zxid", "latency_last_ms",
         "latency_max_ms", "latency_min_ms", "latency_total_ms", "password", "phase", "read_only", "received_frames",
-        "replies", "reported_ms", "row", "sent_frames", "session_id", "syncing", "timeout_ms", "waits_for",
+        "reported_ms", "row", "sent_frames", "session_id", "syncing", "timeout_ms", "unasked", "waited", "waits_for",
     )  # fmt: skip
 
     def __init__(self, clients: "Clients", id: int, channel: Channel) -> None:
@@ -101,7 +101,10 @@ class Connection:
 
     def reset_counts(self) -> None:
         """For the status; the numbers are those of a connection on which nothing has happened."""
-        self.received_frames = self.sent_frames = self.replies = 0
+        self.received_frames = self.sent_frames = 0
+        #: Of what was sent, that which answers nothing; of what was answered, that which waited for the order. All
+        #: other answers were given on the spot, within 0 ms: counting these costs nothing where it would be felt.
+        self.unasked = self.waited = 0
         self.latency_last_ms = self.latency_max_ms = self.latency_total_ms = 0
         self.latency_min_ms = NOT_MEASURED
         self.last_op, self.last_xid, self.last_zxid = NO_OP, -1, -1
@@ -383,6 +386,11 @@ class Connection:
             self._hold()
 
     @property
+    def replies(self) -> int:
+        """How many requests were answered, the handshake of a new session among them."""
+        return self.sent_frames - self.unasked
+
+    @property
     def _reads_waiting(self) -> int:
         """Of what waits in the row, that which is not a write on its way."""
         return len(self.row) - len(self.waits_for)
@@ -406,10 +414,8 @@ class Connection:
         answered = count - len(self.row)
         if answered > 0:
             self.sent_frames += answered
-            self.replies += answered
-            self.latency_min_ms = self.latency_last_ms = clients.latency_min_ms = 0
+            self.latency_last_ms = 0
             clients.sent += answered
-            clients.replies += answered
         if self._out:
             self._out_bytes += size
             if not self._dirty:
@@ -488,6 +494,8 @@ class Connection:
         what, came_ms = self.waits_for.pop(request_id)
         clients.throttle.outstanding -= 1
         self.latency_last_ms = took_ms = clients.turn_ms - came_ms
+        self.waited += 1
+        clients.waited += 1
         self.latency_total_ms += took_ms
         clients.latency_total_ms += took_ms
         if took_ms < self.latency_min_ms:
@@ -531,9 +539,7 @@ class Connection:
     def count_replies(self, count: int) -> None:
         """So many that waited in the row have been put there."""
         self.sent_frames += count
-        self.replies += count
         self._clients.sent += count
-        self._clients.replies += count
 
     def flush(self) -> None:
         self._dirty = False
@@ -544,7 +550,12 @@ class Connection:
         out.clear()
         self._out_bytes = 0
         if self.phase == OPEN:
-            self._clients.replied(data)
+            clients = self._clients
+            clients.bytes_sent += len(data)
+            (size,) = _LENGTH.unpack_from(data)
+            clients.reply_bytes_last = size
+            if not clients.reply_bytes_min <= size <= clients.reply_bytes_max:
+                clients.count_size(size)
         self.channel.send(data)
         limit = self._clients.config.connection_send_bytes_max
         if limit and self.channel.backlog > limit:

@@ -18,7 +18,7 @@ from zabpy.wire import Op
 from zabpy.zab import Role
 
 from .clients import Clients
-from .connection import CONNECTING, NEW, NOT_MEASURED, OPEN, OVER, TOLD, Connection
+from .connection import CONNECTING, NEW, OPEN, OVER, TOLD, Connection
 
 if TYPE_CHECKING:
     from .main import Server
@@ -80,7 +80,7 @@ def status_of(server: "Server", word: Word) -> Status:
         phase="" if config.standalone else str(getattr(replica.state, "phase", "election")),
         zxid=state.last_applied,
         uptime_ms=server.clock.now_ms() - clients.began_ms,
-        latency_min_ms=_measured(clients.latency_min_ms),
+        latency_min_ms=_smallest(clients),
         latency_avg_ms=clients.latency_total_ms / clients.replies if clients.replies else 0.0,
         latency_max_ms=clients.latency_max_ms,
         received=clients.received,
@@ -89,7 +89,7 @@ def status_of(server: "Server", word: Word) -> Status:
         connection_count=len(clients.connections),
         connections=_connections(clients, wall_from_clock_ms),
         reply_last_bytes=clients.reply_bytes_last,
-        reply_min_bytes=clients.reply_bytes_min,
+        reply_min_bytes=-1 if clients.reply_bytes_max < 0 else clients.reply_bytes_min,
         reply_max_bytes=clients.reply_bytes_max,
         znode_count=len(tree.nodes) + 1,
         watch_count=watches.total,
@@ -147,8 +147,9 @@ def _metrics(server: "Server") -> Iterator[tuple[str, int | float]]:
     return counts.rows()
 
 
-def _measured(latency_ms: int) -> int:
-    return 0 if latency_ms == NOT_MEASURED else latency_ms
+def _smallest(counted: Clients | Connection) -> int:
+    """Of latencies: 0 as soon as one answer did not have to wait, and while there is none."""
+    return counted.latency_min_ms if counted.replies == counted.waited > 0 else 0
 
 
 def _date(wall_ms: int) -> str:
@@ -222,7 +223,7 @@ def _connection(connection: Connection, expires_wall_ms: int) -> ConnectionStatu
         last_zxid=connection.last_zxid,
         last_reply_ms=connection.heard_ms if connection.replies else 0,
         latency_last_ms=connection.latency_last_ms,
-        latency_min_ms=_measured(connection.latency_min_ms),
+        latency_min_ms=_smallest(connection),
         latency_avg_ms=connection.latency_total_ms // connection.replies if connection.replies else 0,
         latency_max_ms=connection.latency_max_ms,
         expires_wall_ms=expires_wall_ms,

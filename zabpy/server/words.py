@@ -52,6 +52,7 @@ class Words:
                 return
         connection.finish()
         clients.sent += 1
+        clients.unasked += 1
         if told.reset == "connections":
             for each in clients.connections.values():
                 each.reset_counts()
@@ -78,6 +79,7 @@ class Words:
                 await trio.lowlevel.checkpoint()
         connection.finish()
         clients.sent += 1
+        clients.unasked += 1
 
 
 def _slice(lines: Iterator[str]) -> tuple[bytes, bool]:
