@@ -394,13 +394,23 @@ class Server:
                 self.driver.feed(Tick())
                 self.settle()
 
+    async def _sleep(self, delay_ms: int) -> int:
+        """How much longer it took, in ms."""
+        due_ms = self.clock.now_ms() + delay_ms
+        await trio.sleep(delay_ms / 1000)
+        return self.clock.now_ms() - due_ms
+
     async def _keep_up(self) -> None:
         """Every half tick, or when a session is due: silent clients, what was heard, what a leader does by itself."""
         half_tick_ms = max(1, self.config.tick_ms // 2)
         while True:
             waits = (half_tick_ms, self.driver.expiry_ms, self.clients.due_ms())
             delay_ms = max(1, min(wait for wait in waits if wait is not None))
-            await trio.sleep(delay_ms / 1000)
+            # Were we stopped, or too busy, what came in meanwhile may not be read yet: nobody's silence counts before
+            # we had a tick to read it.
+            while (late_ms := await self._sleep(delay_ms)) > half_tick_ms:
+                self.log("stalled", ms=late_ms)
+                delay_ms = self.config.tick_ms
             self.driver.touch(self.clients.look_after())
             self.driver.keep_up()
             self.network.reap(self.clock.now_ms())
