@@ -52,8 +52,10 @@ class Channel(Protocol):
     """One end of one connection."""
 
     remote: tuple[str, int]
-    #: Bytes given to `send` that the kernel has not taken yet.
-    backlog: int
+
+    @property
+    def backlog(self) -> int:
+        """Bytes given to `send` that the kernel has not taken yet."""
 
     def start(self, handler: Handler) -> None:
         """Begin to receive. To be called once, by whoever was handed this channel, unless it is closed instead."""
