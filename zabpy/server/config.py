@@ -31,6 +31,7 @@ from .config_keys import (
     not_served_why,
 )
 from .config_text import ConfigError, Line, lines_of, read_text, reason, short
+from .tls_settings import CLIENT, QUORUM, TlsSettings, settings_of
 
 #: All of ZooKeeper's four-letter words; ``*`` in the whitelist means these.
 WORDS = frozenset("conf cons crst dirs dump envi gtmk hash isro mntr ruok srst srvr stat stmk wchc wchp wchs".split())
@@ -58,10 +59,12 @@ class Config:
     """Absolute; ``data_dir`` unless told."""
     client_host: str = LOOPBACK
     """Safe default: ZooKeeper listens on all addresses."""
-    client_port: int = 0
-    """0: any free port."""
+    client_port: int | None = 0
+    """0: any free port. None: no port without TLS."""
     secure_client_host: str = LOOPBACK
+    """Safe default: ZooKeeper listens on all addresses."""
     secure_client_port: int | None = None
+    """The port with TLS; None: none."""
     listen_backlog: int = 128
     peer_listen_all: bool = False
     """Listen for peers on all addresses, not only on the one in the server list."""
@@ -106,6 +109,20 @@ class Config:
     # Peers
     peer_send_bytes_max: int = 256 * MIB
     """Messages a peer has not taken yet, before its link is closed."""
+
+    # TLS
+    client_tls: TlsSettings | None = None
+    """None: no TLS for clients."""
+    client_port_unification: bool = False
+    """The client port takes TLS too: the first byte tells."""
+    peer_tls: TlsSettings | None = None
+    """None: no TLS between servers."""
+    peer_tls_dialled: bool = False
+    """Links that we dial begin with TLS, and those that come must."""
+    peer_port_unification: bool = False
+    """Links that come may begin with TLS or without."""
+    x509_super: str | None = None
+    """The subject of the certificate that may do everything, as `X500Principal.getName` writes it; None: nobody's."""
 
     # Disk
     log_segment_bytes: int = 64 * MIB
@@ -346,6 +363,7 @@ class _Draft:
         self._limits(bool(members))
         self._client_address(next((member for member in members if member.server_id == server_id), None))
         self._role(members, server_id)
+        self._tls(bool(members))
         return Config(
             path=self.path,
             server_id=server_id,
@@ -478,12 +496,37 @@ class _Draft:
             if listed.client_host is not None:
                 values["client_host"] = listed.client_host
         if "client_port" not in values:
-            raise self._missing("clientPort", "the port for clients (a usual value: 2181)")
-        if "client_host" not in values:
-            self.notices.append(
-                f"{self.path}: clientPortAddress is not set: clients are served on {LOOPBACK} only; "
-                "clientPortAddress=0.0.0.0 is for all addresses"
-            )
+            if "secure_client_port" not in values:
+                raise self._missing("clientPort", "the port for clients (a usual value: 2181)")
+            values["client_port"] = None
+        for key, port, host in (
+            ("clientPortAddress", "client_port", "client_host"),
+            ("secureClientPortAddress", "secure_client_port", "secure_client_host"),
+        ):
+            if values.get(port) is not None and host not in values:
+                self.notices.append(
+                    f"{self.path}: {key} is not set: clients are served on {LOOPBACK} only; "
+                    f"{key}=0.0.0.0 is for all addresses"
+                )
+
+    def _tls(self, ensemble: bool) -> None:
+        values = self.values
+        asked = "secureClientPort" if "secure_client_port" in values else "client.portUnification"
+        if asked in self.lines and (values.get("client_port_unification") or "secure_client_port" in values):
+            values["client_tls"] = settings_of(values, CLIENT, self.path, asked)
+        dialled, both = values.get("peer_tls_dialled"), values.get("peer_port_unification")
+        if ensemble and (dialled or both):
+            values["peer_tls"] = settings_of(values, QUORUM, self.path, "sslQuorum" if dialled else "portUnification")
+            if both:
+                self.warnings.append(f"{self.path}: portUnification=true: servers without TLS are let in too")
+        for prefix, used, what in (
+            (CLIENT, "client_tls", "secureClientPort and client.portUnification are not set"),
+            (QUORUM, "peer_tls", "there is no ensemble with sslQuorum or portUnification"),
+        ):
+            idle = [name for name in values if name.startswith(prefix)] if used not in values else []
+            idle = [name for name in idle if prefix == QUORUM or not name.startswith(QUORUM)]
+            if idle:
+                self.notices.append(f"{self.path}: without effect, for {what}: {', '.join(idle)}")
 
     def _role(self, members: tuple[Member, ...], server_id: int) -> None:
         wanted = self.values.get("peer_type")

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from zabpy.model import host_of, whole
 
+from . import tls_settings as tls
+
 TICK_MS = 3000
 MIB = 1024 * 1024
 DAY_MS = 24 * 60 * 60 * 1000
@@ -27,6 +29,10 @@ def digest(text: str) -> str:
     user, colon, hashed = text.partition(":")
     if not (user and colon and hashed):
         raise ValueError(text)
+    return text
+
+
+def any_text(text: str) -> str:
     return text
 
 
@@ -66,8 +72,8 @@ KEYS: dict[str, Key] = {
     "dataLogDir": Key("dataLogDir", filled, "a directory"),
     "clientPort": Key("client_port", whole(0, 65535), _PORT),
     "clientPortAddress": Key("client_host", host_of, _HOST),
-    "secureClientPort": Key("secure_client_port", whole(0, 65535), _PORT, "TLS is"),
-    "secureClientPortAddress": Key("secure_client_host", host_of, _HOST, "TLS is"),
+    "secureClientPort": Key("secure_client_port", whole(0, 65535), _PORT),
+    "secureClientPortAddress": Key("secure_client_host", host_of, _HOST),
     "clientPortListenBacklog": Key("listen_backlog", whole(-1, 65535), "a whole number from -1 (default) to 65535"),
     "quorumListenOnAllIPs": Key("peer_listen_all", flag, _FLAG),
     "clientTcpKeepAlive": Key("client_keepalive", flag, _FLAG),
@@ -100,6 +106,12 @@ KEYS: dict[str, Key] = {
     "znode.container.maxPerMinute": Key("container_deletes_per_minute_max", whole(1), "a whole number, 1 or more"),
     "znode.container.maxNeverUsedIntervalMs": Key("container_never_used_ms", whole(0), _MS0),
     "DigestAuthenticationProvider.superDigest": Key("super_digest", digest, "user:hash"),
+    "client.portUnification": Key("client_port_unification", flag, _FLAG),
+    "sslQuorum": Key("peer_tls_dialled", flag, _FLAG),
+    "portUnification": Key("peer_port_unification", flag, _FLAG),
+    "X509AuthenticationProvider.superUser": Key(
+        "x509_super", filled, "the subject of a certificate, like CN=admin,O=x"
+    ),
     "reconfigEnabled": Key("reconfig", flag, _FLAG, "reconfiguration is"),
     "readonlymode.enabled": Key("read_only_mode", flag, _FLAG),
     "localSessionsEnabled": Key("local_sessions", flag, _FLAG),
@@ -115,24 +127,37 @@ KEYS: dict[str, Key] = {
     "zabpy.peerSendBytesMax": Key("peer_send_bytes_max", whole(MIB), "a whole number of bytes, 1048576 or more"),
 }
 
+_FILE = "the path of a file"
+_STORE_TYPE = "JKS, PEM or PKCS12 (and the file itself tells which)"
+#: How TLS is done: these stand behind ``ssl.`` and ``ssl.quorum.``, and go into a `TlsSettings`.
+TLS_KEYS: dict[str, Key] = {
+    f"{prefix}{name}": Key(f"{prefix}{name}", read, expected)
+    for prefix in (tls.CLIENT, tls.QUORUM)
+    for name, read, expected in (
+        *((f"{kind}Store.location", filled, _FILE) for kind in ("key", "trust")),
+        *((f"{kind}Store.password", any_text, "a password") for kind in ("key", "trust")),
+        *((f"{kind}Store.passwordPath", filled, _FILE) for kind in ("key", "trust")),
+        *((f"{kind}Store.type", choice(*tls.STORE_TYPES), _STORE_TYPE) for kind in ("key", "trust")),
+        ("clientAuth", choice("need", "want", "none"), "need, want or none"),
+        ("hostnameVerification", flag, _FLAG),
+        ("clientHostnameVerification", flag, _FLAG),
+        ("protocol", tls.protocol, "TLSv1.2, TLSv1.3, or TLS for both"),
+        ("enabledProtocols", tls.protocols, "TLSv1.2, TLSv1.3 or both, with a comma between them"),
+        ("ciphersuites", tls.ciphers, "cipher suites by their names in Java or OpenSSL, with commas between them"),
+    )
+}
+TLS_KEYS["client.certReload"] = Key("client.certReload", flag, _FLAG)
+TLS_KEYS["sslQuorumReloadCertFiles"] = Key("sslQuorumReloadCertFiles", flag, _FLAG)
+KEYS.update(TLS_KEYS)
+
 #: Read into the draft, but no field of a Config.
-UNUSED_FIELDS = frozenset({"dataDir", "dataLogDir", "peer_type", "standalone_enabled"})
+UNUSED_FIELDS = frozenset({"dataDir", "dataLogDir", "peer_type", "standalone_enabled", *TLS_KEYS})
 
 #: Features that are not served yet: a warning, when the key switches one on. Why → keys.
 NOT_SERVED: dict[str, tuple[str, ...]] = {
-    "TLS is": (
-        *(
-            f"{prefix}{name}"
-            for prefix in ("ssl.", "ssl.quorum.")
-            for name in (
-                "authProvider ciphersuites clientAuth clientHostnameVerification context.supplier.class crl "
-                "enabledProtocols handshakeDetectionTimeoutMillis hostnameVerification keyStore.location "
-                "keyStore.password keyStore.passwordPath keyStore.type ocsp protocol sslProvider trustStore.location "
-                "trustStore.password trustStore.passwordPath trustStore.type"
-            ).split()
-        ),
-        *("client.portUnification", "client.certReload", "sslQuorum", "portUnification", "sslQuorumReloadCertFiles"),
-        "X509AuthenticationProvider.superUser",
+    "looking for revoked certificates is": ("ssl.crl", "ssl.ocsp", "ssl.quorum.crl", "ssl.quorum.ocsp"),
+    "a choice of TLS classes of Java is": (
+        *("ssl.authProvider", "ssl.context.supplier.class", "ssl.quorum.context.supplier.class"),
     ),
     "SASL is": (
         *("authProvider.N", "superUser", "superUser.N", "sessionRequireClientSASLAuth", "allowSaslFailedClients"),
@@ -192,7 +217,8 @@ MEANINGLESS = frozenset(
     outstandingHandshake.limit jvm.pause.monitor jvm.pause.monitor.sleep.time.ms jvm.pause.sleep.time.ms
     jvm.pause.info-threshold.ms jvm.pause.warn-threshold.ms messageTracker.Enabled messageTracker.BufferSize
     IPAuthenticationProvider.usexforwardedfor kerberos.removeHostFromPrincipal kerberos.removeRealmFromPrincipal
-    kerberos.canonicalizeHostNames fips-mode clientCnxnSocket
+    ssl.sslProvider ssl.quorum.sslProvider ssl.handshakeDetectionTimeoutMillis
+    ssl.quorum.handshakeDetectionTimeoutMillis kerberos.canonicalizeHostNames fips-mode clientCnxnSocket
     """.split()
 )
 

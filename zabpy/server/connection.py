@@ -27,6 +27,7 @@ from zabpy.wire import JuteError, Op, Reader, packed, records
 from .config import WORDS
 from .local_sessions import open_local, take_local
 from .read_only import resume_read_only, take_read_only
+from .tls import TLS_BEGINNINGS
 from .transport import Channel
 
 if TYPE_CHECKING:
@@ -185,7 +186,8 @@ class Connection:
             return
         (length,) = _LENGTH.unpack_from(data)
         if not 28 <= length <= clients.config.frame_bytes_max:
-            self.drop_garbage(f"a first frame of {length} bytes")
+            tls = data.startswith(TLS_BEGINNINGS)
+            self.drop_garbage("TLS, on a port without it" if tls else f"a first frame of {length} bytes")
             return
         if len(data) < 4 + length:
             self._rest = data

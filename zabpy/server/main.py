@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -22,7 +22,7 @@ from zabpy.model import NO_TIP, Tip, ZabpyError, zxid_text
 from zabpy.pipeline import Preparer, RequestIds, Rules, State, Upkeep, UpkeepRules
 from zabpy.sessions import LocalSessions
 from zabpy.storage import Files, OsFiles, Store
-from zabpy.tree import Exceeded, Tree
+from zabpy.tree import DEFAULT_SCHEMES, Exceeded, Tree
 from zabpy.zab import Ensemble, Quorums, Recovered, Replica, Tick, Timing
 
 from .clients import Clients
@@ -34,8 +34,13 @@ from .driver import Driver
 from .log import Log
 from .peers import Peers, ensemble_text
 from .snapshots import Snapshots, load_state
+from .tls_settings import TlsSettings
 from .transport import Channel, EpollNetwork, Listener, Network, StreamNetwork
 from .words import Words
+
+if TYPE_CHECKING:
+    from .credentials import Credentials
+    from .tls_ports import ClientTls, PeerTls
 
 T = TypeVar("T")
 
@@ -72,12 +77,16 @@ class Server:
     ) -> None:
         self.config, self.network, self.files, self.clock, self.log, self.rng = config, network, files, clock, log, rng
         self.me = config.server_id if config.members else config.server_id or STANDALONE_ID
-        self.client_port = 0
         self.counts = Counts()
         #: What `stmk` set and `gtmk` tells. Nothing is traced here.
         self.trace_mask = TRACE_MASK
+        #: Once they are open; -1: there is none.
+        self.client_port = self.secure_client_port = -1
         self._threads, self._disk_delay_ms = threads, disk_delay_ms
         self._listeners: list[Listener] = []
+        self._credentials: list[Credentials] = []
+        self._client_tls: ClientTls | None = None
+        self._peer_tls: PeerTls | None = None
         self._stopping = trio.Event()
         self._failure: str | None = None
         self._settling = self._ready = False
@@ -108,11 +117,12 @@ class Server:
         """From the first bind to the last sync.
 
         Raises:
-            CannotListenError, StoreError: before anything was written; one line.
+            CannotListenError, CredentialsError, StoreError: before anything was written; one line.
             DiskFailedError: the disk failed; nothing was written after that.
         """
         async with trio.open_nursery() as nursery:
             await nursery.start(self.network.run, self.settle, self._trouble)
+            await self._prepare_tls(nursery)
             await self._listen()
             self.store = await self._open_store()
             orderly = False
@@ -152,11 +162,48 @@ class Server:
         else:
             self.log("disk_slow", why="the log is left as it is; the next start reads it as after a crash")
 
-    async def _listen(self) -> None:
-        """Both ports, before anything is written: whoever finds them taken has changed nothing."""
+    async def _prepare_tls(self, nursery: trio.Nursery) -> None:
+        """Read the certificates, before anything else: without them there is nothing to open a port for."""
         config = self.config
-        client = await self._bind("clientPort", config.client_host, config.client_port, self._accept_client)
-        self.client_port = client.port
+        if config.client_tls is None and config.peer_tls is None:
+            return
+        from .credentials import Credentials, Watch  # what they need takes a while to load, and few servers have TLS
+        from .tls_ports import ClientTls, PeerTls
+
+        async def load(settings: TlsSettings) -> Credentials:
+            credentials = Credentials(settings)
+            await self._aside(credentials.load)
+            self._credentials.append(credentials)
+            return credentials
+
+        if config.client_tls is not None:
+            self._client_tls = ClientTls(
+                self.network,
+                await load(config.client_tls),
+                nursery,
+                self.log,
+                super_name=config.x509_super,
+                check_hosts=config.client_tls.check_accepted,
+            )
+        if config.peer_tls is not None:
+            self._peer_tls = PeerTls(
+                self.network,
+                await load(config.peer_tls),
+                dials=config.peer_tls_dialled,
+                plain_too=config.peer_port_unification,
+                check_hosts=config.peer_tls.check_accepted,
+            )
+        nursery.start_soon(Watch(self._credentials, clock=self.clock, log=self.log, aside=self._aside).run)
+
+    async def _listen(self) -> None:
+        """All ports, before anything is written: whoever finds one taken has changed nothing."""
+        config = self.config
+        if config.client_port is not None:
+            client = await self._bind("clientPort", config.client_host, config.client_port, self._accept_client)
+            self.client_port = client.port
+        if config.secure_client_port is not None:
+            host, port = config.secure_client_host, config.secure_client_port
+            self.secure_client_port = (await self._bind("secureClientPort", host, port, self._accept_secure)).port
         if config.members:
             host = "" if config.peer_listen_all else config.member.host
             await self._bind(f"server.{self.me}", host, config.member.peer_port, self._accept_peer)
@@ -172,8 +219,16 @@ class Server:
         return listener
 
     def _accept_client(self, channel: Channel) -> None:
-        if self._ready:
+        if not self._ready:
+            channel.close()
+        elif self._client_tls is not None and self.config.client_port_unification:
+            self.clients.accept(self._client_tls.unified.accepted(channel))
+        else:
             self.clients.accept(channel)
+
+    def _accept_secure(self, channel: Channel) -> None:
+        if self._ready and self._client_tls is not None:
+            self.clients.accept(self._client_tls.secure.accepted(channel))
         else:
             channel.close()
 
@@ -216,6 +271,7 @@ class Server:
             extended_types=config.ttl_znodes,
             reconfig_enabled=config.reconfig and not config.standalone,
             enforce_quota=config.enforce_quota,
+            acl_schemes=DEFAULT_SCHEMES | ({"x509"} if config.client_tls is not None else set()),
         )
         upkeep_rules = UpkeepRules(
             check_interval_ms=config.container_check_ms,
@@ -269,6 +325,7 @@ class Server:
         self.peers.open_image = store.open_snapshot
         self.peers.in_turn = self.disk.call
         self.peers.aside = self._aside
+        self.peers.tls = self._peer_tls
         negotiable = (
             config.min_session_timeout_ms or 2 * config.tick_ms,
             config.max_session_timeout_ms or 20 * config.tick_ms,
@@ -306,9 +363,13 @@ class Server:
         self.driver.disk, self.driver.peers, self.driver.clients = self.disk, self.peers, self.clients
         self.driver.delivered = self.snapshots.delivered
         self._ready = True
+        ports = {
+            "client": (config.client_host, self.client_port),
+            "secure_client": (config.secure_client_host, self.secure_client_port),
+        }
         log(
             "started",
-            client=f"{config.client_host}:{self.client_port}",
+            **{name: f"{host}:{port}" for name, (host, port) in ports.items() if port >= 0},
             zxid=zxid_text(store.tip.zxid),
             snapshot=zxid_text(found.snapshot.zxid),
             entries=len(found.entries),

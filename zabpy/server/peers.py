@@ -31,6 +31,7 @@ from zabpy.zab.messages import CARRIED, ImageChunk, Message, Propose
 
 from .clock import Clock
 from .log import Log
+from .tls import TLS_BEGINNINGS, TLS_FAILED
 from .transport import Channel, Network
 
 #: While a job reads from disk, this much at most waits in its channel.
@@ -70,6 +71,18 @@ class ImageSource(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
     def close(self) -> None: ...
+
+
+class Secured(Protocol):
+    """TLS between servers."""
+
+    def accepted(self, channel: Channel, /) -> Channel: ...
+
+    def dialled(self, channel: Channel, host: str, /) -> Channel:
+        """The other side must show a certificate for ``host``."""
+
+    def objection(self, channel: Channel, host: str, /) -> str | None:
+        """Why whoever dialled cannot be the server at ``host``; None when it may be."""
 
 
 class Peers:
@@ -114,6 +127,7 @@ class Peers:
         self.aside: Aside = _at_once
         self.read_entries: EntriesReader = _no_entries
         self.open_image: Callable[[Tip], ImageSource] = _no_image
+        self.tls: Secured | None = None
 
     # What the driver asks ---------------------------------------------------------------------------------------------
 
@@ -183,6 +197,8 @@ class Peers:
                 except OSError:
                     pass
             if channel is not None:
+                if self.tls is not None:
+                    channel = self.tls.dialled(channel, host)
                 link = Link(self, channel, expected=peer)
                 self._unnamed[link] = None
                 link.begin()
@@ -197,6 +213,8 @@ class Peers:
         if len(self._unnamed) >= UNNAMED_MAX:
             channel.close()
             return
+        if self.tls is not None:
+            channel = self.tls.accepted(channel)
         link = Link(self, channel, expected=None)
         self._unnamed[link] = None
         link.begin()
@@ -213,6 +231,13 @@ class Peers:
                 link.put(_KEEPALIVE)
 
     # What the links tell ----------------------------------------------------------------------------------------------
+
+    def vouch(self, link: "Link", hello: Hello) -> None:
+        """Whether one that has dialled us under TLS may be who it says. What a Hello says is else up to `named`."""
+        if self.tls is not None and link.expected is None and hello.sid in self.addresses:
+            objection = self.tls.objection(link.channel, self.addresses[hello.sid][0])
+            if objection is not None:
+                raise PeerLinkError(f"says it is server {hello.sid}, but {objection}")
 
     def named(self, link: "Link", hello: Hello) -> None:
         """The other end has said who it is."""
@@ -300,6 +325,10 @@ class Link:
 
     def begin(self) -> None:
         self.channel.start(self)
+        if self.expected is not None or self._peers.tls is None:
+            self._say_hello()
+
+    def _say_hello(self) -> None:
         hello = Hello(PEER_VERSION, self._peers.me, self._peers.ensemble)
         self.channel.send(frame(encode_hello(hello)))
 
@@ -383,6 +412,8 @@ class Link:
     def _greeted(self, data: bytes) -> bytes:
         """Take the Hello in; what came behind it."""
         data = self._hello + data
+        if data.startswith(TLS_BEGINNINGS):
+            raise PeerLinkError("speaks TLS, expected a Hello without it")
         end = 4 + int.from_bytes(data[:4], "big")
         if len(data) >= 4 and end > HELLO_BYTES_MAX:
             raise PeerLinkError(f"begins with a frame of {end - 4} bytes, expected a Hello")
@@ -390,7 +421,11 @@ class Link:
             self._hello = data
             return b""
         self._hello = b""
-        self._peers.named(self, decode_hello(data[4:end]))
+        hello = decode_hello(data[4:end])
+        if self.expected is None and self._peers.tls is not None:
+            self._peers.vouch(self, hello)
+            self._say_hello()  # only now: whoever is not let in must not take itself for linked
+        self._peers.named(self, hello)
         return data[end:]
 
     def _take(self, message: Message) -> None:
@@ -403,7 +438,9 @@ class Link:
         self._room.set()
 
     def closed(self, why: str) -> None:
-        self._finish(why if self.number else _CLOSED_QUIETLY)
+        if not self.number and not why.startswith(TLS_FAILED):
+            why = _CLOSED_UNHEARD if self.expected is not None and self._peers.tls is not None else _CLOSED_QUIETLY
+        self._finish(why)
 
     def _finish(self, why: str) -> None:
         if not self.ended:
@@ -415,6 +452,8 @@ class Link:
 
 #: A connection that came and went without a word (a port probe, a peer that is just ending) is no event.
 _CLOSED_QUIETLY = "closed before its Hello"
+#: Under TLS it is, for us who dialled: the other side first looks at our certificate.
+_CLOSED_UNHEARD = "closed before its Hello: it may not let us in with this certificate; its log says why"
 
 
 async def _at_once(call: Callable[[], T]) -> T:

@@ -123,6 +123,7 @@ def status_of(server: "Server", word: Word) -> Status:
         voter=member is None or member.voter,
         client_host=config.client_host,
         client_port=server.client_port,
+        secure_client_port=server.secure_client_port,
         data_dir=config.snapshot_dir,
         log_dir=config.log_dir,
         tick_ms=config.tick_ms,

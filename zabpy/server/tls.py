@@ -18,8 +18,6 @@ from .transport import RECEIVE_BYTES_MAX, Channel, Handler, Network
 
 #: Given to OpenSSL at a time when sending.
 SEND_SLICE_BYTES = 64 * 1024
-#: Sent before the handshake is done, it waits. A peer's Hello does; nobody has more to say to a stranger.
-EARLY_BYTES_MAX = 64 * 1024
 #: Handshakes that are taken a step further before others get their turn.
 HANDSHAKES_A_TURN = 8
 #: A TLS record that carries a handshake begins with this byte, one that carries an alert with that.
@@ -153,8 +151,7 @@ class TlsChannel:
         elif self._phase == _PLAIN:
             self._raw.send(data)
         elif self._phase != _OVER:
-            assert len(self._early) + len(data) <= EARLY_BYTES_MAX
-            self._early += data
+            self._early += data  # in the backlog, by which those who send bound themselves
 
     def pause(self) -> None:
         self._paused = True

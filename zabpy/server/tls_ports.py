@@ -13,7 +13,6 @@ has passed, the one that is dialled says nothing but TLS.
 """
 
 import socket
-import ssl
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -40,7 +39,7 @@ async def names_of(address: str) -> list[str]:
     try:
         name, _ = await trio.socket.getnameinfo((address, 0), socket.NI_NAMEREQD)
         found = await trio.socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):  # no such name, or none that can be one
         return []
     return [name] if address in {where[0] for *_, where in found} else []
 
@@ -131,9 +130,3 @@ class PeerTls:
         if names_host(shown, host):
             return None
         return f"its certificate is for {(', '.join(hosts_of(shown)) or 'no host')[:200]}, not for {host}"
-
-
-def described(context: ssl.SSLContext) -> str:
-    """The versions of TLS that a context speaks, for the log."""
-    low, high = context.minimum_version, context.maximum_version
-    return low.name if low is high else f"{low.name}-{high.name}"
