@@ -81,3 +81,13 @@ def test_a_password_is_in_no_text_of_what_comes_out() -> None:
         seen += [str(error), repr(error)]
     assert len(seen) == 4
     assert not any("hunter2" in text for text in seen)
+
+
+def test_a_certificate_proves_once_and_for_all_and_only_for_its_connection() -> None:
+    """Asked of Apache's server: with a certificate an auth packet of x509 is answered with 0, without one the
+    connection ends."""
+    mine = (Identity("ip", "127.0.0.1"), Identity("x509", "CN=me"))
+    answer = answer_auth(-4, packet(b"x509", b""), mine)
+    assert answer.ok
+    assert answer.identities == mine
+    assert not answer_auth(-4, packet(b"x509", b"CN=me"), mine[:1]).ok

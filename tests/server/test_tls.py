@@ -331,7 +331,11 @@ async def test_one_that_is_held_hears_nothing_until_it_is_let_in(network: Networ
 
 
 async def test_one_that_is_held_can_be_refused(network: Network, ours: Credentials) -> None:
-    async with meeting(network, ours, ours, secured=lambda channel: channel.refuse("TLS: not you") or False) as given:  # type: ignore[func-returns-value]
+    def secured(channel: TlsChannel) -> bool:
+        channel.refuse("TLS: not you")
+        return False
+
+    async with meeting(network, ours, ours, secured=secured) as given:
         given.dialler.channel.send(b"hello")
         await given.dialler.wait(lambda: bool(given.dialler.ends))
         assert given.refusals["acceptor"] == given.acceptor.ends == ["TLS: not you"]
@@ -357,11 +361,15 @@ async def test_many_handshakes_at_once_leave_others_their_turn(ours: Credentials
     """A door takes a few steps at a time: between two of them the network deals with what else has come."""
     network = _epoll() if hasattr(select, "epoll") else StreamNetwork()
     turns: list[int] = []
-    done: list[Side] = []
-    sides: list[Side] = []
+    done: list[TlsChannel] = []
+
+    def secured(channel: TlsChannel) -> bool:
+        done.append(channel)
+        return True
+
     async with trio.open_nursery() as nursery:
         await nursery.start(network.run, lambda: turns.append(len(done)), print)
-        door = TlsDoor(network, ours, lambda channel, why: None, lambda channel: done.append(None) or True)  # type: ignore[arg-type,func-returns-value]
+        door = TlsDoor(network, ours, lambda channel, why: None, secured)
         dialling = TlsDoor(network, ours, lambda channel, why: None)
 
         def accept(raw: Channel) -> None:
@@ -371,8 +379,7 @@ async def test_many_handshakes_at_once_leave_others_their_turn(ours: Credentials
         listener = await network.listen("127.0.0.1", 0, accept)
         for _ in range(40):
             channel = dialling.dialled(await network.dial("127.0.0.1", listener.port), "localhost")
-            sides.append(Side(channel))
-            channel.start(sides[-1])
+            channel.start(Side(channel))
         with trio.fail_after(30):
             while len(done) < 40:  # noqa: ASYNC110
                 await trio.sleep(0.01)

@@ -51,6 +51,8 @@ def authenticate(scheme: str, auth: bytes, identities: Identities, super_digest:
     Raises:
         AuthFailedError: no such scheme, or not for auth packets, or more identities than anybody needs.
     """
+    if scheme == "x509" and any(identity.scheme == "x509" for identity in identities):
+        return identities  # proved by the handshake of TLS, before all packets; said once more it changes nothing
     prove = _SCHEMES.get(scheme)
     if prove is None:
         raise AuthFailedError(f"no auth packets of scheme {scheme[:32]!r}")

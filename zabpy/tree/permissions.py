@@ -113,7 +113,7 @@ def _is_network(id: str) -> bool:
 
 
 def _is_x500_name(id: str) -> bool:
-    return _X500_NAME.fullmatch(id) is not None
+    return not id or _X500_NAME.fullmatch(id) is not None  # Java has a name without parts too
 
 
 def _is_sasl_name(id: str) -> bool:
