@@ -139,8 +139,9 @@ async def test_clients_cannot_take_the_descriptors_that_the_log_and_snapshots_ne
 class Processes:
     """``count`` servers as `zabpy serve` runs them, below ``directory``."""
 
-    def __init__(self, directory: Path, count: int) -> None:
-        self._directory, self._count = directory, count
+    def __init__(self, directory: Path, count: int, *settings: str) -> None:
+        """``settings``: further lines of every zoo.cfg."""
+        self._directory, self._count, self._settings = directory, count, settings
         ports = free_ports(3 * count)
         self.client_ports = ports[:count]
         self._members = [f"server.{i + 1}=127.0.0.1:{ports[count + i]}:{ports[2 * count + i]}" for i in range(count)]
@@ -151,7 +152,7 @@ class Processes:
         data = directory / "data"
         data.mkdir(parents=True)
         lines = ["tickTime=500", "initLimit=20", "syncLimit=10", f"dataDir={data}", "snapCount=2000"]
-        lines += [f"clientPort={self.client_ports[i]}", "maxClientCnxns=0"]
+        lines += [f"clientPort={self.client_ports[i]}", "maxClientCnxns=0", *self._settings]
         if self._count > 1:
             (data / "myid").write_text(f"{i + 1}\n")
             lines += self._members
@@ -178,15 +179,18 @@ class Processes:
     def log(self, i: int) -> str:
         return self._configs[i].with_suffix(".log").read_text()
 
-    async def mode(self, i: int) -> str:
-        """leader, follower…; empty while it does not serve."""
+    async def word(self, i: int, word: bytes) -> str:
         try:
             stream = await trio.open_tcp_stream("127.0.0.1", self.client_ports[i])
             async with stream:
-                await stream.send_all(b"srvr")
-                text = b"".join([bytes(data) async for data in stream]).decode()
+                await stream.send_all(word)
+                return b"".join([bytes(data) async for data in stream]).decode()
         except (OSError, trio.BrokenResourceError):
             return ""
+
+    async def mode(self, i: int) -> str:
+        """leader, follower…; empty while it does not serve."""
+        text = await self.word(i, b"srvr")
         return text.partition("Mode: ")[2].partition("\n")[0]
 
     async def wait_serving(self, i: int) -> None:
@@ -203,8 +207,8 @@ class Processes:
 
 
 @asynccontextmanager
-async def processes(directory: Path, count: int) -> AsyncIterator[Processes]:
-    servers = Processes(directory, count)
+async def processes(directory: Path, count: int, *settings: str) -> AsyncIterator[Processes]:
+    servers = Processes(directory, count, *settings)
     try:
         for i in range(count):
             servers.start(i)
