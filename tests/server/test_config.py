@@ -189,7 +189,7 @@ def test_the_purge_interval_is_in_hours_or_has_a_unit(value: str, purge: bool, i
 def test_unsafe_values_are_replaced_and_said_so() -> None:
     config = parse(ALONE + "forceSync=no\nautopurge.snapRetainCount=1\n4lw.commands.whitelist=ruok, rouk\n")
     assert config.snapshots_kept == 3
-    assert config.words == {"ruok", "srvr"}
+    assert config.words == {"isro", "ruok", "srvr"}
     assert [warning.split(":")[1] for warning in config.warnings] == ["3", "4", "5"]
 
 

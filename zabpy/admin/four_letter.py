@@ -37,13 +37,14 @@ class Answer(NamedTuple):
 class Word(NamedTuple):
     """How one word is answered.
 
-    ``serving``: only a serving server knows. ``sizes``: the directories' sizes must be filled in; ``sessions``: when
-    sessions end must be. ``reset``: which counters the server sets back to zero.
+    ``serving``: only a serving server knows. What must be filled in: ``metrics``, the directories' ``sizes``,
+    ``sessions``: when they end. ``reset``: which counters the server sets back to zero.
     """
 
     text: Callable[[Status], str | Iterator[str]]
     help: str
     serving: bool = True
+    metrics: bool = False
     sizes: bool = False
     sessions: bool = False
     reset: str = ""
@@ -377,7 +378,7 @@ WORDS: dict[str, Word] = {
     "isro": Word(_isro, "rw, ro, or null while not serving", serving=False),
     "srvr": Word(_srvr, "version, latency, traffic, zxid and mode"),
     "stat": Word(_stat, "the same and a line for each connection"),
-    "mntr": Word(_mntr, "a number a line, for monitoring"),
+    "mntr": Word(_mntr, "a number a line, for monitoring", metrics=True),
     "conf": Word(_conf, "the configuration", sizes=True),
     "envi": Word(_envi, "what the server runs on", serving=False),
     "cons": Word(_cons, "all there is to know of each connection"),

@@ -277,14 +277,18 @@ class Clients:
             return
         self.turn_ms = self.clock.now_ms()
         connection.answered(request_id)
-        self.counts.connections_revalidated.value += 1
         session = self.state.sessions.get(connection.session_id)
         if valid and session is not None:
-            connection.unasked += 1
-            self.unasked += 1
+            self.count_resumed(connection)
             connection.connected(connection.session_id, session.password)
         else:
             connection.refuse_session()
+
+    def count_resumed(self, connection: Connection) -> None:
+        """A client came back with its session: it is told so, and that answers no request."""
+        self.counts.connections_revalidated.value += 1
+        connection.unasked += 1
+        self.unasked += 1
 
     def serving_changed(self, serving: bool) -> None:
         self.close_all("this server is not serving" if not serving else "the ensemble has changed its leader")

@@ -68,8 +68,6 @@ class Config:
     listen_backlog: int = 128
     peer_listen_all: bool = False
     """Listen for peers on all addresses, not only on the one in the server list."""
-    client_keepalive: bool = False
-    peer_keepalive: bool = False
 
     # Time
     tick_ms: int = TICK_MS
@@ -323,8 +321,9 @@ class _Draft:
         words = {word.strip() for word in line.value.split(",")} - {""}
         for word in sorted(words - WORDS - {"*"}):
             self.warnings.append(f"{line.path}:{line.number}: {line.key}: there is no four-letter word {word!r}")
-        # ZooKeeper answers srvr whatever the list says: its own status script needs it.
-        self.values["words"] = WORDS if "*" in words else frozenset(words & WORDS | {"srvr"})
+        # ZooKeeper answers srvr whatever the list says: its own status script needs it; and clients that were told that
+        # a server is read-only ask isro until they find another.
+        self.values["words"] = WORDS if "*" in words else frozenset(words & WORDS | {"isro", "srvr"})
 
     def _dynamic_file(self, line: Line) -> None:
         path = os.path.join(os.path.dirname(self.path), line.value)

@@ -76,8 +76,6 @@ KEYS: dict[str, Key] = {
     "secureClientPortAddress": Key("secure_client_host", host_of, _HOST),
     "clientPortListenBacklog": Key("listen_backlog", whole(-1, 65535), "a whole number from -1 (default) to 65535"),
     "quorumListenOnAllIPs": Key("peer_listen_all", flag, _FLAG),
-    "clientTcpKeepAlive": Key("client_keepalive", flag, _FLAG),
-    "tcpKeepAlive": Key("peer_keepalive", flag, _FLAG),
     "peerType": Key("peer_type", choice("participant", "observer"), "participant or observer"),
     "standaloneEnabled": Key("standalone_enabled", flag, _FLAG),
     "tickTime": Key("tick_ms", whole(1, 2**31 - 1), _MS),
@@ -198,10 +196,12 @@ NOT_SERVED: dict[str, tuple[str, ...]] = {
 OFF = frozenset({"", "false", "no", "0", "-1"})
 
 #: Keys of ZooKeeper that mean nothing here: they steer Java, its threads and its caches, or how it does what we do
-#: otherwise.
+#: otherwise. Of the two keepalives: servers say something on their links every half tick, clients ping, and who is
+#: silent for too long is closed, so there is no dead connection that the kernel would have to find.
 MEANINGLESS = frozenset(
     """
-    jute.maxbuffer.extrasize electionAlg quorumCnxnTimeoutMs connectToLearnerMasterLimit electionPortBindRetry
+    jute.maxbuffer.extrasize clientTcpKeepAlive tcpKeepAlive electionAlg quorumCnxnTimeoutMs
+    connectToLearnerMasterLimit electionPortBindRetry
     multiAddress.enabled multiAddress.reachabilityCheckTimeoutMs multiAddress.reachabilityCheckEnabled
     fastleader.minNotificationInterval fastleader.maxNotificationInterval leader.maxTimeToWaitForEpoch
     leader.maxConcurrentSnapSyncs leader.maxConcurrentDiffSyncs maxConcurrentSnapSyncs maxConcurrentDiffSyncs

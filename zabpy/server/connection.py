@@ -132,8 +132,7 @@ class Connection:
 
     def closed(self, why: str) -> None:
         if self.phase != OVER:
-            if self.phase == OPEN:
-                self._clients.counts.connections_dropped.value += 1
+            self._clients.counts.connections_dropped.value += 1
             self.phase = OVER
             self._clients.forget(self)
 
@@ -271,6 +270,7 @@ class Connection:
     def take_over(self, password: bytes) -> None:
         """The session the client came with is known to live, without asking the leader."""
         self._clients.local.sessions.heard(self.session_id, self.heard_ms, self.timeout_ms)
+        self._clients.count_resumed(self)
         self.connected(self.session_id, password)
 
     def connected(self, session_id: int, password: bytes) -> None:

@@ -18,7 +18,7 @@ class Counts:
         # Clients
         self.connection_requests = counter("connection_request_count", "handshakes that asked for a session")
         self.connections_rejected = counter("connection_rejected", "connections beyond maxClientCnxns or maxCnxns")
-        self.connections_dropped = counter("connection_drop_count", "clients that hung up without closing the session")
+        self.connections_dropped = counter("connection_drop_count", "connections that the other side ended")
         self.connections_expired = counter("sessionless_connections_expired", "connections that were silent too long")
         self.connections_revalidated = counter("connection_revalidate_count", "clients that came back with a session")
         self.closed_not_serving = counter(

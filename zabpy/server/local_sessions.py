@@ -23,6 +23,7 @@ _WRITE, _CLOSE = Route.WRITE, Route.CLOSE
 def open_local(connection: "Connection", clients: "Clients") -> None:
     """A client wants a new session, and gets one of ours."""
     session_id, password = clients.local.sessions.open(connection.timeout_ms, clients.clock.now_ms())
+    connection.last_op, connection.last_xid = 0, 0
     connection.connected(session_id, password)
 
 
@@ -56,6 +57,11 @@ class Local:
         self._clients, self.sessions, self._wanted = clients, sessions, wanted
         #: Session id by the id of the request that is to make it global.
         self.upgrades: dict[int, int] = {}
+
+    @property
+    def deadlines(self) -> list[tuple[int, list[int]]] | None:
+        """When silent ones are over, in ms of the clock, and which; None where new sessions are global."""
+        return self.sessions.deadlines() if self._wanted else None
 
     @property
     def opens(self) -> bool:

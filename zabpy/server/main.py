@@ -198,19 +198,24 @@ class Server:
     async def _listen(self) -> None:
         """All ports, before anything is written: whoever finds one taken has changed nothing."""
         config = self.config
+        backlog = config.listen_backlog
         if config.client_port is not None:
-            client = await self._bind("clientPort", config.client_host, config.client_port, self._accept_client)
+            host, port = config.client_host, config.client_port
+            client = await self._bind("clientPort", host, port, self._accept_client, backlog=backlog)
             self.client_port = client.port
         if config.secure_client_port is not None:
             host, port = config.secure_client_host, config.secure_client_port
-            self.secure_client_port = (await self._bind("secureClientPort", host, port, self._accept_secure)).port
+            secure = await self._bind("secureClientPort", host, port, self._accept_secure, backlog=backlog)
+            self.secure_client_port = secure.port
         if config.members:
             host = "" if config.peer_listen_all else config.member.host
             await self._bind(f"server.{self.me}", host, config.member.peer_port, self._accept_peer)
 
-    async def _bind(self, key: str, host: str, port: int, accept: Callable[[Channel], None]) -> Listener:
+    async def _bind(
+        self, key: str, host: str, port: int, accept: Callable[[Channel], None], *, backlog: int = 128
+    ) -> Listener:
         try:
-            listener = await self.network.listen(host, port, accept, backlog=max(self.config.listen_backlog, 128))
+            listener = await self.network.listen(host, port, accept, backlog=backlog)
         except OSError as error:
             raise CannotListenError(
                 f"{key}: cannot listen on {host or '*'}:{port}: {error.strerror or error}"

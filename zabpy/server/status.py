@@ -72,6 +72,7 @@ def status_of(server: "Server", word: Word) -> Status:
     smallest, largest = clients.negotiable
     wall_from_clock_ms = server.clock.wall_ms() - server.clock.now_ms()
     deadlines = server.driver.deadlines if word.sessions else None
+    local_deadlines = clients.local.deadlines if word.sessions else None
     member = None if config.standalone else config.member
     return Status(
         version=zabpy.__version__,
@@ -100,6 +101,7 @@ def status_of(server: "Server", word: Word) -> Status:
         session_count=len(state.sessions),
         local_session_count=len(clients.local.sessions),
         deadlines=None if deadlines is None else _on_the_wall(deadlines, wall_from_clock_ms),
+        local_deadlines=None if local_deadlines is None else _on_the_wall(local_deadlines, wall_from_clock_ms),
         session_timeouts=_session_timeouts(state),
         ephemeral_owner_count=tree.ephemerals.owner_count,
         ephemerals=_ephemerals(state),
@@ -136,7 +138,7 @@ def status_of(server: "Server", word: Word) -> Status:
         peer_port=0 if member is None else member.peer_port,
         election_port=0 if member is None else member.election_port,
         members_text=config.members_text(),
-        metrics=tuple(_metrics(server)),
+        metrics=tuple(_metrics(server)) if word.metrics else (),
     )
 
 
@@ -145,7 +147,14 @@ def _metrics(server: "Server") -> Iterator[tuple[str, int | float]]:
     counts.bytes_received.value = clients.bytes_received
     counts.watch_bytes.value = clients.bytes_of_events
     counts.response_bytes.value = clients.bytes_sent - clients.bytes_of_events
-    return counts.rows()
+    yield from counts.rows()
+    for name, usage in server.driver.state.tree.quotas.by_namespace().items():
+        yield f"{name}_quota_count_limit_per_namespace", usage.znodes_limit
+        yield f"{name}_quota_bytes_limit_per_namespace", usage.data_bytes_limit
+        yield f"{name}_quota_count_usage_per_namespace", usage.znodes
+        yield f"{name}_quota_bytes_usage_per_namespace", usage.data_bytes
+    for name, count in server.quota_refusals.items():
+        yield f"{name}_quota_exceeded_error_per_namespace", count
 
 
 def _smallest(counted: Clients | Connection) -> int:

@@ -59,6 +59,7 @@ class Words:
         elif told.reset:
             clients.reset_counts()
             server.counts.reset()
+            server.quota_refusals.clear()
             server.driver.reset_counts()
 
     async def _go_on(self, connection: Connection, lines: Iterator[str]) -> None:

@@ -107,6 +107,10 @@ class LocalSessions:
             self.close(id)
         return ids
 
+    def deadlines(self) -> list[tuple[int, list[int]]]:
+        """When those that stay silent are over, earliest first, and which; new lists."""
+        return self._expiry.buckets()
+
     def next_ms(self, now_ms: int) -> int | None:
         """How long from now until `expired` has something to tell; None if there are no sessions."""
         return self._expiry.next_ms(now_ms)
