@@ -11,6 +11,7 @@ from zabpy.pipeline import (
     Preparer,
     RequestIds,
     Rules,
+    Sliced,
     State,
     apply_entry,
     event_frames,
@@ -38,6 +39,15 @@ def parse(frame: bytes) -> Reply:
     assert length == len(frame) - 4
     xid, zxid, err = struct.unpack_from(">iqi", frame, 4)
     return Reply(xid, zxid, err, frame[20:])
+
+
+def whole(frame: bytes | Sliced) -> bytes:
+    """A reply with all its slices."""
+    if isinstance(frame, Sliced):
+        while not frame.work():
+            pass
+        return b"".join(frame.pieces)
+    return frame
 
 
 class World:
@@ -125,7 +135,7 @@ class World:
         identities: tuple[Identity, ...] = ANYBODY,
     ) -> Reply:
         raw = record if isinstance(record, bytes) else packed(record)
-        frame = read_now(self.state, self.watches, watcher, 9, int(op), raw, identities, self.session)
+        frame = whole(read_now(self.state, self.watches, watcher, 9, int(op), raw, identities, self.session))
         if op == Op.GET_DATA:
             header = struct.pack(">ii", 9, 4)
             assert get_data(self.state, self.watches, watcher, header + raw, identities) == frame

@@ -5,7 +5,7 @@ import random
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from tests.pipeline.conftest import ANYBODY, World, parse
+from tests.pipeline.conftest import ANYBODY, World, parse, whole
 from zabpy.model import OPEN_ACL, Acl
 from zabpy.pipeline import ROUTES, Route, Rules, answer_auth, read_now, route
 from zabpy.pipeline.prepare import _read_create
@@ -71,7 +71,7 @@ def test_any_read_has_one_reply(asked: list[tuple[int, bytes]]) -> None:
     world = World()
     world.create("/a")
     for op, raw in asked:
-        frames = read_now(world.state, world.watches, 1, 3, op, raw, ANYBODY)
+        frames = whole(read_now(world.state, world.watches, 1, 3, op, raw, ANYBODY))
         assert frames
         if op not in (Op.SET_WATCHES, Op.SET_WATCHES2):
             assert parse(frames).xid == 3

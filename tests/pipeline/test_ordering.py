@@ -1,6 +1,6 @@
 """The order in which a connection hears of things."""
 
-from tests.pipeline.conftest import ANYBODY, Reply, World, parse
+from tests.pipeline.conftest import ANYBODY, Reply, World, parse, whole
 from zabpy.model import Identity, Zxid
 from zabpy.pipeline import Row, event_frames, get_data, read_now, refusal_frame, reply_frame
 from zabpy.wire import Op, encode_txn, packed, records as r
@@ -94,7 +94,7 @@ class Connection:
             self.send(self.answer(xid, op, raw, ANYBODY))
 
     def answer(self, xid: int, op: int, raw: bytes, identities: tuple[Identity, ...]) -> bytes:
-        return read_now(self.world.state, self.world.watches, self.watcher, xid, op, raw, identities)
+        return whole(read_now(self.world.state, self.world.watches, self.watcher, xid, op, raw, identities))
 
     def send(self, frame: bytes) -> None:
         self.sent.append(parse(frame))
@@ -110,8 +110,8 @@ def deliver(world: World, connections: list[Connection], count: int | None = Non
         for connection in connections:
             connection.row.complete(txn.request_id, err, body)
     for connection in connections:
-        for frame in connection.row.drain(world.state.last_applied, connection.answer):
-            connection.send(frame)
+        for answer in connection.row.drain(world.state.last_applied, connection.answer):
+            connection.send(whole(answer))
 
 
 def test_an_event_comes_before_the_reply_and_before_the_read_that_show_the_change(world: World) -> None:

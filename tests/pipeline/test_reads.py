@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from tests.pipeline.conftest import ANYBODY, World, parse
+from tests.pipeline.conftest import ANYBODY, World, parse, whole
 from zabpy.model import ALL, OPEN_ACL, READ, Acl, Identity
 from zabpy.pipeline import read_now
 from zabpy.wire import Op, Reader, packed, records as r
@@ -177,7 +177,7 @@ def test_watches_are_put_back_or_caught_up_in_one_answer(world: World) -> None:
     )
 
     def read(op: int, record: bytes) -> tuple[list[tuple[int, str]], tuple[int, int]]:
-        raw = read_now(world.state, world.watches, 1, -8, op, record, ANYBODY)
+        raw = whole(read_now(world.state, world.watches, 1, -8, op, record, ANYBODY))
         events: list[tuple[int, str]] = []
         while True:
             (length,) = struct.unpack_from(">i", raw)

@@ -31,6 +31,7 @@ from .replies import (
 )
 from .request import Request as Request, RequestIds as RequestIds
 from .routing import ROUTES as ROUTES, Route as Route, route as route
+from .slices import Sliced as Sliced
 from .state import FrozenState as FrozenState, State as State, StateRowsError as StateRowsError
 from .throttle import Throttle as Throttle
 from .upgrade import makes_ephemeral as makes_ephemeral

@@ -11,6 +11,7 @@ from zabpy.model import Identity, SessionMovedError
 from zabpy.wire import Op
 
 from .replies import reply_frame
+from .slices import Sliced
 
 _MOVED = SessionMovedError.code
 _CLOSE_SESSION = int(Op.CLOSE_SESSION)
@@ -25,7 +26,7 @@ _Read = tuple[int, int, bytes, tuple[Identity, ...]]
 _Ready = tuple[bytes, bool]
 
 #: Executes a read at last: xid, op, record, identities → frames.
-AnswerRead = Callable[[int, int, bytes, tuple[Identity, ...]], bytes]
+AnswerRead = Callable[[int, int, bytes, tuple[Identity, ...]], bytes | Sliced]
 
 
 class Row:
@@ -86,7 +87,7 @@ class Row:
         waiting.popleft()
         return reply_frame(first[1], zxid, err, body)
 
-    def drain(self, zxid: int, answer_read: AnswerRead, bytes_max: int = 1 << 62) -> list[bytes]:
+    def drain(self, zxid: int, answer_read: AnswerRead, bytes_max: int = 1 << 62) -> list[bytes | Sliced]:
         """All frames that may leave now, in order; the reads among them are executed now.
 
         It breaks off once they are more than ``bytes_max`` together. Such a connection must be dropped: a read that is
@@ -96,7 +97,7 @@ class Row:
         one applied here, and a client must hear of a change it watches before it sees it.
         """
         waiting, outcomes = self._waiting, self._outcomes
-        frames: list[bytes] = []
+        frames: list[bytes | Sliced] = []
         while waiting:
             item = waiting[0]
             if len(item) == 3:
@@ -113,9 +114,9 @@ class Row:
                     self._end()
                     break
             elif len(item) == 4:
-                frame = answer_read(*item)
-                frames.append(frame)
-                bytes_max -= len(frame)
+                answer = answer_read(*item)
+                frames.append(answer)
+                bytes_max -= len(answer)
                 if bytes_max < 0:
                     break
             else:

@@ -6,7 +6,7 @@ nothing can change (client-protocol.md §11).
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from zabpy.model import (
     ADMIN,
@@ -24,17 +24,39 @@ from zabpy.tree import CHILDREN_CHANGED, CREATED, DATA_CHANGED, DELETED, Watches
 from zabpy.wire import Op, Reader, records as r
 
 from .replies import end_of_parts, error_part, event_frame, read_part, refusal_frame, reply_frame
+from .slices import (
+    SLICE_ITEMS,
+    Sliced,
+    count_in_slices,
+    filtered_names_in_slices,
+    names_in_slices,
+    pack_names,
+    parts_in_slices,
+)
 from .state import State
 
 Identities = tuple[Identity, ...]
+#: About how many bytes it will be, and what makes them in slices.
+Slow = tuple[int, Iterator[bytes]]
+#: Of a multiRead's reply: bytes, or a vector of names and what stands before it.
+_Part = bytes | tuple[bytes, list[str]]
 #: State, watches, watcher, session id, record, identities → body.
-Answer = Callable[[State, Watches, int, int, bytes, Identities], bytes]
+Answer = Callable[[State, Watches, int, int, bytes, Identities], bytes | Slow]
 
 _INT = struct.Struct(">i")
 _NULL = b"\xff\xff\xff\xff"
 #: Request header and the length of the path.
 _HEAD = struct.Struct(">iii")
 _REPLY = struct.Struct(">iiqi")
+_PART_AND_LENGTH = struct.Struct(">i?ii").unpack_from
+_GET_DATA, _GET_CHILDREN = int(Op.GET_DATA), int(Op.GET_CHILDREN)
+_GET_DATA_PART, _GET_CHILDREN_PART = read_part(_GET_DATA, b""), read_part(_GET_CHILDREN, b"")
+_NO_NODE, _NO_AUTH = error_part(NoNodeError.code), error_part(NoAuthError.code)
+#: In a multiRead: children of one znode, and bytes of all results, that are not put off.
+_NAMES_AT_ONCE = 100
+_BYTES_AT_ONCE = 1 << 20
+#: Watches set back at once.
+_WATCHES_AT_ONCE = 2_000
 _CATCH_UP = frozenset((int(Op.SET_WATCHES), int(Op.SET_WATCHES2)))
 _SASL = int(Op.SASL)
 
@@ -48,8 +70,9 @@ def read_now(
     record: bytes,
     identities: Identities,
     session_id: int = 0,
-) -> bytes:
+) -> bytes | Sliced:
     """Carry out a request of route READ or LOCAL and give its reply, whole; before it, catch-up events of setWatches.
+    One that is too long to be made at once comes as a `Sliced`; it is carried out all the same.
 
     Args:
         watcher: who is told when a watch that this sets fires.
@@ -59,11 +82,14 @@ def read_now(
     zxid = state.last_applied
     try:
         if op in _CATCH_UP:
-            return _set_watches(state, watches, watcher, op, record) + reply_frame(xid, zxid, 0)
+            return _set_watches(state, watches, watcher, xid, op, record)
         answer = READS.get(op)
         if answer is None:
             return refusal_frame(xid)
         body = answer(state, watches, watcher, session_id, record, identities)
+        if type(body) is tuple:
+            return Sliced(xid, zxid, body[1], body[0])
+        assert isinstance(body, bytes)
         return reply_frame(xid, 0 if op == _SASL else zxid, 0, body)
     except CodeError as error:
         return reply_frame(xid, zxid, error.code)
@@ -86,7 +112,9 @@ def get_data(state: State, watches: Watches, watcher: int, frame: bytes, identit
                     return _REPLY.pack(16 + len(body), xid, state.last_applied, 0) + body
                 return _REPLY.pack(16, xid, state.last_applied, -102)
             return _REPLY.pack(16, xid, state.last_applied, -101)
-    return read_now(state, watches, watcher, _INT.unpack_from(frame)[0], Op.GET_DATA, frame[8:], identities)
+    answer = read_now(state, watches, watcher, _INT.unpack_from(frame)[0], Op.GET_DATA, frame[8:], identities)
+    assert isinstance(answer, bytes)
+    return answer
 
 
 def _data_reply(znode: Znode) -> bytes:
@@ -138,19 +166,23 @@ def _exists(state: State, watches: Watches, watcher: int, _: int, record: bytes,
     return znode.packed_stat()
 
 
-def _children(znode: Znode) -> bytes:
+def _children(znode: Znode, tail: bytes = b"") -> bytes | Slow:
     names = znode.children
     if not names:
-        return b"\0\0\0\0"
-    pack = _INT.pack
-    pieces = [pack(len(names))]
-    for name in names:
-        raw = name.encode()
-        pieces += (pack(len(raw)), raw)
-    return b"".join(pieces)
+        return b"\0\0\0\0" + tail
+    if len(names) > SLICE_ITEMS:
+        copied = list(names)
+        return _names_bytes_about(copied), names_in_slices(copied, tail)
+    return _INT.pack(len(names)) + pack_names(list(names)) + tail
 
 
-def _get_children(state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities) -> bytes:
+def _names_bytes_about(names: list[str]) -> int:
+    return len(names) * (4 + len(names[0]))
+
+
+def _get_children(
+    state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities
+) -> bytes | Slow:
     path, watch = _path_and_watch(record)
     znode = _readable(state, path, identities)
     if watch:
@@ -160,12 +192,12 @@ def _get_children(state: State, watches: Watches, watcher: int, _: int, record: 
 
 def _get_children2(
     state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities
-) -> bytes:
+) -> bytes | Slow:
     path, watch = _path_and_watch(record)
     znode = _readable(state, path, identities)
     if watch:
         watches.add_child(watcher, path)
-    return _children(znode) + znode.packed_stat()
+    return _children(znode, znode.packed_stat())
 
 
 def _get_acl(state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities) -> bytes:
@@ -177,37 +209,84 @@ def _get_acl(state: State, watches: Watches, watcher: int, _: int, record: bytes
 
 def _get_ephemerals(
     state: State, watches: Watches, watcher: int, session_id: int, record: bytes, identities: Identities
-) -> bytes:
+) -> bytes | Slow:
     (prefix,) = r.GetEphemeralsRequest.read(Reader(record))
+    if not prefix.strip() or prefix == "/":
+        prefix = ""
     paths = state.tree.ephemerals.of(session_id)
-    if prefix.strip() and prefix != "/":
-        paths = [path for path in paths if path.startswith(prefix)]
-    return r.packed(r.GetEphemeralsResponse(tuple(paths)))
+    if len(paths) > SLICE_ITEMS:
+        return _names_bytes_about(paths), filtered_names_in_slices(paths, prefix)
+    return b"".join(filtered_names_in_slices(paths, prefix))
 
 
 def _get_all_children_number(
     state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities
-) -> bytes:
+) -> bytes | Slow:
     (path,) = r.GetAllChildrenNumberRequest.read(Reader(record))
     _readable(state, path, identities)
-    return _INT.pack(state.tree.descendants(path))
+    count = state.tree.descendants(path, SLICE_ITEMS)
+    if count is None:
+        return 4, count_in_slices(list(state.tree.nodes), path)
+    return _INT.pack(count)
 
 
-def _multi_read(state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities) -> bytes:
+def _multi_read(
+    state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities
+) -> bytes | Slow:
     """Each operation has its own result; a failed one stops none. No watches are set."""
-    pieces = []
+    parts: list[_Part] = []
+    lists: dict[str, _Part] = {}  # one for each znode, however often it is asked for
+    about = 0
+    nodes = state.tree.nodes
+    for op, path in _multi_reads(record):
+        znode = nodes.get(path)
+        part: _Part
+        if znode is None:
+            part = _NO_NODE
+        elif znode.acl is not OPEN_ACL and not allowed(znode.acl, READ, identities):
+            part = _NO_AUTH
+        elif op == _GET_DATA:
+            parts.append(_GET_DATA_PART)
+            part = znode.reply or _data_reply(znode)
+        else:
+            if path not in lists:
+                lists[path] = _children_part(znode)
+            part = lists[path]
+        parts.append(part)
+        about += len(part) if isinstance(part, bytes) else _names_bytes_about(part[1])
+    parts.append(end_of_parts())
+    if len(parts) > SLICE_ITEMS or about > _BYTES_AT_ONCE:
+        return about, parts_in_slices(parts)
+    return b"".join(parts_in_slices(parts))
+
+
+def _children_part(znode: Znode) -> _Part:
+    if not znode.children:
+        return _GET_CHILDREN_PART + b"\0\0\0\0"
+    names = list(znode.children)
+    if len(names) > _NAMES_AT_ONCE:
+        return _GET_CHILDREN_PART, names
+    return _GET_CHILDREN_PART + _INT.pack(len(names)) + pack_names(names)
+
+
+def _multi_reads(record: bytes) -> list[tuple[int, str]]:
+    """Opcode and path of each operation; quick for what they nearly all are, and otherwise as the record says."""
+    found: list[tuple[int, str]] = []
+    at, size = 0, len(record)
+    while at + 13 <= size:
+        op, done, _, length = _PART_AND_LENGTH(record, at)
+        if done and op == -1:
+            return found
+        end = at + 13 + length
+        if done or length < 0 or end >= size or (op != _GET_DATA and op != _GET_CHILDREN):
+            break
+        found.append((op, record[at + 13 : end].decode("utf-8", "replace")))
+        at = end + 1
+    ops = []
     for op, request in r.MultiReadRequest.read(Reader(record)).ops:
         assert isinstance(request, r.GetDataRequest | r.GetChildrenRequest)
-        try:
-            znode = _readable(state, request.path, identities)
-            if op == Op.GET_DATA:
-                pieces.append(read_part(op, znode.reply or _data_reply(znode)))
-            else:
-                pieces.append(read_part(op, _children(znode)))
-        except CodeError as error:
-            pieces.append(error_part(error.code))
-    pieces.append(end_of_parts())
-    return b"".join(pieces)
+        ops.append((int(op), request.path))
+    return ops
 
 
 # About the connection ------------------------------------------------------------------------------------------------
@@ -261,8 +340,12 @@ def _remove_watches(
     return b""
 
 
-def _set_watches(state: State, watches: Watches, watcher: int, op: int, record: bytes) -> bytes:
-    """Put back the watches of a client that was away; the frames of what it missed. Rules: client-protocol.md §11."""
+def _set_watches(state: State, watches: Watches, watcher: int, xid: int, op: int, record: bytes) -> bytes | Sliced:
+    """Put back the watches of a client that was away; the frames of what it missed. Rules: client-protocol.md §11.
+
+    In slices each watch is set, or found to have been missed, at a moment of its own: either way its client is told
+    of every change since it left. What fires meanwhile is told behind the reply.
+    """
     reader = Reader(record)
     persistent: tuple[str, ...] = ()
     recursive: tuple[str, ...] = ()
@@ -270,9 +353,30 @@ def _set_watches(state: State, watches: Watches, watcher: int, op: int, record: 
         seen, data, exist, child = r.SetWatches.read(reader)
     else:
         seen, data, exist, child, persistent, recursive = r.SetWatches2.read(reader)
-    nodes = state.tree.nodes
-    missed = []
-    for path in data:
+    zxid = state.last_applied
+    wanted = [
+        (_restore_data, data),
+        (_restore_exist, exist),
+        (_restore_child, child),
+        (_restore_persistent, persistent),
+        (_restore_recursive, recursive),
+    ]
+
+    def restored() -> Iterator[bytes]:
+        for restore, paths in wanted:
+            for at in range(0, len(paths), _WATCHES_AT_ONCE):
+                yield restore(state, watches, watcher, seen, paths[at : at + _WATCHES_AT_ONCE])
+        yield reply_frame(xid, zxid, 0)
+
+    count = len(data) + len(exist) + len(child) + len(persistent) + len(recursive)
+    if count > _WATCHES_AT_ONCE:
+        return Sliced(xid, zxid, restored(), 20, headed=False)
+    return b"".join(restored())
+
+
+def _restore_data(state: State, watches: Watches, watcher: int, seen: int, paths: tuple[str, ...]) -> bytes:
+    nodes, missed = state.tree.nodes, []
+    for path in paths:
         znode = nodes.get(path)
         if znode is None:
             missed.append(event_frame(-1, DELETED, path))
@@ -280,12 +384,22 @@ def _set_watches(state: State, watches: Watches, watcher: int, op: int, record: 
             missed.append(event_frame(-1, DATA_CHANGED, path))
         else:
             watches.add_data(watcher, path)
-    for path in exist:
+    return b"".join(missed)
+
+
+def _restore_exist(state: State, watches: Watches, watcher: int, seen: int, paths: tuple[str, ...]) -> bytes:
+    nodes, missed = state.tree.nodes, []
+    for path in paths:
         if path in nodes:
             missed.append(event_frame(-1, CREATED, path))
         else:
             watches.add_data(watcher, path)
-    for path in child:
+    return b"".join(missed)
+
+
+def _restore_child(state: State, watches: Watches, watcher: int, seen: int, paths: tuple[str, ...]) -> bytes:
+    nodes, missed = state.tree.nodes, []
+    for path in paths:
         znode = nodes.get(path)
         if znode is None:
             missed.append(event_frame(-1, DELETED, path))
@@ -293,11 +407,19 @@ def _set_watches(state: State, watches: Watches, watcher: int, op: int, record: 
             missed.append(event_frame(-1, CHILDREN_CHANGED, path))
         else:
             watches.add_child(watcher, path)
-    for path in persistent:
-        watches.add_persistent(watcher, path, recursive=False)
-    for path in recursive:
-        watches.add_persistent(watcher, path, recursive=True)
     return b"".join(missed)
+
+
+def _restore_persistent(state: State, watches: Watches, watcher: int, seen: int, paths: tuple[str, ...]) -> bytes:
+    for path in paths:
+        watches.add_persistent(watcher, path, recursive=False)
+    return b""
+
+
+def _restore_recursive(state: State, watches: Watches, watcher: int, seen: int, paths: tuple[str, ...]) -> bytes:
+    for path in paths:
+        watches.add_persistent(watcher, path, recursive=True)
+    return b""
 
 
 #: All that `read_now` answers, but setWatches, whose events come before its reply.

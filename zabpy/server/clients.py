@@ -31,6 +31,8 @@ from .transport import Channel
 
 #: Where the type of an event stands in its frame: the lowest byte of the int behind length word, xid, zxid and err.
 _EVENT_TYPE = 23
+#: Watches of connections that are gone, removed at once.
+WATCHES_AT_ONCE = 2_000
 
 
 class Clients:
@@ -75,6 +77,12 @@ class Clients:
         self.dirty: list[Connection] = []
         self.ready: dict[Connection, None] = {}
         self.held: dict[Connection, None] = {}
+        #: Connections with an answer that is still being made.
+        self._slicing: dict[Connection, None] = {}
+        #: To be called when there is something for `work`; set by whoever builds the server.
+        self.begin_work: Callable[[], None] = lambda: None
+        #: Replies longer than what a client may send, after which most clients hang up.
+        self.large_replies = 0
         self.began_ms = clock.now_ms()
         #: The time at which this turn began, or went on: near enough for latencies.
         self.turn_ms = self.began_ms
@@ -138,7 +146,10 @@ class Clients:
         self.held.pop(connection, None)
         self.ready.pop(connection, None)
         self.room(connection)
+        self._slicing.pop(connection, None)
         self.watches.forget(connection.id)
+        if self.watches.leaving:
+            self.begin_work()
         for request_id in connection.waits_for:
             self.waiting.pop(request_id, None)
         self.throttle.ended(len(connection.waits_for))
@@ -297,6 +308,27 @@ class Clients:
         now_ms = self.clock.now_ms()
         self.read_only.role_changed(looking=self.driver.replica.role is Role.LOOKING, now_ms=now_ms)
         self.local.serving_changed(serving, now_ms)
+
+    # What is too long for one turn ------------------------------------------------------------------------------------
+
+    def has_slices(self, connection: Connection) -> None:
+        """It has an answer that is made in slices."""
+        self._slicing[connection] = None
+        self.begin_work()
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._slicing or self.watches.leaving)
+
+    def work(self) -> None:
+        """A slice for the connection that waits longest, and of what those leave behind that are gone."""
+        if self._slicing:
+            connection = next(iter(self._slicing))
+            del self._slicing[connection]
+            if connection.work():
+                self._slicing[connection] = None
+        if self.watches.leaving:
+            self.watches.clean_up(WATCHES_AT_ONCE)
 
     # The end of a turn ------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ outstanding, and otherwise wait in its `Row` behind the writes in front of them.
 """
 
 import struct
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,7 @@ from zabpy.pipeline import (
     ROUTES,
     Route,
     Row,
+    Sliced,
     answer_auth,
     connect_response,
     get_data,
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 #: Bytes waiting for one client before no more of its requests are read.
 SEND_PAUSE_BYTES: Final = 1 << 20
 
+#: The key of the limit on what a client sends at once, for messages.
+FRAME_KEY: Final = "jute.maxbuffer"
+
 #: Reads of one connection that may wait behind its writes. Their replies are made all at once when they may go, so
 #: this times the largest znode is what one client can make us hold; beyond `connection_send_bytes_max` it is dropped.
 READS_WAITING_MAX: Final = 256
@@ -51,6 +56,7 @@ _HEAD_AND_SIZE = struct.Struct(">iiii").unpack_from  # and the length of the pat
 _REPLY = struct.Struct(">iiqi").pack
 _LENGTH = struct.Struct(">i")
 _GET_DATA, _PING, _SASL = int(Op.GET_DATA), int(Op.PING), int(Op.SASL)
+_WITHOUT_PATH = frozenset((Op.MULTI_READ, Op.SET_WATCHES, Op.SET_WATCHES2))
 _NULL_TOKEN = b"\xff\xff\xff\xff"
 _WRITE, _CLOSE, _SYNC, _AUTH, _UNKNOWN = Route.WRITE, Route.CLOSE, Route.SYNC, Route.AUTH, Route.UNKNOWN
 #: Half the cost of calling a NamedTuple by name.
@@ -67,7 +73,8 @@ class Connection:
     """One client. Also the handler of its channel."""
 
     __slots__ = (
-        "_asks_as", "_clients", "_dirty", "_out", "_out_bytes", "_rest", "_special", "began_wall_ms", "channel",
+        "_asks_as", "_clients", "_dirty", "_finishing", "_missing", "_out", "_out_bytes", "_part", "_rest", "_sliced",
+        "_special", "began_wall_ms", "channel",
         "ending", "heard_ms", "id", "identities", "last_op", "last_xid", "last_zxid", "latency_last_ms",
         "latency_max_ms", "latency_min_ms", "latency_total_ms", "password", "phase", "read_only", "received_frames",
         "reported_ms", "row", "sent_frames", "session_id", "syncing", "timeout_ms", "unasked", "waited", "waits_for",
@@ -96,7 +103,13 @@ class Connection:
         self.began_wall_ms = clients.clock.wall_ms()
         self.reset_counts()
         self._rest = b""
-        self._out: list[bytes] = []
+        #: What has come of a frame that is not whole yet, and how many bytes of it are missing; 0 while there is none.
+        self._part = bytearray()
+        self._missing = 0
+        self._out: list[bytes | Sliced] = []
+        #: Those in `_out` that are not sent yet, in order. What stands behind one waits until it is made.
+        self._sliced: deque[Sliced] = deque()
+        self._finishing = False
         self._out_bytes = 0
         self._dirty = False
 
@@ -116,7 +129,16 @@ class Connection:
         clients = self._clients
         self.heard_ms = clients.turn_ms = clients.clock.now_ms()
         clients.bytes_received += len(data)
-        if self._rest:
+        if self._missing:
+            # Gathered until all is there: a frame costs its length once, in however small pieces it comes.
+            self._part += data
+            self._missing -= len(data)
+            if self._missing > 0:
+                return
+            data = bytes(self._part)
+            self._part.clear()
+            self._missing = 0
+        elif self._rest:
             data = self._rest + data
         if self.phase == OPEN:
             self._serve(data)
@@ -155,7 +177,9 @@ class Connection:
         """Send what there is, then close."""
         if self.phase != OVER:
             self.flush()
-        if self.phase != OVER:  # the flush may have found that too much waits, and dropped us
+        if self._sliced:
+            self._finishing = self.ending = True  # behind what is still being made
+        elif self.phase != OVER:  # the flush may have found that too much waits, and dropped us
             self.phase = OVER
             self._clients.forget(self)
             self.channel.finish()
@@ -181,7 +205,7 @@ class Connection:
             self.drop("telnet is over")
             return
         if len(data) < 4:
-            self._rest = data
+            self._keep(data, 4)
             return
         (length,) = _LENGTH.unpack_from(data)
         if not 28 <= length <= clients.config.frame_bytes_max:
@@ -189,7 +213,7 @@ class Connection:
             self.drop_garbage("TLS, on a port without it" if tls else f"a first frame of {length} bytes")
             return
         if len(data) < 4 + length:
-            self._rest = data
+            self._keep(data, 4 + length)
             return
         self._rest = data[4 + length :]
         try:
@@ -198,6 +222,11 @@ class Connection:
             self.drop_garbage(f"no ConnectRequest: {error}")
             return
         self._connect(asked)
+
+    def _keep(self, data: bytes, length: int) -> None:
+        """The beginning of something that is so long."""
+        self._part += data
+        self._missing = length - len(data)
 
     def _connect(self, asked: records.ConnectRequest) -> None:
         clients = self._clients
@@ -324,6 +353,7 @@ class Connection:
         full = room
         at, end, count = 0, len(data), 0
         op, xid = self.last_op, self.last_xid
+        missing = length = stop = 0
         while room > 0:
             left = end - at
             if left >= 16:
@@ -335,18 +365,21 @@ class Connection:
                 (length,) = _LENGTH.unpack_from(data, at)
                 if not 8 <= length <= limit:
                     self._end_of_output(full - room, count)
-                    self.drop_garbage(f"a frame of {length} bytes", limit=limit)
+                    self.drop_garbage(f"a frame of {length} bytes", limit=limit, key=FRAME_KEY)
                     return
+                missing = 4 + length - left
                 break
             else:
+                missing = 4 - left
                 break
             stop = at + 4 + length
             if stop > end or length < 8:
                 if not 8 <= length <= limit:
                     self._end_of_output(full - room, count)
-                    self.drop_garbage(f"a frame of {length} bytes", limit=limit)
+                    self.drop_garbage(f"a frame of {length} bytes", limit=limit, key=FRAME_KEY)
                     return
                 op, xid = self.last_op, self.last_xid  # what has not come whole is not the last operation
+                missing = stop - end
                 break
             count += 1
             if op == _GET_DATA and quick and size == length - 13:
@@ -374,18 +407,23 @@ class Connection:
                 if self.phase != OPEN:
                     return
                 quick = not self.row
-                if self.syncing or self.ending or self._reads_waiting >= READS_WAITING_MAX:
+                if self.syncing or self.ending or self._sliced or self._reads_waiting >= READS_WAITING_MAX:
                     at = stop
                     break
             at = stop
-        self._rest = data[at:] if at < end else b""
         if quick and at:
             self.last_op, self.last_zxid = op, zxid
             if xid >= 0:
                 self.last_xid = xid
         self._end_of_output(full - room, count)
-        if room <= 0 or (not quick and not self._may_go_on()):
+        if room <= 0 or self._sliced or (not quick and not self._may_go_on()):
+            self._rest = data[at:]
+            if room <= 0 and op == _GET_DATA and full - room > limit:
+                self._data_sent(data[stop - length + 8 : stop])
             self._hold()
+        elif missing > 0:
+            self._part += data[at:]
+            self._missing = missing
 
     @property
     def replies(self) -> int:
@@ -400,7 +438,7 @@ class Connection:
     def _may_go_on(self) -> bool:
         """Whether more of this client's requests may be looked at."""
         return (
-            not (self.syncing or self.ending)
+            not (self.syncing or self.ending or self._sliced)
             and self._reads_waiting < READS_WAITING_MAX
             and self._clients.throttle.may_read(len(self.row))
         )
@@ -455,13 +493,45 @@ class Connection:
         if row:
             row.push_read(xid, op, record, self.identities)
             return 0
-        frame = self._answer(xid, op, record, self.identities)
-        self._out.append(frame)
-        return len(frame)
+        reply = self._answer(xid, op, record, self.identities)
+        self._out.append(reply)
+        return len(reply)
 
-    def _answer(self, xid: int, op: int, record: bytes, identities: tuple[Identity, ...]) -> bytes:
+    def _answer(self, xid: int, op: int, record: bytes, identities: tuple[Identity, ...]) -> bytes | Sliced:
         clients = self._clients
-        return read_now(clients.driver.state, clients.watches, self.id, xid, op, record, identities, self.session_id)
+        answer = read_now(clients.driver.state, clients.watches, self.id, xid, op, record, identities, self.session_id)
+        if type(answer) is Sliced:
+            answer.made = lambda size: self._reply_made(op, record, size)
+            self._sliced.append(answer)
+            clients.has_slices(self)
+        elif len(answer) > clients.config.frame_bytes_max:
+            self._reply_made(op, record, len(answer) - 4)
+        return answer
+
+    def _data_sent(self, record: bytes) -> None:
+        """The last of what `_serve` has just answered, and it answered much."""
+        (length,) = _LENGTH.unpack_from(record)
+        znode = self._clients.state.tree.nodes.get(record[4 : 4 + length].decode("utf-8", "replace"))
+        if znode is not None and znode.reply is not None:
+            self._reply_made(_GET_DATA, record, 16 + len(znode.reply))
+
+    def _reply_made(self, op: int, record: bytes, size: int) -> None:
+        """Its size is known now. Sent all the same, as ZooKeeper does: the limit is each client's own."""
+        limit = self._clients.config.frame_bytes_max
+        if size > limit:
+            self._clients.large_replies += 1
+            (length,) = _LENGTH.unpack_from(record) if len(record) >= 4 and op not in _WITHOUT_PATH else (0,)
+            self._clients.log(
+                "large_reply",
+                remote=remote_text(self.channel),
+                session=hex_text(self.session_id),
+                op=Op(op).name,
+                path=record[4 : 4 + max(0, min(length, 200))].decode("utf-8", "replace"),
+                bytes=size,
+                limit=limit,
+                key=FRAME_KEY,
+                why="clients with this limit close the connection",
+            )
 
     def _sync(self, xid: int, record: bytes) -> int:
         try:
@@ -525,7 +595,7 @@ class Connection:
         limit = self._clients.config.connection_send_bytes_max
         frames = self.row.drain(self._clients.driver.state.last_applied, self._answer, limit or 1 << 62)
         for frame in frames:
-            self._out_bytes += len(frame)
+            self._out_bytes += len(frame)  # about, of one that is still to be made
         if limit and self._out_bytes > limit:
             self.drop("asks for more than it can be sent", bytes=self._out_bytes, limit=limit)
             return
@@ -548,20 +618,69 @@ class Connection:
         out = self._out
         if not out or self.phase == OVER:
             return
-        data = b"".join(out)
-        out.clear()
-        self._out_bytes = 0
-        if self.phase == OPEN:
-            clients = self._clients
-            clients.bytes_sent += len(data)
-            (size,) = _LENGTH.unpack_from(data)
-            clients.reply_bytes_last = size
-            if not clients.reply_bytes_min <= size <= clients.reply_bytes_max:
-                clients.count_size(size)
-        self.channel.send(data)
+        if self._sliced:
+            self._flush_made()
+        else:
+            data = b"".join(out)  # type: ignore[arg-type]  # nothing is sliced
+            out.clear()
+            self._out_bytes = 0
+            if self.phase == OPEN:
+                clients = self._clients
+                clients.bytes_sent += len(data)
+                (size,) = _LENGTH.unpack_from(data)
+                clients.reply_bytes_last = size
+                if not clients.reply_bytes_min <= size <= clients.reply_bytes_max:
+                    clients.count_size(size)
+            self.channel.send(data)
         limit = self._clients.config.connection_send_bytes_max
         if limit and self.channel.backlog > limit:
             self.drop("reads too slowly", backlog_bytes=self.channel.backlog, limit=limit)
+
+    def _flush_made(self) -> None:
+        """Send what stands before the first answer that is still being made."""
+        clients, out, sliced, send = self._clients, self._out, self._sliced, self.channel.send
+        while sliced:
+            first = sliced[0]
+            at = out.index(first)
+            if at:
+                data = b"".join(out[:at])  # type: ignore[arg-type]
+                self._out_bytes -= len(data)
+                clients.bytes_sent += len(data)
+                send(data)
+                del out[:at]
+            if not first.done:
+                return
+            self._out_bytes -= len(first)
+            clients.bytes_sent += first.size
+            clients.count_size(first.size - 4)
+            for piece in first.pieces:
+                send(piece)
+            del out[0]
+            sliced.popleft()
+        if out:
+            data = b"".join(out)  # type: ignore[arg-type]
+            clients.bytes_sent += len(data)
+            send(data)
+            out.clear()
+        self._out_bytes = 0
+        if self._finishing:
+            self.finish()
+
+    def work(self) -> bool:
+        """Make the next slice of an answer; whether there is more to do."""
+        for sliced in self._sliced:
+            if not sliced.done:
+                if sliced.work():
+                    sliced.made(sliced.size - 4)
+                    if not self._dirty:
+                        self._dirty = True
+                        self._clients.dirty.append(self)
+                limit = self._clients.config.connection_send_bytes_max
+                if limit and max(sliced.size, len(sliced)) > limit:
+                    self.drop("asks for more than it can be sent", bytes=max(sliced.size, len(sliced)), limit=limit)
+                    return False
+                return True
+        return False
 
     def _hold(self) -> None:
         """Read no more for now."""

@@ -90,6 +90,7 @@ class Server:
         self._stopping = trio.Event()
         self._failure: str | None = None
         self._settling = self._ready = False
+        self._work = trio.Event()
         self._wake_at_ms = 0
         #: Requests refused for a hard quota while we led, by the first name of its path.
         self.quota_refusals: Counter[str] = Counter()
@@ -132,6 +133,7 @@ class Server:
                 self.settle()
                 nursery.start_soon(self._tick)
                 nursery.start_soon(self._keep_up)
+                nursery.start_soon(self._work_off)
                 nursery.start_soon(self.snapshots.run)
                 nursery.start_soon(self.snapshots.keep_purging)
                 await nursery.start(self.peers.run)
@@ -348,6 +350,7 @@ class Server:
         if self._threads:
             room = _descriptors() - DESCRIPTORS_KEPT - 4 * len(config.members)
             self.clients.connections_max = max(1, min(self.clients.connections_max, room))
+        self.clients.begin_work = lambda: self._work.set()
         self.clients.four_letter = Words(self, nursery).answer
         self.snapshots = Snapshots(
             now=lambda: (self.driver.state, self.driver.tip),
@@ -481,6 +484,16 @@ class Server:
             self.driver.keep_up()
             self.network.reap(self.clock.now_ms())
             self.settle()
+
+    async def _work_off(self) -> None:
+        """What clients have asked for and is too long for one turn: a slice, then everybody else's turn."""
+        while True:
+            await self._work.wait()
+            self._work = trio.Event()
+            while self.clients.has_work:
+                self.clients.work()
+                self.settle()
+                await trio.lowlevel.checkpoint()
 
 
 async def serve(

@@ -120,8 +120,9 @@ class Tree:
         """
         return _ACTIONS[type(body)](self, zxid, time_ms, body)
 
-    def descendants(self, path: str) -> int:
-        """How many znodes are below ``path``, which must exist. Walks them, except for ``/``."""
+    def descendants(self, path: str, most: int | None = None) -> int | None:
+        """How many znodes are below ``path``, which must exist. Walks them, except for ``/``; None once it has seen
+        more than ``most``."""
         if path == "/":
             return len(self.nodes) - 1
         count = 0
@@ -130,6 +131,8 @@ class Tree:
             above = waiting.pop()
             if children := self.nodes[above].children:
                 count += len(children)
+                if most is not None and count > most:
+                    return None
                 waiting += [f"{above}/{name}" for name in children]
         return count
 

@@ -25,6 +25,9 @@ _LOOKS_AT = {
 #: The same, what to remove: a persistent watch stands in both tables.
 _REMOVES = {**_LOOKS_AT, PERSISTENT_WATCH: (_PERSISTENT, _PERSISTENT)}
 
+#: A watcher with more entries than this is forgotten in slices.
+FORGOTTEN_AT_ONCE = 5_000
+
 _Table = dict[str, "int | dict[int, int]"]
 
 
@@ -40,6 +43,8 @@ class Watches:
         self._child: _Table = {}
         self._recursive: dict[str, dict[int, None]] = {}  # who in the data table is recursive, for descendants
         self._by_watcher: dict[int, set[str]] = {}  # paths at which it has an entry in either table
+        #: The same of those that are gone and had many; they are told nothing any more.
+        self._leaving: dict[int, set[str]] = {}
 
     @property
     def watchers(self) -> int:
@@ -77,10 +82,31 @@ class Watches:
         self._remove(self._child, watcher, path, child)
         return True
 
+    @property
+    def leaving(self) -> bool:
+        """Whether there is something for `clean_up`."""
+        return bool(self._leaving)
+
+    def clean_up(self, count: int) -> None:
+        """Remove so many entries of those that are gone, 1–2 µs each."""
+        while self._leaving and count > 0:
+            watcher, mine = next(iter(self._leaving.items()))
+            while mine and count > 0:
+                count -= 1
+                path = mine.pop()
+                self._remove(self._data, watcher, path, _EVERY)
+                self._remove(self._child, watcher, path, _EVERY)
+            if not mine:
+                self._leaving.pop(watcher, None)
+
     def forget(self, watcher: int) -> None:
-        """Remove all the watcher has: its connection is gone. Costs what it has, 1–2 µs a watch."""
+        """The watcher is gone: it is never told anything again. Costs what it has, 1–2 µs a watch; if those are many,
+        `clean_up` has to do the most of it."""
         mine = self._by_watcher.get(watcher)
         if mine is None:
+            return
+        if len(mine) > FORGOTTEN_AT_ONCE:
+            self._leaving[watcher] = self._by_watcher.pop(watcher)
             return
         data, child = self._data, self._child
         lone = [path for path in mine if data.get(path) == watcher and path not in child]  # nearly all of them
@@ -102,13 +128,16 @@ class Watches:
         """
         type, path, _ = event
         if type == CHILDREN_CHANGED:
-            return self._take(self._child, path) if path in self._child else []
+            told = self._take(self._child, path) if path in self._child else []
+            return told if not self._leaving else [watcher for watcher in told if watcher not in self._leaving]
         told = self._take(self._data, path) if path in self._data else []
         if self._recursive:
             told = list(dict.fromkeys(told + self._above(path)))
         if type == DELETED and path in self._child:
             already = set(told)
             told += [watcher for watcher in self._take(self._child, path) if watcher not in already]
+        if self._leaving:
+            return [watcher for watcher in told if watcher not in self._leaving]
         return told
 
     def paths_of(self, watcher: int) -> list[str]:
@@ -222,7 +251,8 @@ class Watches:
                 self.paths -= 1
         self.total -= 1
         if not self._modes(other, watcher, path):
-            mine = self._by_watcher[watcher]
-            mine.remove(path)
+            watchers = self._by_watcher if watcher in self._by_watcher else self._leaving
+            mine = watchers[watcher]
+            mine.discard(path)  # while leaving it may be gone already
             if not mine:
-                del self._by_watcher[watcher]
+                del watchers[watcher]
