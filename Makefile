@@ -9,7 +9,7 @@ STAMP := .venv/.made-from-$(KEY)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check format conformance bench simulate soak lock clean
+.PHONY: help venv run test check format conformance interop bench simulate soak lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,14 @@ format: venv  ## put the format right and sort the imports
 
 conformance: venv  ## kazoo's own 493 tests, gated by Apache's results (ARGS="--cluster-size 1 test_lock.py -k many ...")
 	$(BIN)/python -m tests.conformance.run --gate --keystore pem $(ARGS)
+
+interop: venv build/node  ## clients that others wrote, and the comparison with Apache's server; skips what is not installed
+	$(BIN)/python -m pytest $(wildcard tests/interop tests/apache) $(ARGS)
+
+# Where npm is. A lock file without addresses: npm knows where to ask.
+build/node: tests/interop/node/package-lock.json
+	@if command -v npm >/dev/null; then mkdir -p build/node && cp tests/interop/node/package*.json build/node/ && \
+		cd build/node && npm ci --silent --no-audit --no-fund && touch .; fi
 
 bench: venv  ## measure speed on this machine
 	$(BIN)/zabpy bench $(ARGS)
