@@ -17,6 +17,7 @@ def test_there_are_files() -> None:
         "ensemble/2.cfg",
         "ensemble/3.cfg",
         "single.cfg",
+        "tls.cfg",
     ]
 
 

@@ -373,3 +373,102 @@ def test_a_dynamic_file_is_read_as_a_static_list(tmp_path: Path) -> None:
     (tmp_path / "servers").write_text("tickTime=7\n")
     with pytest.raises(ConfigError, match=r"servers:1: tickTime=7: expected only server.N"):
         load(config_file(tmp_path, base))
+
+
+# TLS ------------------------------------------------------------------------------------------------------------------
+
+STORES = "ssl.keyStore.location=/k\nssl.trustStore.location=/t\n"
+PEER_STORES = "ssl.quorum.keyStore.location=/qk\nssl.quorum.trustStore.location=/qt\n"
+
+
+def test_a_secure_port_may_be_the_only_one_and_needs_certificates_of_its_clients() -> None:
+    config = parse("dataDir=/d\nsecureClientPort=2281\nssl.keyStore.password=never shown\n" + STORES)
+    assert (config.client_port, config.secure_client_port) == (None, 2281)
+    tls = config.client_tls
+    assert tls is not None and tls.trust_store is not None
+    assert (tls.client_auth, tls.check_accepted, tls.protocols) == ("need", False, ("TLSv1.2", "TLSv1.3"))
+    assert (tls.key_store.path, tls.trust_store.path) == ("/k", "/t")
+    assert tls.key_store.password == "never shown"
+    assert "never shown" not in repr(config)
+    assert config.notices == (
+        "zoo.cfg: secureClientPortAddress is not set: clients are served on 127.0.0.1 only; "
+        "secureClientPortAddress=0.0.0.0 is for all addresses",
+    )
+    assert config.peer_tls is None
+
+
+def test_the_stores_of_clients_and_of_servers_are_apart() -> None:
+    config = parse(
+        ENSEMBLE + "sslQuorum=true\nportUnification=true\nssl.clientAuth=none\n" + STORES + PEER_STORES, server_id=1
+    )
+    assert config.client_tls is None
+    tls = config.peer_tls
+    assert tls is not None and tls.trust_store is not None
+    assert (tls.key_store.path, tls.trust_store.path) == ("/qk", "/qt")
+    assert (tls.client_auth, tls.check_dialled, tls.check_accepted) == ("need", True, True)
+    assert "zoo.cfg: portUnification=true: servers without TLS are let in too" in config.warnings
+    assert any("without effect" in line and "ssl.keyStore.location" in line for line in config.notices)
+    loose = parse(ENSEMBLE + "sslQuorum=true\nssl.quorum.hostnameVerification=false\n" + PEER_STORES, server_id=1)
+    assert loose.peer_tls is not None
+    assert (loose.peer_tls.check_dialled, loose.peer_tls.check_accepted) == (False, False)
+
+
+def test_versions_that_are_too_old_are_not_spoken_and_that_is_said() -> None:
+    config = parse(ALONE + "secureClientPort=2281\nssl.enabledProtocols=TLSv1,TLSv1.1,TLSv1.2\n" + STORES)
+    assert "zoo.cfg:4: ssl.enabledProtocols: TLSv1, TLSv1.1 is not spoken here" in config.warnings
+
+
+@pytest.mark.parametrize(
+    ("lines", "protocols", "ciphers"),
+    [
+        ("ssl.protocol=TLSv1.2", ("TLSv1.2",), ()),
+        ("ssl.protocol=TLS", ("TLSv1.2", "TLSv1.3"), ()),
+        ("ssl.enabledProtocols=TLSv1.3, TLSv1.2", ("TLSv1.2", "TLSv1.3"), ()),
+        ("ssl.enabledProtocols=TLSv1,TLSv1.1,TLSv1.2", ("TLSv1.2",), ()),
+        ("ssl.protocol=TLSv1.2\nssl.enabledProtocols=TLSv1.3", ("TLSv1.3",), ()),
+        (
+            "ssl.ciphersuites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_DHE_RSA_WITH_AES_256_GCM_SHA384,"
+            "TLS_RSA_WITH_AES_128_CBC_SHA256,TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+            ("TLSv1.2",),
+            (
+                "ECDHE-RSA-AES128-GCM-SHA256",
+                "DHE-RSA-AES256-GCM-SHA384",
+                "AES128-SHA256",
+                "ECDHE-ECDSA-CHACHA20-POLY1305",
+            ),
+        ),
+        (
+            "ssl.ciphersuites=TLS_AES_128_GCM_SHA256,ECDHE-RSA-AES128-GCM-SHA256",
+            ("TLSv1.2", "TLSv1.3"),
+            ("ECDHE-RSA-AES128-GCM-SHA256",),
+        ),
+        ("ssl.ciphersuites=TLS_AES_128_GCM_SHA256", ("TLSv1.3",), ()),
+    ],
+)
+def test_versions_and_ciphers_by_their_names_in_java(lines: str, protocols: object, ciphers: object) -> None:
+    tls = parse(ALONE + f"secureClientPort=2281\n{lines}\n" + STORES).client_tls
+    assert tls is not None
+    assert (tls.protocols, tls.ciphers) == (protocols, ciphers)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("ssl.keyStore.location=/k", "zoo.cfg: ssl.trustStore.location is missing: expected a file"),
+        ("ssl.trustStore.location=/t", "zoo.cfg: ssl.keyStore.location is missing: expected a file"),
+        (f"{STORES}ssl.enabledProtocols=SSLv3", "zoo.cfg:6: ssl.enabledProtocols=SSLv3: expected TLSv1.2, TLSv1.3"),
+        (f"{STORES}ssl.enabledProtocols=TLSv1.2,TLSv9", "expected TLSv1.2, TLSv1.3"),
+        (f"{STORES}ssl.clientAuth=perhaps", "expected need, want or none"),
+        (f"{STORES}ssl.keyStore.type=BCFKS", "expected JKS, PEM or PKCS12"),
+        (f"{STORES}ssl.ciphersuites=a b", "expected cipher suites by their names"),
+        (
+            f"{STORES}ssl.protocol=TLSv1.2\nssl.ciphersuites=TLS_AES_128_GCM_SHA256",
+            "ssl.ciphersuites: none of them is of the versions of TLS that are left",
+        ),
+    ],
+)
+def test_tls_that_cannot_be_is_one_line(lines: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(ALONE + f"secureClientPort=2281\n{lines}\n")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -534,3 +534,16 @@ def test_a_certificate_that_ends_soon_is_said_so(tmp_path: Path) -> None:
         assert " client=" not in fleet.wait_line(1, "event=started")  # there is no port without TLS
         mine = authority.pem("mine.pem", "localhost")
         assert reach(fleet.client_ports[1], authority, mine) == b"imok"
+
+
+def test_the_example_in_conf_works(authority: Authority) -> None:
+    text = (Path(__file__).parents[2] / "conf" / "tls.cfg").read_text()
+    fleet = Fleet(1)
+    fleet.config(1).write_text(text.replace("secureClientPort=2281", f"secureClientPort={fleet.secure_ports[1]}"))
+    (fleet.config(1).parent / "tls").mkdir()
+    write_whole(fleet.config(1).parent / "tls" / "server.pem", pem_of(authority.issue("localhost", "127.0.0.1")))
+    write_whole(fleet.config(1).parent / "tls" / "trust.pem", Path(authority.trust).read_bytes())
+    with fleet:
+        fleet.wait_line(1, "event=started")
+        assert reach(fleet.secure_ports[1], authority, authority.pem("mine.pem", "localhost")) == b"imok"
+        assert reach(fleet.secure_ports[1], authority, None) == b""

@@ -31,7 +31,7 @@ from .config_keys import (
     not_served_why,
 )
 from .config_text import ConfigError, Line, lines_of, read_text, reason, short
-from .tls_settings import CLIENT, QUORUM, TlsSettings, settings_of
+from .tls_settings import CLIENT, QUORUM, TlsSettings, old_protocols, settings_of
 
 #: All of ZooKeeper's four-letter words; ``*`` in the whitelist means these.
 WORDS = frozenset("conf cons crst dirs dump envi gtmk hash isro mntr ruok srst srvr stat stmk wchc wchp wchs".split())
@@ -518,12 +518,16 @@ class _Draft:
             values["peer_tls"] = settings_of(values, QUORUM, self.path, "sslQuorum" if dialled else "portUnification")
             if both:
                 self.warnings.append(f"{self.path}: portUnification=true: servers without TLS are let in too")
+        for name in (f"{prefix}{kind}" for prefix in (CLIENT, QUORUM) for kind in ("protocol", "enabledProtocols")):
+            line = self.lines.get(name)
+            if line is not None and (old := old_protocols(line.value)):
+                self.warnings.append(f"{line.path}:{line.number}: {line.key}: {', '.join(old)} is not spoken here")
         for prefix, used, what in (
             (CLIENT, "client_tls", "secureClientPort and client.portUnification are not set"),
             (QUORUM, "peer_tls", "there is no ensemble with sslQuorum or portUnification"),
         ):
-            idle = [name for name in values if name.startswith(prefix)] if used not in values else []
-            idle = [name for name in idle if prefix == QUORUM or not name.startswith(QUORUM)]
+            idle = [f"{prefix}{kind}.location" for kind in ("keyStore", "trustStore")]
+            idle = [name for name in idle if name in values and used not in values]
             if idle:
                 self.notices.append(f"{self.path}: without effect, for {what}: {', '.join(idle)}")
 

@@ -59,11 +59,20 @@ class TlsSettings:
 
 def protocols(text: str) -> tuple[str, ...]:
     """``ssl.enabledProtocols``: those of the list that we speak. Raises ValueError when there is none, or nonsense."""
-    named = [part.strip() for part in text.split(",") if part.strip()]
+    named = _listed(text)
     known = tuple(name for name in (TLS12, TLS13) if name in named)
     if not known or not set(named) <= {TLS12, TLS13} | _OLD:
         raise ValueError(text)
     return known
+
+
+def old_protocols(text: str) -> list[str]:
+    """Those of the list that are too old to be spoken."""
+    return [name for name in _listed(text) if name in _OLD]
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def protocol(text: str) -> tuple[str, ...]:
