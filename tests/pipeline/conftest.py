@@ -8,6 +8,7 @@ import pytest
 
 from zabpy.model import OPEN_ACL, Acls, Body, Identity, Request, Txn, Zxid, make_zxid
 from zabpy.pipeline import (
+    EnsembleView,
     Preparer,
     RequestIds,
     Rules,
@@ -53,10 +54,12 @@ def whole(frame: bytes | Sliced) -> bytes:
 class World:
     """`propose` puts in order, `deliver` applies what was proposed; `write` does both. Every txn goes through bytes."""
 
-    def __init__(self, rules: Rules | None = None) -> None:
-        self.state = State()
+    def __init__(
+        self, rules: Rules | None = None, state: State | None = None, ensemble: EnsembleView | None = None
+    ) -> None:
+        self.state = state or State()
         self.watches = Watches()
-        self.preparer = Preparer(self.state, lambda count: b"p" * count, rules=rules or Rules())
+        self.preparer = Preparer(self.state, lambda count: b"p" * count, rules=rules or Rules(), ensemble=ensemble)
         self.ids = RequestIds(1, 1)
         self.last = make_zxid(EPOCH, 0)
         apply_entry(self.state, self.last, None)

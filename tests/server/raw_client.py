@@ -113,6 +113,21 @@ class RawClient:
         (length,) = struct.unpack_from(">i", told.body)
         return 0, told.body[4 : 4 + length]
 
+    async def become_super(self) -> None:
+        """Of servers that `MemoryEnsemble` configured."""
+        await self.send(Op.AUTH, r.AuthPacket(0, "digest", b"super:test"), xid=-4)
+        assert (await self.reply()).err == 0
+
+    async def reconfig(
+        self, joining: str | None = None, leaving: str | None = None, members: str | None = None, version: int = -1
+    ) -> tuple[int, str]:
+        """Error code and text."""
+        told = await self.ask(Op.RECONFIG, r.ReconfigRequest(joining, leaving, members, version))
+        if told.err:
+            return told.err, ""
+        (length,) = struct.unpack_from(">i", told.body)
+        return 0, told.body[4 : 4 + length].decode()
+
     async def sync(self) -> Reply:
         return await self.ask(Op.SYNC, r.SyncRequest("/"))
 

@@ -35,6 +35,7 @@ from .errors import (
     EphemeralOnLocalSessionError as EphemeralOnLocalSessionError,
     InvalidAclError as InvalidAclError,
     MarshallingError as MarshallingError,
+    NewConfigNoQuorumError as NewConfigNoQuorumError,
     NoAuthError as NoAuthError,
     NoChildrenForEphemeralsError as NoChildrenForEphemeralsError,
     NodeExistsError as NodeExistsError,
@@ -55,9 +56,11 @@ from .errors import (
 from .members import (
     LOOPBACK as LOOPBACK,
     Member as Member,
+    Members as Members,
     host_of as host_of,
     members_text as members_text,
     parse_member as parse_member,
+    parse_members as parse_members,
     whole as whole,
 )
 from .paths import join as join, name_of as name_of, parent_of as parent_of, validate as validate
@@ -82,6 +85,7 @@ from .txns import (
     ErrorTxn as ErrorTxn,
     FailedMultiTxn as FailedMultiTxn,
     MultiTxn as MultiTxn,
+    ReconfigTxn as ReconfigTxn,
     SetAclTxn as SetAclTxn,
     SetDataTxn as SetDataTxn,
     Txn as Txn,

@@ -43,6 +43,12 @@ class UnknownSessionError(CodeError):
     code, name = -12, "UNKNOWNSESSION"
 
 
+class NewConfigNoQuorumError(CodeError):
+    """No quorum of the wanted configuration is linked with the leader and in step."""
+
+    code, name = -13, "NEWCONFIGNOQUORUM"
+
+
 class NoNodeError(CodeError):
     code, name = -101, "NONODE"
 

@@ -121,6 +121,59 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+class Members(NamedTuple):
+    """A whole configuration: the servers in the order of their numbers, and since which zxid; 0: from the start."""
+
+    servers: tuple[Member, ...]
+    version: int
+
+
+def parse_members(text: str) -> Members:
+    """What `members_text` wrote: a line each for servers, groups, weights and the version, in any order.
+
+    Of lines with the same key the last counts, as in a properties file. Raises ValueError with what is wrong.
+    """
+    servers: dict[int, Member] = {}
+    group_of: dict[int, int] = {}
+    weights: dict[int, int] = {}
+    version = 0
+    for line in text.split("\n"):
+        line = line.strip()
+        if not line or line[0] in "#!":
+            continue
+        key, equals, value = (part.strip() for part in line.partition("="))
+        kind, dot, number = key.partition(".")
+        if key == "version" and equals:
+            version = int(value, 16)
+        elif kind == "server" and dot and equals:
+            servers[_number(number)] = parse_member(_number(number), value)
+        elif kind == "weight" and dot and equals:
+            weights[_number(number)] = whole(0)(value)
+        elif kind == "group" and dot and equals:
+            for inside in value.split(":"):
+                if group_of.setdefault(_number(inside), _number(number)) != _number(number):
+                    raise ValueError(f"server {inside} is in two groups")
+        else:
+            raise ValueError(f"{line[:100]!r} is no line server.N, group.N, weight.N or version")
+    if strangers := sorted((group_of.keys() | weights.keys()) - servers.keys()):
+        raise ValueError(f"there is no server.{strangers[0]}, which has a group or a weight")
+    return Members(
+        tuple(
+            member._replace(weight=weights.get(number, 1), group=group_of.get(number, 0))
+            for number, member in sorted(servers.items())
+        ),
+        version,
+    )
+
+
+def _number(text: str) -> int:
+    """The number of a server or of a group: a signed 64-bit number, as Java reads one."""
+    number = int(text) if text.isascii() and text.lstrip("+-").isdecimal() else None
+    if number is None or not -(2**63) <= number < 2**63:
+        raise ValueError(f"{text[:40]!r} is not a number")
+    return number
+
+
 def members_text(members: Iterable[Member], version: int) -> str:
     """What ``/zookeeper/config`` says of these servers at this version; the version is a zxid, 0 at the beginning."""
     members = list(members)

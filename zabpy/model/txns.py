@@ -68,6 +68,13 @@ class CloseSessionTxn(NamedTuple):
     ephemerals: tuple[str, ...]
 
 
+class ReconfigTxn(NamedTuple):
+    """The configuration is this from here on: what ``/zookeeper/config`` holds, its last line the version, which is
+    this transaction's zxid."""
+
+    text: bytes
+
+
 class ErrorTxn(NamedTuple):
     """Nothing changes. Decided on what was proposed, so it takes its place in the order before it may be told."""
 
@@ -97,6 +104,7 @@ Body = (
     | CheckTxn
     | CreateSessionTxn
     | CloseSessionTxn
+    | ReconfigTxn
     | ErrorTxn
     | FailedMultiTxn
     | MultiTxn

@@ -19,6 +19,7 @@ from .ordering import Row as Row
 from .pending import Pending as Pending
 from .prepare import Preparer as Preparer, Rules as Rules
 from .reads import get_data as get_data, read_now as read_now
+from .reconfig import EnsembleView as EnsembleView
 from .replies import (
     PASSWORD_BYTES as PASSWORD_BYTES,
     connect_response as connect_response,

@@ -43,6 +43,7 @@ from zabpy.model import (
     ErrorTxn,
     InvalidAclError,
     MarshallingError,
+    Members,
     NoAuthError,
     NoChildrenForEphemeralsError,
     NodeExistsError,
@@ -50,6 +51,7 @@ from zabpy.model import (
     NotEmptyError,
     QuotaExceededError,
     ReconfigDisabledError,
+    ReconfigTxn,
     Request,
     SessionExpiredError,
     SessionMovedError,
@@ -60,15 +62,17 @@ from zabpy.model import (
     Zxid,
     counter_of,
     epoch_of,
+    members_text,
     origin_of,
     validate,
 )
 from zabpy.sessions import is_local_id, origin_of_session
-from zabpy.tree import DEFAULT_SCHEMES, Exceeded, Znode, allowed, normalize
+from zabpy.tree import CONFIG_PATH, DEFAULT_SCHEMES, Exceeded, Znode, allowed, normalize
 from zabpy.wire import Op, Reader, Record, records as r
 
 from .multi import prepare_multi
 from .pending import Change, Pending, ephemeral_bytes
+from .reconfig import EnsembleView, judge_reconfig
 from .replies import PASSWORD_BYTES
 from .state import State
 
@@ -111,6 +115,7 @@ class Preparer:
             (a leader's first knowledge); the layer above writes to it when a session is revalidated.
         random_bytes: for passwords of sessions.
         quota_exceeded: told of every limit of a quota that a request goes beyond.
+        ensemble: what reconfig changes; None of a standalone server.
     """
 
     def __init__(
@@ -122,11 +127,14 @@ class Preparer:
         pending: Pending | None = None,
         rules: Rules = Rules(),  # noqa: B008  # immutable
         quota_exceeded: Callable[[Exceeded], None] = lambda exceeded: None,
+        ensemble: EnsembleView | None = None,
     ) -> None:
         self.state = state
         self.pending = Pending(state) if pending is None else pending
         self.owners: MutableMapping[int, int] = {} if owners is None else owners
         self.rules = rules
+        self.ensemble = ensemble
+        self._reconfigured: Members | None = None
         self._random_bytes = random_bytes
         self._quota_exceeded = quota_exceeded
         self._time_ms = state.last_time_ms
@@ -326,6 +334,9 @@ class Preparer:
             self._check_quota(path, 0, data_bytes - _data_bytes(znode))
         if version != -1 and version != znode.version:
             raise BadVersionError(path)
+        if path == CONFIG_PATH and self.ensemble is not None:
+            # ZooKeeper lets super write anything here, and its servers then go by what they cannot read any more.
+            raise BadArgumentsError("the configuration changes by reconfig only")
         change = pending.change(path, zxid)
         change.data_bytes = data_bytes
         change.version = version = _next_version(change.version)
@@ -369,11 +380,26 @@ class Preparer:
             raise BadVersionError(path)
         return CheckTxn(path)
 
-    def reconfig(self, request: Request, zxid: Zxid, op: int, asked: r.ReconfigRequest) -> Body:
+    def reconfig(self, request: Request, zxid: Zxid, op: int, asked: r.ReconfigRequest) -> ReconfigTxn:
         if not self.rules.reconfig_enabled:
             raise ReconfigDisabledError("reconfiguration is switched off")
         self.check_session(request)
-        raise UnimplementedError("reconfiguration")
+        if self.ensemble is None:
+            raise UnimplementedError("a standalone server has no configuration to change")
+        # ZooKeeper refuses a second one while one is outstanding (-14): there a change of voters needs two quorums
+        # until it is final. Without one each builds on the one before, as all requests do; and a client that was told
+        # of the first by a server faster than its leader may ask for the second at once.
+        outstanding = self._reconfigured
+        if outstanding is None or outstanding.version <= self.state.last_applied:
+            outstanding = self.ensemble.members()
+        znode = self.pending.see(CONFIG_PATH)
+        assert znode is not None  # it cannot be deleted
+        may = allowed(znode.acl, WRITE, request.identities)
+        self._reconfigured = judge_reconfig(self.ensemble, outstanding, may, asked, zxid)
+        text = members_text(*self._reconfigured).encode()
+        change = self.pending.change(CONFIG_PATH, zxid)
+        change.version, change.data_bytes = -1, len(text)
+        return ReconfigTxn(text)
 
     def multi(self, request: Request, zxid: Zxid, op: int, asked: r.MultiRequest) -> Body:
         def judge(op: int, record: Record) -> Any:

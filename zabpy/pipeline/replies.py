@@ -19,6 +19,7 @@ from zabpy.model import (
     FailedMultiTxn,
     Identity,
     MultiTxn,
+    ReconfigTxn,
     RuntimeInconsistencyError,
     SetAclTxn,
     SetDataTxn,
@@ -119,6 +120,11 @@ def _created(op: int, body: CreateTxn, outcome: Outcome) -> tuple[int, bytes]:
     return 0, _string(body.path) + outcome.znode.packed_stat()
 
 
+def _reconfigured(op: int, body: ReconfigTxn, outcome: Outcome) -> tuple[int, bytes]:
+    assert outcome.znode is not None
+    return 0, _INT.pack(len(body.text)) + body.text + outcome.znode.packed_stat()
+
+
 def _header_only(op: int, body: Body, outcome: Outcome) -> tuple[int, bytes]:
     return 0, b""
 
@@ -164,6 +170,7 @@ _BODIES: dict[type, Callable[..., tuple[int, bytes]]] = {
     CheckTxn: _header_only,
     CreateSessionTxn: _header_only,
     CloseSessionTxn: _header_only,
+    ReconfigTxn: _reconfigured,
     ErrorTxn: _error,
     MultiTxn: _multi,
     FailedMultiTxn: _failed_multi,

@@ -147,6 +147,9 @@ class Config:
     super_digest: str | None = None
     """``user:base64(SHA-1(user:password))`` of the one who may do everything; None: nobody may."""
     reconfig: bool = False
+    """Observers may join and leave while the ensemble runs, by operation 16."""
+    standalone_enabled: bool = True
+    """A list of one server makes it run standalone; and no reconfig may leave fewer than two voters."""
     read_only_mode: bool = False
     local_sessions: bool = False
     local_sessions_upgrading: bool = False

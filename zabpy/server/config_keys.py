@@ -110,7 +110,7 @@ KEYS: dict[str, Key] = {
     "X509AuthenticationProvider.superUser": Key(
         "x509_super", filled, "the subject of a certificate, like CN=admin,O=x"
     ),
-    "reconfigEnabled": Key("reconfig", flag, _FLAG, "reconfiguration is"),
+    "reconfigEnabled": Key("reconfig", flag, _FLAG),
     "readonlymode.enabled": Key("read_only_mode", flag, _FLAG),
     "localSessionsEnabled": Key("local_sessions", flag, _FLAG),
     "localSessionsUpgradingEnabled": Key("local_sessions_upgrading", flag, _FLAG),
@@ -149,7 +149,7 @@ TLS_KEYS["sslQuorumReloadCertFiles"] = Key("sslQuorumReloadCertFiles", flag, _FL
 KEYS.update(TLS_KEYS)
 
 #: Read into the draft, but no field of a Config.
-UNUSED_FIELDS = frozenset({"dataDir", "dataLogDir", "peer_type", "standalone_enabled", *TLS_KEYS})
+UNUSED_FIELDS = frozenset({"dataDir", "dataLogDir", "peer_type", *TLS_KEYS})
 
 #: Features that are not served yet: a warning, when the key switches one on. Why → keys.
 NOT_SERVED: dict[str, tuple[str, ...]] = {

@@ -16,6 +16,7 @@ from zabpy.model import (
     COUNTER_MAX,
     CloseSessionTxn,
     CreateSessionTxn,
+    ReconfigTxn,
     Request,
     Tip,
     Txn,
@@ -31,6 +32,7 @@ from zabpy.zab import (
     Deliver,
     DropImage,
     Effect,
+    EnsembleChanged,
     Hangup,
     Input,
     Install,
@@ -57,6 +59,7 @@ from .clock import Clock
 from .counts import Counts
 from .disk import Disk
 from .log import Log
+from .membership import Membership
 from .peers import Peers
 
 #: Payload bytes given to the replica, or records sent to the leader, at once: a batch becomes one frame to each peer.
@@ -100,6 +103,7 @@ class Driver:
         make_preparer: Callable[[State, dict[int, int]], Preparer],
         make_upkeep: Callable[[State, int], Upkeep],
         load_state: Callable[[Tip], State],
+        membership: Membership,
         counts: Counts | None = None,
     ) -> None:
         """``state`` stands at ``tip``. ``make_preparer`` and ``make_upkeep`` are called for each reign, with the owner
@@ -107,6 +111,7 @@ class Driver:
         self.replica, self.state, self.me, self.tip = replica, state, me, tip
         self._clock, self._log = clock, log
         self._make_preparer, self._make_upkeep, self._load_state = make_preparer, make_upkeep, load_state
+        self._membership = membership
         # Set once, by whoever builds the server, before the first feed.
         self.disk: Disk
         self.peers: Peers
@@ -215,8 +220,8 @@ class Driver:
                 txn = decode_txn(payload)
             size += len(payload)
             outcome = apply_entry(state, zxid, txn)
-            if type(txn.body) in _OF_SESSIONS:
-                self._session_changed(txn)
+            if type(txn.body) in _OF_MORE_THAN_ZNODES:
+                self._more_changed(txn)
             applied(zxid, txn, outcome)
         leads = self.replica.role is Role.LEADING
         commits = self.counts.commits if leads else self.counts.learner_commits
@@ -230,12 +235,29 @@ class Driver:
             self.clients.synced(waiting.popleft()[1])
         self.delivered(len(effect.entries), size)
 
-    def _session_changed(self, txn: Txn) -> None:
-        if self._upkeep is not None:
+    def _more_changed(self, txn: Txn) -> None:
+        if isinstance(txn.body, ReconfigTxn):
+            self._config_changed()
+        elif self._upkeep is not None:
             if isinstance(txn.body, CreateSessionTxn):
                 self._upkeep.heard(txn.session_id, self._clock.now_ms())
             else:
                 self._upkeep.closed(txn.session_id)
+
+    def _config_changed(self) -> None:
+        """The state has another configuration than before: from a transaction, or with a snapshot."""
+        membership = self._membership
+        listed = membership.lists_us
+        if not membership.take(self.state.tree):
+            return
+        members, version = membership.members
+        observers = sorted(member.server_id for member in members if not member.voter)
+        self._log("config", version=f"{version:x}", observers=observers or "none")
+        if self.serving and listed and not membership.lists_us:
+            # Not on the way through an older history, which may know nothing of us yet.
+            self._log("removed", why="no observer of this ensemble any more; without a link nothing is served")
+        self.peers.allow(membership.addresses())
+        self.feed(EnsembleChanged(membership.ensemble))
 
     def _read_confirmed(self, effect: ReadConfirmed) -> None:
         for request_id in self._reads.pop(effect.number, ()):
@@ -455,6 +477,7 @@ class Driver:
             assert self._loaded is not None
             self.state, self._loaded, self.tip = self._loaded, None, given.tip
             self._log("installed", zxid=zxid_text(given.tip.zxid), znodes=len(self.state.tree.nodes))
+            self._config_changed()
         self.feed(given)
 
 
@@ -470,7 +493,7 @@ def _batches(requests: list[Request]) -> Iterator[tuple[Request, ...]]:
         yield tuple(requests[start:])
 
 
-_OF_SESSIONS = frozenset((CreateSessionTxn, CloseSessionTxn))
+_OF_MORE_THAN_ZNODES = frozenset((CreateSessionTxn, CloseSessionTxn, ReconfigTxn))
 
 _ACTIONS: dict[type, Callable[[Driver, Any], None]] = {
     Send: Driver._send,

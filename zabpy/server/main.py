@@ -19,11 +19,11 @@ import trio
 
 from zabpy.admin import TRACE_MASK
 from zabpy.model import NO_TIP, Tip, ZabpyError, zxid_text
-from zabpy.pipeline import Preparer, RequestIds, Rules, State, Upkeep, UpkeepRules
+from zabpy.pipeline import EnsembleView, Preparer, RequestIds, Rules, State, Upkeep, UpkeepRules
 from zabpy.sessions import LocalSessions
 from zabpy.storage import Files, OsFiles, Store
 from zabpy.tree import DEFAULT_SCHEMES, Exceeded, Tree
-from zabpy.zab import Ensemble, Quorums, Recovered, Replica, Tick, Timing
+from zabpy.zab import Recovered, Replica, Tick, Timing
 
 from .clients import Clients
 from .clock import Clock, SystemClock
@@ -32,7 +32,8 @@ from .counts import Counts
 from .disk import Disk, DiskFailedError, TaskWorker, ThreadWorker, Worker
 from .driver import Driver
 from .log import Log
-from .peers import Peers, ensemble_text
+from .membership import Membership, quorums_of
+from .peers import Peers
 from .snapshots import Snapshots, load_state
 from .tls_settings import TlsSettings
 from .transport import Channel, EpollNetwork, Listener, Network, StreamNetwork
@@ -97,6 +98,7 @@ class Server:
         self._ticker = trio.CancelScope()
         # Built by `run`.
         self.store: Store
+        self.membership: Membership
         self.replica: Replica
         self.driver: Driver
         self.disk: Disk
@@ -272,11 +274,13 @@ class Server:
 
         timing = Timing(config.tick_ms, config.init_limit_ticks, config.sync_limit_ticks)
         recovered = Recovered(found.accepted_epoch, found.snapshot, found.log_base, found.entries)
-        self.replica = Replica(self.me, _ensemble(config, self.me), timing, recovered, self.rng)
+        self.membership = Membership(config, self.me, log)
+        self.membership.start(state.tree)
+        self.replica = Replica(self.me, self.membership.ensemble, timing, recovered, self.rng)
         ids = RequestIds(self.me, found.start_number)
         rules = Rules(
             extended_types=config.ttl_znodes,
-            reconfig_enabled=config.reconfig and not config.standalone,
+            reconfig_enabled=config.reconfig,
             enforce_quota=config.enforce_quota,
             acl_schemes=DEFAULT_SCHEMES | ({"x509"} if config.client_tls is not None else set()),
         )
@@ -284,6 +288,12 @@ class Server:
             check_interval_ms=config.container_check_ms,
             per_minute_max=config.container_deletes_per_minute_max,
             never_used_ms=config.container_never_used_ms,
+        )
+        view = EnsembleView(
+            members=lambda: self.membership.members,
+            in_step=lambda members: quorums_of(members).is_quorum(self.replica.in_step),
+            refused=lambda why: log("reconfig_refused", why=why),
+            voters_min=2 if config.standalone_enabled else 1,
         )
         random_bytes = secrets.token_bytes if self._threads else self.rng.randbytes
         self.driver = Driver(
@@ -295,10 +305,16 @@ class Server:
             clock=clock,
             log=log,
             make_preparer=lambda state, owners: Preparer(
-                state, random_bytes, owners=owners, rules=rules, quota_exceeded=self._quota_exceeded
+                state,
+                random_bytes,
+                owners=owners,
+                rules=rules,
+                quota_exceeded=self._quota_exceeded,
+                ensemble=None if config.standalone else view,
             ),
             make_upkeep=lambda state, now_ms: Upkeep(state, ids, config.tick_ms, now_ms, upkeep_rules),
             load_state=self._load_blocking,
+            membership=self.membership,
             counts=self.counts,
         )
         worker: Worker = ThreadWorker(self.network.waker) if self._threads else TaskWorker(nursery, self._disk_delay_ms)
@@ -316,8 +332,7 @@ class Server:
         self.peers = Peers(
             self.me,
             {member.server_id: (member.host, member.peer_port) for member in config.members},
-            observers=self.replica.ensemble.observers,
-            ensemble=ensemble_text((member.server_id, member.voter) for member in config.members),
+            voters=self.replica.ensemble.voters,
             tick_ms=config.tick_ms,
             dial_timeout_ms=config.peer_dial_timeout_ms,
             send_bytes_max=config.peer_send_bytes_max,
@@ -328,6 +343,8 @@ class Server:
             carried=self.driver.carried,
             settle=self.settle,
         )
+        if config.members:
+            self.peers.allow(self.membership.addresses())
         self.peers.read_entries = store.read_entries
         self.peers.open_image = store.open_snapshot
         self.peers.in_turn = self.disk.call
@@ -571,16 +588,3 @@ def _unwrapped() -> Iterator[None]:
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
         raise first from None
-
-
-def _ensemble(config: Config, me: int) -> Ensemble:
-    if not config.members:
-        return Ensemble.of(frozenset({me}))
-    voters = [member for member in config.members if member.voter]
-    groups = {member.group for member in voters if member.group}
-    quorums = Quorums(
-        frozenset(member.server_id for member in voters),
-        {member.server_id: member.weight for member in voters if member.weight != 1},
-        {group: frozenset(member.server_id for member in voters if member.group == group) for group in groups},
-    )
-    return Ensemble(quorums, frozenset(member.server_id for member in config.members if not member.voter))

@@ -1,8 +1,9 @@
 """Links with the other servers: one connection a pair, kept up as long as both live.
 
-Of two voters the one with the larger id dials; an observer dials the voters. Both ends say `Hello` first. After that a
-link is a FIFO of messages: what is queued in one turn leaves with one send, and what must be read from disk first
-(a tail of the log, a snapshot) is a job in the same queue, so that nothing sent later overtakes it.
+Of two voters the one with the larger id dials; an observer dials the voters. Who dials says `Hello` first and gets one
+back if it is let in. After that a link is a FIFO of messages: what is queued in one turn leaves with one send, and what
+must be read from disk first (a tail of the log, a snapshot) is a job in the same queue, so that nothing sent later
+overtakes it.
 """
 
 from collections import deque
@@ -42,6 +43,8 @@ SLICE_BYTES_MAX = 512 * 1024
 BACKOFF_MIN_MS, BACKOFF_MAX_MS = 20, 1_000
 #: From connecting until both have said Hello.
 HELLO_TIMEOUT_MS = 3_000
+#: A server that is not let in is told of in the log this often, however often it tries.
+REFUSED_AGAIN_MS = 60_000
 #: Until it has said Hello nobody is trusted with more: so many bytes of it, and so many connections.
 HELLO_BYTES_MAX = 4 * 1024
 UNNAMED_MAX = 64
@@ -93,8 +96,7 @@ class Peers:
         me: PeerId,
         addresses: dict[PeerId, tuple[str, int]],
         *,
-        observers: frozenset[PeerId],
-        ensemble: str,
+        voters: frozenset[PeerId],
         tick_ms: int,
         dial_timeout_ms: int,
         send_bytes_max: int,
@@ -105,9 +107,12 @@ class Peers:
         carried: Callable[[PeerId, Message], None],
         settle: Callable[[], None],
     ) -> None:
-        """``carried`` takes the messages that are not the replica's. ``addresses`` names every server, also us. A peer
-        for which more than ``send_bytes_max`` wait is better off with a new link and a new synchronisation."""
-        self.me, self.addresses, self.observers, self.ensemble = me, addresses, observers, ensemble
+        """``carried`` takes the messages that are not the replica's. ``addresses`` names every server that may link,
+        also us; observers come and go in it, see `allow`. A peer for which more than ``send_bytes_max`` wait is better
+        off with a new link and a new synchronisation."""
+        self.me, self.addresses, self.voters, self.ensemble = me, addresses, voters, ensemble_text(voters)
+        self._shut_out = False
+        self._refused_ms: dict[PeerId, int] = {}
         self.network, self.clock, self.log = network, clock, log
         self.feed, self.carried, self.settle = feed, carried, settle
         self.dial_timeout_ms, self.send_bytes_max = dial_timeout_ms, send_bytes_max
@@ -152,9 +157,10 @@ class Peers:
             link.put_job(lambda: self._send_image(link, tip))
 
     def hangup(self, peer: PeerId, why: str) -> None:
+        """End the link. One that has just lost its place here gets all that was said to it before: it says so."""
         link = self.links.get(peer)
         if link is not None:
-            link.end(why)
+            link.end(why, finish=peer not in self.addresses)
 
     def flush(self) -> None:
         """One send for each link that something was queued on."""
@@ -178,11 +184,15 @@ class Peers:
                 self.settle()
 
     def _we_dial(self, peer: PeerId) -> bool:
-        if peer == self.me or (self.me in self.observers and peer in self.observers):
+        """Observers dial all voters and nobody dials them: so what is dialled stays the same when observers change."""
+        if peer == self.me or peer not in self.voters:
             return False
-        if (self.me in self.observers) != (peer in self.observers):
-            return self.me in self.observers
-        return self.me > peer
+        return self.me > peer or self.me not in self.voters
+
+    def allow(self, addresses: dict[PeerId, tuple[str, int]]) -> None:
+        """From now on these servers may link, all voters among them. For others that are linked, call `hangup`."""
+        assert addresses.keys() >= self.voters
+        self.addresses = {**addresses, self.me: addresses.get(self.me, self.addresses[self.me])}
 
     async def _keep(self, peer: PeerId) -> None:
         """Dial ``peer``, wait until the link is gone, dial again."""
@@ -205,6 +215,11 @@ class Peers:
                 await lost.wait()
                 if link.number:  # it stood: begin anew, and quickly
                     backoff_ms = BACKOFF_MIN_MS
+                elif self.me not in self.voters and backoff_ms == BACKOFF_MAX_MS and not self._shut_out:
+                    self._shut_out = True
+                    self.log(
+                        "shut_out", peer=peer, why="links end without a word; perhaps no reconfig has let us in yet"
+                    )
             await trio.sleep(backoff_ms / 1000)
             backoff_ms = min(2 * backoff_ms, BACKOFF_MAX_MS)
 
@@ -243,13 +258,26 @@ class Peers:
         """The other end has said who it is."""
         if hello.version != PEER_VERSION:
             raise PeerLinkError(f"speaks version {hello.version} of the peer protocol, expected {PEER_VERSION}")
-        if hello.sid == self.me or hello.sid not in self.addresses:
+        if hello.sid == self.me:
             raise PeerLinkError(f"says it is server {hello.sid}, which is none of our peers")
+        if hello.sid not in self.addresses:
+            # It may be one that shall join, and will try on until it has: one line a minute is enough.
+            now_ms = self.clock.now_ms()
+            said_ms = self._refused_ms.get(hello.sid)
+            if said_ms is None or now_ms - said_ms >= REFUSED_AGAIN_MS:
+                self._refused_ms[hello.sid] = now_ms
+                raise PeerLinkError(f"says it is server {hello.sid}, which is neither a voter nor a known observer")
+            raise PeerLinkError(_CLOSED_QUIETLY)
         if link.expected not in (None, hello.sid):
             raise PeerLinkError(f"says it is server {hello.sid}, expected {link.expected}")
         if hello.ensemble != self.ensemble:
-            raise PeerLinkError(f"server {hello.sid} has another list of servers: {hello.ensemble}")
+            raise PeerLinkError(
+                f"server {hello.sid} has other voters than {self.ensemble} in its list: {hello.ensemble}"
+            )
+        if link.expected is None:
+            link.say_hello()  # only now: who is not let in must not take the link for one that stood
         self._unnamed.pop(link, None)
+        self._shut_out = False
         former = self.links.get(hello.sid)
         if former is not None:
             former.end("replaced by a newer connection")
@@ -325,12 +353,11 @@ class Link:
 
     def begin(self) -> None:
         self.channel.start(self)
-        if self.expected is not None or self._peers.tls is None:
-            self._say_hello()
+        if self.expected is not None:
+            self.say_hello()
 
-    def _say_hello(self) -> None:
-        hello = Hello(PEER_VERSION, self._peers.me, self._peers.ensemble)
-        self.channel.send(frame(encode_hello(hello)))
+    def say_hello(self) -> None:
+        self.channel.send(frame(encode_hello(Hello(PEER_VERSION, self._peers.me, self._peers.ensemble))))
 
     def put(self, data: bytes) -> None:
         if self.ended:
@@ -386,10 +413,14 @@ class Link:
             await self._room.wait()
         await trio.lowlevel.checkpoint()
 
-    def end(self, why: str) -> None:
-        """Close the connection from our side."""
+    def end(self, why: str, *, finish: bool = False) -> None:
+        """Close the connection from our side; with ``finish`` when what has been handed to it is sent."""
         if not self.ended:
-            self.channel.close()
+            if finish:
+                self.flush()
+                self.channel.finish()
+            else:
+                self.channel.close()
             self._finish(why)
 
     # As the channel's handler -----------------------------------------------------------------------------------------
@@ -422,9 +453,7 @@ class Link:
             return b""
         self._hello = b""
         hello = decode_hello(data[4:end])
-        if self.expected is None and self._peers.tls is not None:
-            self._peers.vouch(self, hello)
-            self._say_hello()  # only now: whoever is not let in must not take itself for linked
+        self._peers.vouch(self, hello)
         self._peers.named(self, hello)
         return data[end:]
 
@@ -468,7 +497,7 @@ def _no_image(tip: Tip) -> ImageSource:
     raise PeerLinkError("no snapshot can be read")
 
 
-def ensemble_text(addresses: Iterable[tuple[PeerId, bool]]) -> str:
-    """What both ends of a link must agree on: which servers there are and which of them vote. Not where they are:
-    the same server may be reached under different names."""
-    return ",".join(f"{peer}{'' if votes else 'o'}" for peer, votes in sorted(addresses))
+def ensemble_text(voters: Iterable[PeerId]) -> str:
+    """What both ends of a link must agree on: which servers vote. Not where they are, for the same server may be
+    reached under different names; and not who observes, for that changes, and nobody learns of it at the same time."""
+    return ",".join(map(str, sorted(voters)))

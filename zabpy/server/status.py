@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import zabpy
 from zabpy.admin import READ_ONLY, ConnectionStatus, Deadlines, Status, Word
 from zabpy.pipeline import State
-from zabpy.tree import Watches
+from zabpy.tree import CONFIG_PATH, Watches
 from zabpy.wire import Op
 from zabpy.zab import Role
 
@@ -137,7 +137,7 @@ def status_of(server: "Server", word: Word) -> Status:
         sync_limit_ticks=config.sync_limit_ticks,
         peer_port=0 if member is None else member.peer_port,
         election_port=0 if member is None else member.election_port,
-        members_text=config.members_text(),
+        members_text=(tree.nodes[CONFIG_PATH].data or b"").decode(errors="replace"),
         metrics=tuple(_metrics(server)) if word.metrics else (),
     )
 

@@ -26,6 +26,8 @@ from zabpy.server.transport import OnStream
 from .disk import CutModel, FaultyFiles, PowerLost
 
 CLIENT_PORT, PEER_PORT = 2181, 2888
+#: Who may do everything: the identity digest of ``super:test``.
+SUPER_DIGEST = "super:D/InIHSb7yEEbrWz8b9l71RjZJU="
 #: How often a test looks whether what it waits for is so. In virtual time this costs nothing.
 POLL_SECONDS = 0.01
 #: Bytes on their way in one direction before the sender waits, as with a socket's buffers.
@@ -77,13 +79,32 @@ class MemoryEnsemble:
                 snapshot_entries=snapshot_entries,
                 frame_bytes_max=frame_bytes_max,
                 log_segment_bytes=1 << 20,
-                **config,
+                **{"reconfig": True, "super_digest": SUPER_DIGEST, **config},
             )
             for id in range(1, servers + 1)
         }
         for id in self.configs:
             self.files[id] = FaultyFiles()
             self.disk_delay_ms[id] = self._rng.random() * 4
+
+    def add_observer(self, id: int) -> Member:
+        """A machine for one more server. Its own file lists it, and nobody else's does: what lets it in is a reconfig
+        with the line of the member that this returns. To be started by `start`."""
+        assert id not in self.configs
+        first = self.configs[1]
+        member = Member(id, _host(id), PEER_PORT, PEER_PORT + 1000, False, _host(id), CLIENT_PORT)
+        self.configs[id] = replace(
+            first,
+            path=f"{_host(id)}.cfg",
+            server_id=id,
+            members=(*first.members, member),
+            data_dir=f"/{_host(id)}",
+            data_log_dir=f"/{_host(id)}",
+            client_host=_host(id),
+        )
+        self.files[id] = FaultyFiles()
+        self.disk_delay_ms[id] = self._rng.random() * 4
+        return member
 
     def limit(self, **limits: int) -> None:
         """Change fields of all configurations, for servers that are started from now on."""

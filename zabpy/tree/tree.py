@@ -19,6 +19,7 @@ from zabpy.model import (
     ErrorTxn,
     FailedMultiTxn,
     MultiTxn,
+    ReconfigTxn,
     SetAclTxn,
     SetDataTxn,
     Zxid,
@@ -249,6 +250,10 @@ class Tree:
         znode.reply = None
         return Outcome(znode, (), ())
 
+    def _reconfig(self, zxid: Zxid, time_ms: int, body: ReconfigTxn) -> Outcome:
+        # ZooKeeper never counts this znode's changes: its version is in the text, and is its mzxid.
+        return self._set_data(zxid, time_ms, SetDataTxn(CONFIG_PATH, body.text, -1))
+
     def _close_session(self, zxid: Zxid, time_ms: int, body: CloseSessionTxn) -> Outcome:
         # Exactly what the txn lists, and not what is found here: trap C3.
         events: list[Event] = []
@@ -364,6 +369,7 @@ _ACTIONS: dict[type, Callable[[Tree, Zxid, int, Any], Outcome]] = {
     SetAclTxn: Tree._set_acl,
     MultiTxn: Tree._multi,
     CloseSessionTxn: Tree._close_session,
+    ReconfigTxn: Tree._reconfig,
     CheckTxn: Tree._nothing,
     CreateSessionTxn: Tree._nothing,
     ErrorTxn: Tree._nothing,

@@ -28,6 +28,7 @@ from zabpy.model import (
     ErrorTxn,
     FailedMultiTxn,
     MultiTxn,
+    ReconfigTxn,
     SetAclTxn,
     SetDataTxn,
     Txn,
@@ -41,6 +42,7 @@ TXN_VERSION = 1
 
 # Kinds, second element.
 CREATE, DELETE, SET_DATA, SET_ACL, CHECK, CREATE_SESSION, CLOSE_SESSION, ERROR, FAILED_MULTI, MULTI = range(1, 11)
+RECONFIG = 11  # servers of before it refuse it, and stop: no configuration changes until all have been upgraded
 
 _U32, _U64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 _NEW: Callable[..., Any] = tuple.__new__  # half the cost of calling a NamedTuple by name
@@ -259,6 +261,17 @@ def _take_multi(items: list[Any], at: int) -> tuple[MultiTxn, int]:
     return MultiTxn(tuple(ops), tuple(bodies)), at
 
 
+def _put_reconfig(items: list[Scalar], body: ReconfigTxn) -> None:
+    items.append(body.text)
+
+
+def _take_reconfig(items: list[Any], at: int) -> tuple[ReconfigTxn, int]:
+    text = _data(items[at])
+    if text is None:
+        raise TxnDecodeError("reconfiguration without a text")
+    return ReconfigTxn(text), at + 1
+
+
 _PUT: dict[type, tuple[int, Callable[[list[Scalar], Any], None]]] = {
     CreateTxn: (CREATE, _put_create),
     DeleteTxn: (DELETE, _put_delete),
@@ -270,6 +283,7 @@ _PUT: dict[type, tuple[int, Callable[[list[Scalar], Any], None]]] = {
     ErrorTxn: (ERROR, _put_error),
     FailedMultiTxn: (FAILED_MULTI, _put_failed_multi),
     MultiTxn: (MULTI, _put_multi),
+    ReconfigTxn: (RECONFIG, _put_reconfig),
 }
 #: What may stand within a multi: everything but another multi, sessions and errors.
 _TAKE_PART: dict[int, Callable[[list[Any], int], tuple[Any, int]]] = {
@@ -286,6 +300,7 @@ _TAKE: dict[int, Callable[[list[Any], int], tuple[Any, int]]] = {
     ERROR: _take_error,
     FAILED_MULTI: _take_failed_multi,
     MULTI: _take_multi,
+    RECONFIG: _take_reconfig,
 }
 
 

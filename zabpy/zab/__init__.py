@@ -29,6 +29,7 @@ from .ensemble import Ensemble as Ensemble, Timing as Timing
 from .history import Recovered as Recovered
 from .inputs import (
     Durable as Durable,
+    EnsembleChanged as EnsembleChanged,
     EpochSaved as EpochSaved,
     Input as Input,
     Installed as Installed,

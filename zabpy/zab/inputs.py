@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from zabpy.model import Tip, Zxid
 
+from .ensemble import Ensemble
 from .messages import Message
 
 PeerId = int
@@ -86,8 +87,27 @@ class SnapshotSaved:
 
 
 @dataclass(frozen=True, slots=True)
+class EnsembleChanged:
+    """The layer above has delivered, or installed, another configuration. The voters are the same, in this version."""
+
+    ensemble: Ensemble
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed: at the latest at `Replica.wake_at_ms`."""
 
 
-Input = Linked | Unlinked | Received | Submitted | ReadAsked | Durable | EpochSaved | Installed | SnapshotSaved | Tick
+Input = (
+    Linked
+    | Unlinked
+    | Received
+    | Submitted
+    | ReadAsked
+    | Durable
+    | EpochSaved
+    | Installed
+    | SnapshotSaved
+    | EnsembleChanged
+    | Tick
+)

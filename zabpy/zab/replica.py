@@ -17,6 +17,7 @@ from .ensemble import Ensemble, Timing
 from .history import History, Recovered
 from .inputs import (
     Durable,
+    EnsembleChanged,
     EpochSaved,
     Input,
     Installed,
@@ -127,6 +128,14 @@ class Replica:
     @property
     def delivered(self) -> Zxid:
         return self.history.delivered
+
+    @property
+    def in_step(self) -> frozenset[PeerId]:
+        """While we lead: who holds our history, or has held it on this very link. We ourselves, first of all."""
+        state = self.state
+        if not isinstance(state, Leading):
+            return frozenset()
+        return frozenset((self.me, *(learner.peer for learner in state.learners.values() if learner.synced)))
 
     @property
     def outstanding(self) -> int:
@@ -240,6 +249,16 @@ class Replica:
         if not self.installing and given.tip.zxid >= self.history.snapshot.zxid:
             self.history.snapshot_saved(given.tip, given.log_base)
 
+    def _ensemble_changed(self, given: EnsembleChanged, now_ms: int) -> None:
+        """Who is no observer any more has nothing more to say here, and hears nothing more. No quorum changes by it."""
+        assert given.ensemble.quorums == self.ensemble.quorums and self.me in given.ensemble.servers
+        self.ensemble = given.ensemble
+        state = self.state
+        for peer in sorted(self.links.keys() - given.ensemble.servers):
+            if isinstance(state, Leading):
+                state.learners.pop(peer, None)
+            self.hang_up(peer, "it is no observer any more")
+
     def _tick(self, given: Tick, now_ms: int) -> None:
         state = self.state
         if isinstance(state, Looking):
@@ -326,6 +345,7 @@ INPUTS: Mapping[type, Callable[[Replica, Any, int], None]] = {
     EpochSaved: Replica._epoch_saved,
     Installed: Replica._installed,
     SnapshotSaved: Replica._snapshot_saved,
+    EnsembleChanged: Replica._ensemble_changed,
     Tick: Replica._tick,
 }
 
