@@ -388,7 +388,8 @@ async def test_a_server_with_a_bad_certificate_is_refused_and_the_others_go_on(
         elif kind == "other name":
             ours, theirs = "the other side does not accept our certificate", "Hostname mismatch"
         elif kind == "plain" and bad == 1:
-            ours, theirs = "speaks TLS, expected a Hello without it", "the other side does not speak TLS"
+            # Who is dialled says nothing before it has heard a Hello that it likes.
+            ours, theirs = "speaks TLS, expected a Hello without it", "closed by the other side during the handshake"
         for id in good:
             assert any(theirs in line for line in refusals[id]), (id, theirs)
         assert any(ours in line for line in refusals[bad])
