@@ -322,6 +322,33 @@ def test_requests_through_the_former_server_are_refused_as_moved(world: World) -
     assert world.propose(Op.CREATE, create("/b")) == ErrorTxn(-118)
 
 
+def test_what_a_closing_takes_away_is_gone_for_those_behind_it(world: World) -> None:
+    """Before it is delivered: parents are empty, paths are free, and what is made there anew stays."""
+    for path in ("/a", "/b"):
+        world.write(Op.CREATE, create(path))
+    other = world.open()
+    world.write(Op.CREATE, create("/a/applied", 1))
+    world.write(Op.CREATE, create("/b/applied", 1))
+    world.write(Op.CREATE, create("/b/early", 1))
+    world.propose(Op.CREATE, create("/a/proposed", 1))
+    world.propose(Op.DELETE, r.DeleteRequest("/b/early", -1))
+    world.propose(Op.CREATE, create("/b/early", 1), session=other)
+    body = world.propose(Op.CLOSE_SESSION)
+    assert body == CloseSessionTxn(("/a/applied", "/b/applied", "/a/proposed"))
+    assert world.propose(Op.DELETE, r.DeleteRequest("/a", -1), session=other) == DeleteTxn("/a")
+    assert world.propose(Op.DELETE, r.DeleteRequest("/b", -1), session=other) == ErrorTxn(-111)
+    assert isinstance(world.propose(Op.CREATE, create("/b/applied", 1), session=other), CreateTxn)
+    assert world.propose(Op.DELETE, r.DeleteRequest("/b/applied", -1), session=other) == DeleteTxn("/b/applied")
+    assert isinstance(world.propose(Op.CREATE, create("/b/applied", 1), session=other), CreateTxn)
+    world.deliver()
+    assert len(world.preparer.pending) == 0
+    assert sorted(world.state.tree.ephemerals.of(other)) == ["/b/applied", "/b/early"]
+    assert world.propose(Op.CLOSE_SESSION, session=other) == CloseSessionTxn(("/b/early", "/b/applied"))
+    world.deliver()
+    assert world.propose(Op.DELETE, r.DeleteRequest("/b", -1), session=world.open()) == DeleteTxn("/b")
+    world.deliver()
+
+
 def test_the_leader_closes_an_expired_session_wherever_it_is(world: World) -> None:
     world.preparer.owners[world.session] = 2
     world.create("/e", flags=1, ids=RequestIds(2, 1))

@@ -54,6 +54,10 @@ class Change:
         self.child_count = child_count
         self.data_bytes = data_bytes
 
+    def is_owned_by(self, session_id: int) -> bool:
+        """Whether it will be an ephemeral of this session."""
+        return self.exists and self.kind == EPHEMERAL and self.owner == session_id
+
     def copy(self) -> "Change":
         return Change(
             self.zxid,
@@ -174,22 +178,38 @@ class Pending:
         self._opening[session_id] = zxid
         self._order.append((zxid, session_id))
 
-    def close(self, session_id: int, zxid: Zxid) -> None:
-        """The transaction at ``zxid`` closes the session; from now on it has no further say."""
+    def close(self, session_id: int, zxid: Zxid) -> list[str]:
+        """The transaction at ``zxid`` closes the session; from now on it has no further say. What goes with it.
+
+        There may be hundreds of thousands, and all wait meanwhile: half a microsecond each.
+        """
         assert self._attempt is None  # never part of a multi
+        paths = self.ephemerals(session_id)
+        changes, order = self._changes, self._order
+        # One record for all of them: nobody changes that of a znode that will not exist, `create` makes a new one.
+        gone = Change(zxid, False, EPHEMERAL, session_id, (), 0, 0, 0, 0, 0)
+        lost: dict[str, int] = {}
+        for path in paths:
+            changes[path] = gone
+            above = path[: path.rindex("/")]
+            lost[above] = lost.get(above, 0) + 1
+        order.extend([(zxid, path) for path in paths])
+        for above, count in lost.items():
+            self.change(above or "/", zxid).child_count -= count
+        self._owned.pop(session_id, None)
         self._closing[session_id] = zxid
-        self._order.append((zxid, session_id))
+        order.append((zxid, session_id))
         self._ephemeral_bytes.pop(session_id, None)
+        return paths
 
     def ephemerals(self, session_id: int) -> list[str]:
         """The ephemerals the session will have, oldest first."""
-        paths = dict.fromkeys(self._state.tree.ephemerals.of(session_id))
-        paths.update(self._owned.get(session_id, {}))
-        owned = []
-        for path in paths:
-            znode = self.see(path)
-            if znode is not None and znode.owner == session_id and znode.kind == EPHEMERAL:
-                owned.append(path)
+        applied, changes = self._state.tree.ephemerals.of(session_id), self._changes
+        owned = [path for path in applied if path not in changes or changes[path].is_owned_by(session_id)]
+        coming = self._owned.get(session_id)
+        if coming:
+            there = frozenset(applied)
+            owned += [path for path in coming if path not in there and changes[path].is_owned_by(session_id)]
         return owned
 
     def ephemeral_bytes(self, session_id: int) -> int:

@@ -229,11 +229,7 @@ class Preparer:
             session_id = Reader(request.record).long()
             if not self.pending.is_open(session_id):
                 raise SessionExpiredError(f"session {session_id:#x} is closed or closing")
-        pending = self.pending
-        paths = pending.ephemerals(session_id)
-        for path in paths:
-            self._remove(path, zxid)
-        pending.close(session_id, zxid)
+        paths = self.pending.close(session_id, zxid)
         self.owners.pop(session_id, None)
         return session_id, CloseSessionTxn(tuple(paths))
 

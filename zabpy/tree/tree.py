@@ -221,7 +221,7 @@ class Tree:
             self.lifetimes.update(above, parent)
         if self._quota_root.children:
             self.quotas.deleted(path, len(znode.data) if znode.data else 0)
-        return Event(DELETED, path, znode.acl), Event(CHILDREN_CHANGED, above, parent.acl)
+        return _new(Event, (DELETED, path, znode.acl)), _new(Event, (CHILDREN_CHANGED, above, parent.acl))
 
     def _set_data(self, zxid: Zxid, time_ms: int, body: SetDataTxn) -> Outcome:
         path, data, version = body
