@@ -134,6 +134,26 @@ async def test_the_first_ephemeral_makes_the_session_global_under_its_id(
         assert len(servers.servers[here].driver.state.tree.ephemerals) == 0
 
 
+async def test_reads_and_watches_are_those_of_any_session(autojump_clock: MockClock) -> None:
+    async with ensemble(config=LOCAL) as servers:
+        client, other = await client_of(servers, 2), await client_of(servers, 3)
+        await client.create("/a", b"1")
+        await client.get("/a", watch=True)
+        who = await client.ask(Op.WHO_AM_I)
+        assert (who.err, who.body[:4]) == (0, b"\0\0\0\1")
+        assert (await client.ask(Op.GET_EPHEMERALS, r.GetEphemeralsRequest("/"))).body == b"\0\0\0\0"
+        told = await other.set("/a", b"2")
+        assert (await client.sync()).err == 0
+        assert client.events == [(told.zxid, 3, "/a")]
+        assert (await client.ask(Op.SET_WATCHES, r.SetWatches(told.zxid, ("/a",), (), ()))).err == 0
+        # Its own write, seen at once behind it.
+        await client.send(Op.SET_DATA, r.SetDataRequest("/a", b"3", -1))
+        xid = await client.send(Op.GET_DATA, r.GetDataRequest("/a", False))
+        assert (await client.reply()).err == 0
+        read = await client.reply()
+        assert (read.xid, read.body[:5]) == (xid, b"\0\0\0\x013")
+
+
 async def test_what_is_pipelined_around_the_upgrade_is_answered_in_order(autojump_clock: MockClock) -> None:
     async with ensemble(config=UPGRADING) as servers:
         client = await client_of(servers, followers(servers)[0])

@@ -312,6 +312,39 @@ async def test_the_side_of_a_partition_that_has_no_quorum_shows_nothing_undecide
         assert await client.get("/a") == (0, b"1")
 
 
+async def test_a_server_that_starts_alone_shows_its_snapshot_and_no_more(autojump_clock: MockClock) -> None:
+    """Its log holds more, all of it final; but that it does not know. And it takes nobody's session for expired."""
+    async with ensemble(config=ON, snapshot_entries=40) as servers:
+        client = await client_of(servers, 3, timeout_ms=20_000, read_only=True)
+        for number in range(60):
+            await client.create(f"/{number}")
+        while servers.servers[3].snapshots.last is None:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        later = await client_of(servers, 3, timeout_ms=20_000)
+        await client.create("/last")
+        for id in (1, 2, 3):
+            servers.crash(id)
+        await servers.start(3)
+        await wait_read_only(servers, 3)
+        shown = servers.servers[3].driver.state
+        assert "/0" in shown.tree.nodes
+        assert "/last" not in shown.tree.nodes
+        assert shown.last_applied == servers.servers[3].store.recovered.snapshot.zxid
+        reader = await read_only_client(servers, 3)
+        assert (await reader.get("/last"))[0] == -101
+        # Who has seen more, and whose session is later, is told nothing at all.
+        mine: dict[str, Any] = {"session_id": client.session_id, "password": client.password, "read_only": True}
+        assert await closed_without_a_word(servers, 3, zxid=client.zxid, **mine)
+        assert await closed_without_a_word(
+            servers, 3, session_id=later.session_id, password=later.password, read_only=True
+        )
+        await servers.start(1)
+        await servers.wait_serving()
+        assert await back(client, servers, 3) == "fully"
+        assert (await client.get("/last"))[0] == 0
+        assert await back(later, servers, 1) == "fully"
+
+
 async def test_an_observer_alone_is_read_only_too(autojump_clock: MockClock) -> None:
     async with ensemble(servers=3, observers=1, config=ON) as servers:
         client = await client_of(servers, 3)

@@ -1,9 +1,11 @@
 """Read-only mode: a server that finds no leader serves reads to clients that said they are content with that.
 
-What is read is what was delivered here: final, and perhaps old. New sessions are local ones, whatever
-``localSessionsEnabled`` says, for without a quorum there are no others. A client that comes with a global session
-keeps it: its password is checked here, it is served under it, and when there is a leader again all connections end,
-the client comes back, and the new leader, which gives all sessions their whole timeout, finds it alive.
+What is read is what was delivered here: final, and perhaps old. Of the end of our log nobody knows without a leader
+whether it came to be; so a server that was started alone shows its newest snapshot and no more. New sessions are local
+ones, whatever ``localSessionsEnabled`` says, for without a quorum there are no others. A client that comes with a
+global session keeps it: its password is checked here, it is served under it, and when there is a leader again all
+connections end, the client comes back, and the new leader, which gives all sessions their whole timeout, finds it
+alive.
 
 Rules: client-protocol.md §17. That ZooKeeper demands ``localSessionsEnabled``, and closes on global sessions, are its
 limits, not ours.
@@ -12,7 +14,7 @@ limits, not ours.
 from typing import TYPE_CHECKING, Final
 
 from zabpy.model import NotReadOnlyError
-from zabpy.pipeline import reply_frame
+from zabpy.pipeline import ROUTES, Route, reply_frame
 from zabpy.sessions import is_local_id
 from zabpy.wire import Op
 
@@ -25,24 +27,11 @@ if TYPE_CHECKING:
 #: How long a server looks for a leader at least before it serves without one.
 GRACE_MS_MIN: Final = 2_000
 
-#: What needs a leader. ZooKeeper's list, and also what it refuses from clients anyway.
-REFUSED: Final = frozenset(
-    int(op)
-    for op in (
-        Op.CREATE,
-        Op.CREATE2,
-        Op.CREATE_CONTAINER,
-        Op.CREATE_TTL,
-        Op.DELETE,
-        Op.DELETE_CONTAINER,
-        Op.SET_DATA,
-        Op.SET_ACL,
-        Op.MULTI,
-        Op.CHECK,
-        Op.RECONFIG,
-        Op.SYNC,
-    )
-)
+#: What needs a leader; with two that come to nothing anyway, since ZooKeeper answers those so too.
+REFUSED: Final = frozenset(int(op) for op, route in ROUTES.items() if route in (Route.WRITE, Route.SYNC)) | {
+    int(Op.CHECK),
+    int(Op.DELETE_CONTAINER),
+}
 
 
 class ReadOnlyMode:
