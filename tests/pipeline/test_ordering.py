@@ -178,3 +178,12 @@ def test_a_lone_write_is_answered_in_one_step_and_only_where_that_changes_nothin
         row.push_write(3, 14, op)
         assert row.answer_first(3, 7, err, b"") is None
         row = Row()
+
+
+def test_a_connection_can_end_without_a_word_behind_what_was_asked() -> None:
+    row = Row()
+    row.push_write(1, 1, Op.CREATE)
+    row.push_frame(b"", over=True)
+    assert row.complete(1, 0)
+    assert len(row.drain(7, lambda *_: b"")) == 1
+    assert row.over

@@ -15,7 +15,7 @@ from zabpy.model import (
     Identity,
     InvalidAclError,
 )
-from zabpy.tree import DEFAULT_SCHEMES, allowed, masked, normalize
+from zabpy.tree import ACLS_ARE_OFF, ANY_SASL_USER, DEFAULT_SCHEMES, allowed, masked, normalize
 
 BOB = Identity("digest", "bob:hash")
 HERE = Identity("ip", "10.1.2.3")
@@ -56,7 +56,17 @@ EVERY_SCHEME = DEFAULT_SCHEMES | {"x509", "sasl"}
         ([(ALL, "sasl", "bob")], READ, [Identity("sasl", "bob")], True),
         ([(ALL, "sasl", "bob")], READ, [Identity("sasl", "eve")], False),
         ([(ALL, "sasl", "bob")], READ, [Identity("sasl", "super")], True),
+        ([(ALL, "sasl", "any")], READ, [Identity("sasl", "bob"), Identity(ANY_SASL_USER, "any")], True),
+        ([(ALL, "sasl", "eve")], READ, [Identity("sasl", "bob"), Identity(ANY_SASL_USER, "any")], False),
+        ([(ALL, "digest", "any")], READ, [Identity(ANY_SASL_USER, "any")], False),
+        ([(ALL, "ip", "9.9.9.9")], READ | ADMIN, [HERE, ACLS_ARE_OFF], True),
+        ([(ALL, "ip", "010.001.2.+3")], READ, [HERE], True),  # as Java reads numbers: not octal
+        ([(ALL, "ip", "10.1.2.3/00008")], READ, [Identity("ip", "10.9.9.9")], True),
+        ([(ALL, "ip", "10.1.2.3/7")], READ, [Identity("ip", "11.9.9.9")], True),
+        ([(ALL, "ip", "10.1.2.3/7")], READ, [Identity("ip", "12.0.0.0")], False),
         ([(64, "world", "anyone")], READ, [], False),
+        ([(-0x80000000, "world", "anyone")], ALL, [], False),
+        ([(0, "world", "anyone")], ALL, [], False),
     ],
 )
 def test_who_may(
@@ -68,7 +78,12 @@ def test_who_may(
 def test_auth_becomes_the_identities_that_were_proved() -> None:
     identities = [HERE, BOB, Identity("super", ""), Identity("sasl", "bob")]
 
-    assert normalize(CREATOR_ALL_ACL, identities) == (Acl(ALL, "digest", "bob:hash"), Acl(ALL, "sasl", "bob"))
+    assert normalize(CREATOR_ALL_ACL, identities, EVERY_SCHEME) == (
+        Acl(ALL, "digest", "bob:hash"),
+        Acl(ALL, "sasl", "bob"),
+    )
+    assert normalize(CREATOR_ALL_ACL, identities) == (Acl(ALL, "digest", "bob:hash"),)  # sasl is not switched on
+    assert normalize([*CREATOR_ALL_ACL, Acl(ALL, "auth", "x")], [BOB]) == (Acl(ALL, "digest", "bob:hash"),) * 2
     assert normalize([Acl(READ, "auth", "ignored")], [BOB]) == (Acl(READ, "digest", "bob:hash"),)
 
 
@@ -91,6 +106,15 @@ def test_the_open_list_is_one_object() -> None:
     [
         ("digest", "bob:hash"),
         ("digest", ":hash"),
+        ("digest", "bob:hash:"),
+        ("digest", "bob:hash::"),
+        ("digest", " : "),
+        ("ip", "127.0.0.01"),
+        ("ip", "0127.0.0.1"),
+        ("ip", "+127.0.0.1"),
+        ("ip", "127.0.0.1/+8"),
+        ("ip", "127.0.0.1/08"),
+        ("ip", "127.0.0.1/000000000000000000000000000000008"),
         ("ip", "10.0.0.1"),
         ("ip", "10.0.0.0/0"),
         ("ip", "10.0.0.0/32"),
@@ -101,6 +125,31 @@ def test_the_open_list_is_one_object() -> None:
         ("sasl", "bob"),
         ("sasl", "bob/host@REALM.EXAMPLE"),
         ("sasl", "bob@REALM"),
+        ("sasl", ""),
+        ("sasl", "bob@"),
+        ("sasl", "@"),
+        ("sasl", "@R"),
+        ("sasl", "a/b"),
+        ("sasl", "a/b/c"),
+        ("sasl", "/@R"),
+        ("sasl", "a/@R"),
+        ("sasl", " "),
+        ("sasl", "b:ob"),
+        ("x509", ""),
+        ("x509", "cn=a"),
+        ("x509", "CN="),
+        ("x509", "CN=a,O=b"),
+        ("x509", "1.2.3=a"),
+        ("x509", "OID.1.2.3=a"),
+        ("x509", "CN=a+OU=b"),
+        ("x509", 'CN="a,b"'),
+        ("x509", "CN=a;O=b"),
+        ("x509", "CN=é"),
+        ("x509", " CN=a"),
+        ("x509", "CN = a"),
+        ("x509", "EMAILADDRESS=x@y"),
+        ("x509", "DC=a,UID=b"),
+        ("x509", "2.5.4.97=#0c0161"),
     ],
 )
 def test_ids_that_may_stand_in_a_list(scheme: str, id: str) -> None:
@@ -133,9 +182,31 @@ def test_ids_that_may_stand_in_a_list(scheme: str, id: str) -> None:
         ("ip", "10.0.0.1/" + "9" * 10_000),
         ("ip", "host"),
         ("x509", "bob"),
-        ("sasl", ""),
-        ("sasl", "bob@"),
         ("sasl", "a@b@c"),
+        ("sasl", "a/b/c@R"),
+        ("digest", "::"),
+        ("digest", ":"),
+        ("digest", "a::b"),
+        ("ip", "127.0.0.1/8/8"),
+        ("ip", "127.0.0.0.1"),
+        ("ip", "a.b.c.d"),
+        ("ip", "/8"),
+        ("ip", " 127.0.0.1"),
+        ("ip", "127.0.0.1 "),
+        ("ip", "127.0.0.1/ 8"),
+        ("ip", "0x7f.0.0.1"),
+        ("ip", "127.1"),
+        ("ip", "127.0.0.-1"),
+        ("ip", "127.0.0.1/0x8"),
+        ("x509", "FOO=a"),
+        ("x509", "E=x@y"),
+        ("x509", "CN=a,"),
+        ("x509", "CN=a,,O=b"),
+        ("x509", "=a"),
+        ("x509", "CN=a\\"),
+        ("x509", "CN=#12345"),
+        ("ensemble", "x"),
+        ("World", "anyone"),
     ],
 )
 def test_ids_that_may_not(scheme: str, id: str) -> None:
@@ -164,3 +235,9 @@ def test_hashes_are_masked_and_nothing_else() -> None:
         Acl(4, "digest", "odd"),
         Acl(8, "sasl", "a:b"),
     )
+
+
+@pytest.mark.parametrize("id", ["CN=a" + " " * 100_000 + "\\", '"' * 100_000, "CN=a," * 50_000, "CN=" + "\\" * 99_999])
+def test_no_name_takes_longer_than_its_length(id: str) -> None:
+    with pytest.raises(InvalidAclError):
+        normalize([OPEN_ACL[0], Acl(READ, "x509", id)], [], EVERY_SCHEME)

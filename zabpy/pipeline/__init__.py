@@ -8,9 +8,11 @@ apply.py, replies.py; then reads.py.
 
 from .apply import apply_entry as apply_entry
 from .authentication import (
+    DIGEST_ALGORITHMS as DIGEST_ALGORITHMS,
     IDENTITIES_CHARS_MAX as IDENTITIES_CHARS_MAX,
     SUPER as SUPER,
     AuthAnswer as AuthAnswer,
+    AuthRules as AuthRules,
     answer_auth as answer_auth,
     authenticate as authenticate,
     digest_id as digest_id,

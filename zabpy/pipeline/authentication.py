@@ -5,11 +5,12 @@ Passwords come in clear. They are hashed here and kept nowhere, neither in an er
 
 import base64
 import hashlib
+import hmac
 from collections.abc import Callable
 from typing import NamedTuple
 
-from zabpy.model import AuthFailedError, CodeError, Identity
-from zabpy.wire import Reader
+from zabpy.model import AuthFailedError, Identity
+from zabpy.wire import JuteError, Reader
 
 from .replies import reply_frame
 
@@ -20,64 +21,122 @@ SUPER = Identity("super", "")
 #: ACL entry ``auth`` is stored as all of them; ZooKeeper has no bound here, nor a client that comes near this one.
 IDENTITIES_CHARS_MAX = 16_384
 
+#: What Java calls them, in capitals, and what hashlib does.
+DIGEST_ALGORITHMS: dict[str, str] = {
+    "MD5": "md5",
+    **dict.fromkeys(("SHA", "SHA1", "SHA-1"), "sha1"),
+    **{f"SHA{dash}{bits}": f"sha{bits}" for bits in (224, 256, 384, 512) for dash in ("", "-")},
+    **{f"SHA{dash}512/{bits}": f"sha512_{bits}" for bits in (224, 256) for dash in ("", "-")},
+    **{f"SHA3-{bits}": f"sha3_{bits}" for bits in (224, 256, 384, 512)},
+}
+
+
+class AuthRules(NamedTuple):
+    """What auth packets may do on a server.
+
+    ``schemes``: those that are switched on. ``digest_algorithm``: as hashlib calls it. ``super_digest``:
+    ``super:<hash>``; whoever's digest is this one may do everything. ``ensemble_names``: what the scheme ``ensemble``
+    takes; empty: any.
+    """
+
+    schemes: frozenset[str] = frozenset(("digest", "ip"))
+    digest_algorithm: str = "sha1"
+    super_digest: str | None = None
+    ensemble_names: frozenset[str] = frozenset()
+
 
 class AuthAnswer(NamedTuple):
-    """``frame`` is the reply. The connection's requests from now on have ``identities``; unless ``ok``, it ends."""
+    """``frame`` is the reply. The connection's requests from now on have ``identities``.
+
+    Unless ``why`` is empty, the connection ends behind the reply, for this reason; nothing that the client sent is in
+    it.
+    """
 
     frame: bytes
     identities: Identities
-    ok: bool
+    why: str = ""
 
 
-def answer_auth(xid: int, record: bytes, identities: Identities, super_digest: str | None = None) -> AuthAnswer:
-    """Carry out an auth packet as soon as it is read; its reply waits its turn. ``xid`` is echoed, whatever it is."""
+def answer_auth(xid: int, record: bytes, identities: Identities, rules: AuthRules = AuthRules()) -> AuthAnswer:  # noqa: B008  # immutable
+    """Carry out an auth packet as soon as it is read; its reply waits its turn. ``xid`` is echoed, whatever it is.
+
+    A record that cannot be read has no reply, as in ZooKeeper: the connection just ends.
+    """
     try:
         # Not through the record class: its repr would show the password.
         reader = Reader(record)
         reader.int()
         scheme, auth = reader.text(), reader.buffer()
-        identities = authenticate(scheme, auth or b"", identities, super_digest)
-    except CodeError as error:
-        ok = not isinstance(error, AuthFailedError)  # a record that cannot be read costs nobody the connection
-        return AuthAnswer(reply_frame(xid, 0, error.code), identities, ok)
-    return AuthAnswer(reply_frame(xid, 0, 0), identities, True)
+    except JuteError:
+        return AuthAnswer(b"", identities, "an auth packet that cannot be read")
+    try:
+        identities = authenticate(scheme, auth, identities, rules)
+    except AuthFailedError as error:
+        # A client of another ensemble gets no reply either: to close is all that ZooKeeper does.
+        frame = b"" if scheme == "ensemble" and scheme in rules.schemes else reply_frame(xid, 0, error.code)
+        return AuthAnswer(frame, identities, str(error))
+    return AuthAnswer(reply_frame(xid, 0, 0), identities)
 
 
-def authenticate(scheme: str, auth: bytes, identities: Identities, super_digest: str | None = None) -> Identities:
+def authenticate(scheme: str, auth: bytes | None, identities: Identities, rules: AuthRules) -> Identities:
     """The identities of a connection that had ``identities`` and has sent this.
 
-    Args:
-        super_digest: ``super:<hash>``; whoever's digest is this one may do everything.
     Raises:
-        AuthFailedError: no such scheme, or not for auth packets, or more identities than anybody needs.
+        AuthFailedError: no such scheme, or not for auth packets, or more identities than anybody needs. Its text tells
+            nothing that came from the client, who may have put a password anywhere.
     """
     if scheme == "x509" and any(identity.scheme == "x509" for identity in identities):
         return identities  # proved by the handshake of TLS, before all packets; said once more it changes nothing
     prove = _SCHEMES.get(scheme)
     if prove is None:
-        raise AuthFailedError(f"no auth packets of scheme {scheme[:32]!r}")
-    together = tuple(dict.fromkeys(identities + prove(auth, super_digest)))
+        raise AuthFailedError(f"no auth packets of scheme {scheme}" if scheme in _OTHERS else "no such scheme")
+    if scheme not in rules.schemes:
+        raise AuthFailedError(f"scheme {scheme} is switched off")
+    together = tuple(dict.fromkeys(identities + prove(auth, identities, rules)))
     if sum(len(id) for _, id in together) > IDENTITIES_CHARS_MAX:
         raise AuthFailedError("too many identities on one connection")
     return together
 
 
-def digest_id(user_and_password: str) -> str:
+def digest_id(user_and_password: str, algorithm: str = "sha1") -> str:
     """``user:hash`` for ``user:password``, as it stands in ACLs."""
-    hashed = hashlib.sha1(user_and_password.encode(), usedforsecurity=False).digest()
+    hashed = hashlib.new(algorithm, user_and_password.encode(), usedforsecurity=False).digest()
     return f"{user_and_password.partition(':')[0]}:{base64.b64encode(hashed).decode('ascii')}"
 
 
-def _digest(auth: bytes, super_digest: str | None) -> Identities:
-    # Never fails: whoever knows the password becomes the one whom the ACL names.
-    mine = Identity("digest", digest_id(auth.decode("utf-8", "replace")))
-    return (SUPER, mine) if super_digest is not None and mine.id == super_digest else (mine,)
+def _digest(auth: bytes | None, identities: Identities, rules: AuthRules) -> Identities:
+    # Hardly ever fails: whoever knows the password becomes the one whom the ACL names.
+    if auth is None:
+        raise AuthFailedError("null where user:password must be")
+    mine = Identity("digest", digest_id(auth.decode("utf-8", "replace"), rules.digest_algorithm))
+    if rules.super_digest is not None and hmac.compare_digest(mine.id.encode(), rules.super_digest.encode()):
+        return SUPER, mine
+    return (mine,)
 
 
-def _ip(auth: bytes, super_digest: str | None) -> Identities:
+def _ip(auth: bytes | None, identities: Identities, rules: AuthRules) -> Identities:
     return ()  # the address has been an identity from the first moment
 
 
-#: What an auth packet may name. Of the other schemes, `world` is everybody, and certificates and SASL have ways of
-#: their own.
-_SCHEMES: dict[str, Callable[[bytes, str | None], Identities]] = {"digest": _digest, "ip": _ip}
+def _x509(auth: bytes | None, identities: Identities, rules: AuthRules) -> Identities:
+    if not any(scheme == "x509" for scheme, _ in identities):
+        raise AuthFailedError("no certificate on this connection")
+    return ()  # it was looked at when the connection came, and is an identity since then
+
+
+def _ensemble(auth: bytes | None, identities: Identities, rules: AuthRules) -> Identities:
+    # Nobody becomes anything: a client makes sure that it is where it wants to be.
+    if auth and rules.ensemble_names and auth.decode("utf-8", "replace") not in rules.ensemble_names:
+        raise AuthFailedError("a client of another ensemble")
+    return ()
+
+
+#: What an auth packet may name.
+_SCHEMES: dict[str, Callable[[bytes | None, Identities, AuthRules], Identities]] = {
+    "digest": _digest,
+    "ip": _ip,
+    "x509": _x509,
+    "ensemble": _ensemble,
+}
+#: Schemes of access control lists that have no auth packets: `world` is everybody, and SASL has requests of its own.
+_OTHERS = frozenset(("world", "auth", "sasl", "super"))

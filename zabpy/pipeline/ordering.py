@@ -56,7 +56,10 @@ class Row:
         self._waiting.append((xid, op, record, identities))
 
     def push_frame(self, frame: bytes, over: bool = False) -> None:
-        """Answered already (auth, a refusal); the frame waits its turn. ``over``: the connection ends behind it."""
+        """Answered already (auth, a refusal); the frame waits its turn. ``over``: the connection ends behind it.
+
+        An empty frame with ``over``: it ends without a word.
+        """
         self._waiting.append((frame, over))
 
     def complete(self, request_id: int, err: int, body: bytes = b"") -> bool:
@@ -121,7 +124,8 @@ class Row:
                     break
             else:
                 frame, over = item
-                frames.append(frame)
+                if frame:
+                    frames.append(frame)
                 if over:
                     self._end()
                     break

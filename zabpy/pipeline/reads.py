@@ -20,7 +20,18 @@ from zabpy.model import (
     NoNodeError,
     NoWatcherError,
 )
-from zabpy.tree import CHILDREN_CHANGED, CREATED, DATA_CHANGED, DELETED, Watches, Znode, allowed, masked
+from zabpy.tree import (
+    ACLS_ARE_OFF,
+    ANY_SASL_USER,
+    CHILDREN_CHANGED,
+    CREATED,
+    DATA_CHANGED,
+    DELETED,
+    Watches,
+    Znode,
+    allowed,
+    masked,
+)
 from zabpy.wire import Op, Reader, records as r
 
 from .replies import end_of_parts, error_part, event_frame, read_part, refusal_frame, reply_frame
@@ -297,7 +308,8 @@ def _ping(state: State, watches: Watches, watcher: int, _: int, record: bytes, i
 
 
 def _who_am_i(state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities) -> bytes:
-    return r.packed(r.WhoAmIResponse(tuple(r.ClientInfo(scheme, _user(scheme, id)) for scheme, id in identities)))
+    shown = [identity for identity in identities if identity != ACLS_ARE_OFF and identity.scheme != ANY_SASL_USER]
+    return r.packed(r.WhoAmIResponse(tuple(r.ClientInfo(scheme, _user(scheme, id)) for scheme, id in shown)))
 
 
 def _user(scheme: str, id: str) -> str:

@@ -9,6 +9,8 @@ from .digest import digest_of as digest_of
 from .ephemerals import Ephemerals as Ephemerals
 from .lifetimes import Lifetimes as Lifetimes
 from .permissions import (
+    ACLS_ARE_OFF as ACLS_ARE_OFF,
+    ANY_SASL_USER as ANY_SASL_USER,
     DEFAULT_SCHEMES as DEFAULT_SCHEMES,
     allowed as allowed,
     masked as masked,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Sequence
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv6Address
 
 from zabpy.model import OPEN_ACL, Acl, Acls, Identity, InvalidAclError
 
@@ -11,9 +11,25 @@ from zabpy.model import OPEN_ACL, Acl, Acls, Identity, InvalidAclError
 _AUTHENTICATED = frozenset(("digest", "x509", "sasl"))
 #: What may stand in a list unless more has been switched on.
 DEFAULT_SCHEMES = frozenset(("world", "auth", "digest", "ip"))
-_X500_PART = r"\s*[A-Za-z0-9.-]+\s*=(?:[^,+\\]|\\.)*"
-_X500_NAME = re.compile(f"{_X500_PART}(?:[,+]{_X500_PART})*", re.DOTALL)
-_SASL_NAME = re.compile(r"[^@/]+|[^@/]+(/[^@/]+)?@[^@/]+")
+#: Identity of every client of a server whose configuration switches lists off (``skipACL``). Shown to nobody.
+ACLS_ARE_OFF = Identity("super", "skipACL")
+#: Scheme of an identity of clients that SASL let in, where the configuration lets all of them do what one ACL id may:
+#: its id is that one (``letAnySaslUserDoX``). It is shown to nobody and stands in no list.
+ANY_SASL_USER = "letAnySaslUserDoX"
+# What `X500Principal` of Java 17 takes: its keywords or an object id, and values that are plain, quoted or in hex.
+# Possessive throughout: a client chooses the text, and no text may take longer than its length.
+_X500_KEY = (
+    r"(?:CN|C|L|ST?|OU?|T|IP|STREET|DC|DNQ(?:UALIFIER)?|SURNAME|GIVENNAME|INITIALS|GENERATION|EMAILADDRESS|UID"
+    r"|SERIALNUMBER|(?:OID\.)?[0-2](?:\.[0-9]++)++)"
+)
+_X500_VALUE = r'(?:#(?:[0-9A-F]{2})++\s*+|"(?:[^"\\]|\\.)*+"\s*+|(?!#)(?:[^,;+"\\]|\\.)*+)'
+_X500_PART = rf"\s*+{_X500_KEY}\s*+=\s*+{_X500_VALUE}"
+_X500_NAME = re.compile(rf"(?:{_X500_PART}(?:[,;+]{_X500_PART})*+)?", re.DOTALL | re.IGNORECASE | re.ASCII)
+#: A principal of Kerberos. A name without ``@`` is any text.
+_PRINCIPAL = re.compile(r"[^/@]*(?:/[^/@]*)?@[^/@]*")
+#: Beyond it nothing is a network: what has been read is kept, and must not be large.
+_NETWORK_CHARS_MAX = 128
+_INTEGER = re.compile(r"\+?[0-9]{1,40}")
 
 
 def allowed(acl: Acls, perms: int, identities: Collection[Identity]) -> bool:
@@ -35,6 +51,8 @@ def allowed(acl: Acls, perms: int, identities: Collection[Identity]) -> bool:
             for identity in identities:
                 if identity[0] == scheme and (identity[1] == id or _matches(scheme, id, identity[1])):
                     return True
+            if scheme == "sasl" and (ANY_SASL_USER, id) in identities:
+                return True
     return False
 
 
@@ -50,13 +68,14 @@ def normalize(
         raise InvalidAclError("no access control list")
     if len(acls) == 1 and acls[0] == OPEN_ACL[0]:
         return OPEN_ACL
+    proved = _AUTHENTICATED.intersection(schemes)
     result: list[Acl] = []
     for entry in dict.fromkeys(acls):
         perms, scheme, id = entry
         if scheme not in schemes:
             raise InvalidAclError(f"{scheme!r} is no scheme for access control lists here")
         if scheme == "auth":
-            mine = [Acl(perms, *identity) for identity in identities if identity.scheme in _AUTHENTICATED]
+            mine = [Acl(perms, *identity) for identity in identities if identity.scheme in proved]
             if not mine:
                 raise InvalidAclError("'auth' from a client that has not authenticated")
             result += mine
@@ -79,7 +98,7 @@ def _masked_id(id: str) -> str:
 
 def _matches(scheme: str, id: str, identity_id: str) -> bool:
     # Equality was tried before.
-    if scheme == "ip":
+    if scheme == "ip" and len(id) <= _NETWORK_CHARS_MAX:
         network, address = _network(id), _network(identity_id)
         if network is None or address is None or network[0] != address[0]:
             return False
@@ -92,24 +111,31 @@ def _matches(scheme: str, id: str, identity_id: str) -> bool:
 def _network(text: str) -> tuple[int, int, int] | None:
     """``address[/bits]`` as (width of its family, bits, address as a number), None if it is not one."""
     name, slash, length = text.partition("/")
-    try:
-        address = ip_address(name)
-    except ValueError:
-        return None
-    width = address.max_prefixlen
-    if not slash:
-        return width, width, int(address)
-    if not (length.isascii() and length.isdecimal() and len(length) <= 3 and int(length) <= width):
-        return None
-    return width, int(length), int(address)
+    if ":" in name:
+        try:
+            width, number = 128, int(IPv6Address(name))
+        except ValueError:
+            return None
+    else:
+        bytes_ = [_integer(part) for part in name.split(".", 4)]
+        if len(bytes_) != 4 or not all(0 <= each <= 255 for each in bytes_):
+            return None
+        width, number = 32, int.from_bytes(bytes_, "big")
+    bits = _integer(length) if slash else width
+    return (width, bits, number) if 0 <= bits <= width else None
+
+
+def _integer(text: str) -> int:
+    """As Java reads a number: zeros and a ``+`` in front change nothing (``010`` is ten). -1 if it is none."""
+    return int(text) if _INTEGER.fullmatch(text) else -1
 
 
 def _is_digest(id: str) -> bool:
-    return id.count(":") == 1 and not id.endswith(":")
+    return id.rstrip(":").count(":") == 1  # Java's split: what is empty at the end does not count
 
 
 def _is_network(id: str) -> bool:
-    return _network(id) is not None
+    return len(id) <= _NETWORK_CHARS_MAX and _network(id) is not None
 
 
 def _is_x500_name(id: str) -> bool:
@@ -117,7 +143,7 @@ def _is_x500_name(id: str) -> bool:
 
 
 def _is_sasl_name(id: str) -> bool:
-    return _SASL_NAME.fullmatch(id) is not None
+    return "@" not in id or _PRINCIPAL.fullmatch(id) is not None
 
 
 #: Scheme to what an id of it looks like.
