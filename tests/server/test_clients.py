@@ -161,15 +161,6 @@ async def test_authentication_is_answered_in_order_and_holds_from_then_on(autoju
             await client.reply()
 
 
-async def test_sasl_is_refused_and_ends_the_connection(autojump_clock: MockClock) -> None:
-    async with ensemble(servers=1) as servers:
-        client = await client_of(servers, 1)
-        await client.send(Op.SASL, r.GetSASLRequest(b""), xid=1)
-        assert await client.reply() == (1, 0, -115, b"\xff\xff\xff\xff")
-        with pytest.raises(EOFError):
-            await client.reply()
-
-
 async def test_closing_a_session_is_answered_then_closes_and_takes_its_ephemerals(autojump_clock: MockClock) -> None:
     async with ensemble(servers=1) as servers:
         client, other = await client_of(servers, 1), await client_of(servers, 1)

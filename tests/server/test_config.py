@@ -150,10 +150,10 @@ def test_keys_that_mean_nothing_here_are_one_notice_and_the_unknown_ones_a_warni
 def test_features_not_served_yet_are_warned_of_only_when_switched_on() -> None:
     quiet = parse(ALONE + "enforceQuota=false\nreconfigEnabled=false\nclientPortAddress=0.0.0.0\n")
     assert quiet.warnings == quiet.notices == ()
-    loud = parse(ALONE + "ssl.crl=true\nauthProvider.1=x\n")
+    loud = parse(ALONE + "ssl.crl=true\naudit.enable=true\n")
     assert loud.warnings == (
         "zoo.cfg: looking for revoked certificates is not served yet, so without effect: ssl.crl",
-        "zoo.cfg: SASL is not served yet, so without effect: authProvider.1",
+        "zoo.cfg: the audit log is not served yet, so without effect: audit.enable",
     )
 
 

@@ -135,7 +135,6 @@ def test_the_open_list_is_one_object() -> None:
         ("sasl", "a/@R"),
         ("sasl", " "),
         ("sasl", "b:ob"),
-        ("x509", ""),
         ("x509", "cn=a"),
         ("x509", "CN="),
         ("x509", "CN=a,O=b"),

@@ -85,8 +85,6 @@ def authenticate(scheme: str, auth: bytes | None, identities: Identities, rules:
         AuthFailedError: no such scheme, or not for auth packets, or more identities than anybody needs. Its text tells
             nothing that came from the client, who may have put a password anywhere.
     """
-    if scheme == "x509" and any(identity.scheme == "x509" for identity in identities):
-        return identities  # proved by the handshake of TLS, before all packets; said once more it changes nothing
     prove = _SCHEMES.get(scheme)
     if prove is None:
         raise AuthFailedError(f"no auth packets of scheme {scheme}" if scheme in _OTHERS else "no such scheme")

@@ -19,6 +19,7 @@ from zabpy.sessions import LocalSessions
 from zabpy.tree import Outcome, Watches
 from zabpy.zab import Role
 
+from .access import Access
 from .clock import Clock
 from .config import Config
 from .connection import CONNECTING, NOT_MEASURED, OPEN, Connection, remote_text
@@ -45,6 +46,7 @@ class Clients:
         ids: RequestIds,
         clock: Clock,
         log: Log,
+        access: Access,
         *,
         negotiable: tuple[int, int],
         local_sessions: LocalSessions,
@@ -53,7 +55,7 @@ class Clients:
         """``negotiable``: smallest and largest session timeout in ms."""
         self.counts = Counts() if counts is None else counts
         self.config, self.driver, self.clock, self.log = config, driver, clock, log
-        self.ids, self.negotiable = ids, negotiable
+        self.ids, self.access, self.negotiable = ids, access, negotiable
         self.watches = Watches()
         self.throttle = Throttle(config.outstanding_max, config.connection_outstanding_max)
         #: Connections of all clients together; whoever builds the server may know that there is room for fewer.

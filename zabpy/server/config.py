@@ -9,12 +9,13 @@ guide; defaults are ZooKeeper's but for the safe ones, which the field's comment
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from zabpy.model import LOOPBACK, Member, members_text, parse_member, whole
 
 from .config_keys import (
+    AUTH_PROVIDERS,
     DAY_MS,
     KEYS,
     MEANINGLESS,
@@ -145,7 +146,7 @@ class Config:
     container_never_used_ms: int = 0
     """A container that never had a child goes after this; 0: it stays (ZooKeeper before 3.10)."""
     super_digest: str | None = None
-    """``user:base64(SHA-1(user:password))`` of the one who may do everything; None: nobody may."""
+    """``user:base64(digest(user:password))`` of the one who may do everything; None: nobody may."""
     reconfig: bool = False
     """Observers may join and leave while the ensemble runs, by operation 16."""
     standalone_enabled: bool = True
@@ -153,7 +154,26 @@ class Config:
     read_only_mode: bool = False
     local_sessions: bool = False
     local_sessions_upgrading: bool = False
+    acls_off: bool = False
+    """Access control lists are kept and not looked at (``skipACL``)."""
+    auth_schemes: frozenset[str] = frozenset({"digest", "ip"})
+    """Schemes by which a client may be someone, and which may stand in a list besides ``world`` and ``auth``."""
+    required_schemes: frozenset[str] = frozenset()
+    """A client that is nobody by one of these may only log in. Empty: anybody may ask."""
+    digest_algorithm: str = "sha1"
+    """Of the scheme ``digest``, as hashlib calls it. The lists that are stored already stay as they are."""
+    ensemble_names: frozenset[str] = frozenset()
+    """What a client may take this ensemble for by an auth packet of scheme ``ensemble``; empty: anything."""
     jaas_path: str | None = None
+    """The file with the accounts for SASL; None: no SASL."""
+    jaas_section: str = "Server"
+    sasl_super_users: frozenset[str] = frozenset()
+    """SASL accounts that may do everything."""
+    sasl_super_password: str | None = field(default=None, repr=False)
+    """Instead of that of the account ``super`` in the JAAS file."""
+    sasl_any_user: str | None = None
+    """Whoever has logged in by SASL may do what this id may in a list (``letAnySaslUserDoX``)."""
+    sasl_failed_may_stay: bool = False
 
     @property
     def standalone(self) -> bool:
@@ -222,6 +242,7 @@ class _Draft:
         self.notices: list[str] = []
         self.not_served: dict[str, list[str]] = {}
         self.meaningless: list[str] = []
+        self.auth_schemes: set[str] = {"ip"}
 
     # Reading --------------------------------------------------------------------------------------------------------
 
@@ -238,7 +259,9 @@ class _Draft:
 
     def _take(self, name: str, line: Line) -> None:
         kind, _, number = name.partition(".")
-        if kind in NUMBERED and number:
+        if kind in NAMED and number:
+            NAMED[kind](self, line)
+        elif kind in NUMBERED and number:
             if not (number.isascii() and number.isdecimal()):
                 raise line.error(f"a whole number behind '{kind}.'")
             NUMBERED[kind](self, line, int(number))
@@ -328,6 +351,27 @@ class _Draft:
         # a server is read-only ask isro until they find another.
         self.values["words"] = WORDS if "*" in words else frozenset(words & WORDS | {"isro", "srvr"})
 
+    def _auth_provider(self, line: Line) -> None:
+        scheme = AUTH_PROVIDERS.get(line.value)
+        if scheme is None:
+            self.warnings.append(
+                f"{line.path}:{line.number}: {line.key}={short(line.value)}: plug-ins of Java cannot be loaded, so "
+                "this switches no scheme on"
+            )
+        else:
+            self.auth_schemes.add(scheme)
+
+    def _super_user(self, line: Line) -> None:
+        if not line.value:
+            raise line.error("the name of a SASL account")
+        self.values["sasl_super_users"] = self.values.get("sasl_super_users", frozenset()) | {line.value}
+
+    def _auth_scheme(self, line: Line) -> None:
+        self.warnings.append(
+            f"{line.path}:{line.number}: {line.key} requires nothing, nor does it in ZooKeeper; "
+            "sessionRequireClientSASLAuth=true does"
+        )
+
     def _dynamic_file(self, line: Line) -> None:
         path = os.path.join(os.path.dirname(self.path), line.value)
         try:
@@ -366,6 +410,7 @@ class _Draft:
         self._client_address(next((member for member in members if member.server_id == server_id), None))
         self._role(members, server_id)
         self._tls(bool(members))
+        self._access()
         return Config(
             path=self.path,
             server_id=server_id,
@@ -534,6 +579,51 @@ class _Draft:
             if idle:
                 self.notices.append(f"{self.path}: without effect, for {what}: {', '.join(idle)}")
 
+    def _access(self) -> None:
+        values, lines = self.values, self.lines
+        schemes = self.auth_schemes
+        if values.get("digest_enabled", True):
+            schemes.add("digest")
+        if values.get("client_tls") is not None:
+            schemes.add("x509")
+        values["auth_schemes"] = frozenset(schemes)
+        if values.get("sasl_required"):
+            required, line = frozenset({"sasl"}), lines["sessionRequireClientSASLAuth"]
+        elif values.get("enforce_enabled"):
+            line = lines.get("enforce.auth.schemes", lines["enforce.auth.enabled"])
+            required = values.get("enforce_schemes", frozenset())
+            if not required:
+                raise line.error("enforce.auth.schemes beside it, like enforce.auth.schemes=sasl")
+        else:
+            required, line = frozenset(), None
+        for scheme in sorted(required - schemes):
+            assert line is not None
+            hint = next(
+                (f"; authProvider.{scheme}={each} does it" for each, on in AUTH_PROVIDERS.items() if on == scheme), ""
+            )
+            raise line.error(f"schemes that are switched on; {short(scheme)} is not{hint}")
+        values["required_schemes"] = required
+        if line is not None and "sasl" in required and "jaas_path" not in values:
+            self.warnings.append(
+                f"{line.path}:{line.number}: {line.key}: nobody can log in by SASL without "
+                "java.security.auth.login.config"
+            )
+        if "jaas_path" in values:
+            line = lines["java.security.auth.login.config"]
+            # Beside the file that names it, and not where the server happens to be started.
+            values["jaas_path"] = os.path.join(os.path.dirname(self.path), values["jaas_path"])
+            if "sasl" not in schemes:
+                provider = "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"
+                self.notices.append(
+                    f"{line.path}:{line.number}: without authProvider.sasl={provider} clients log in by SASL, but no "
+                    "access control list can name them"
+                )
+        if values.get("acls_off"):
+            line = lines["skipACL"]
+            self.warnings.append(
+                f"{line.path}:{line.number}: {line.key}={line.value}: everybody may read and change everything"
+            )
+
     def _role(self, members: tuple[Member, ...], server_id: int) -> None:
         wanted = self.values.get("peer_type")
         listed = next(
@@ -566,6 +656,12 @@ NUMBERED: dict[str, Callable[[_Draft, Line, int], None]] = {
     "group": _Draft._group,
 }
 
+#: Keys that come with a name each, of whatever kind.
+NAMED: dict[str, Callable[[_Draft, Line], None]] = {
+    "authProvider": _Draft._auth_provider,
+    "superUser": _Draft._super_user,
+}
+
 #: Keys that take more than one look.
 SPECIAL: dict[str, Callable[[_Draft, Line], None]] = {
     "4lw.commands.whitelist": _Draft._whitelist,
@@ -573,12 +669,14 @@ SPECIAL: dict[str, Callable[[_Draft, Line], None]] = {
     "autopurge.snapRetainCount": _Draft._snapshots_kept,
     "dynamicConfigFile": _Draft._dynamic_file,
     "forceSync": _Draft._force_sync,
+    "requireClientAuthScheme": _Draft._auth_scheme,
+    "superUser": _Draft._super_user,
 }
 
 
 def known_keys() -> frozenset[str]:
     """All keys that are accepted, those with a number written with ``N``."""
-    numbered = {f"{kind}.N" for kind in NUMBERED}
+    numbered = {f"{kind}.N" for kind in (*NUMBERED, *NAMED)}
     return frozenset(KEYS) | frozenset(SPECIAL) | MEANINGLESS | frozenset(NOT_SERVED_BY_KEY) | numbered
 
 

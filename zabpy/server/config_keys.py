@@ -1,10 +1,12 @@
 """The keys of a ``zoo.cfg``: which field of `Config` each one fills and how its value is read; which are known and do
 nothing here. Names and meaning: the ZooKeeper administrator's guide."""
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from zabpy.model import host_of, whole
+from zabpy.pipeline import DIGEST_ALGORITHMS
 
 from . import tls_settings as tls
 
@@ -34,6 +36,19 @@ def digest(text: str) -> str:
 
 def any_text(text: str) -> str:
     return text
+
+
+def algorithm(text: str) -> str:
+    name = DIGEST_ALGORITHMS.get(text.upper(), "")
+    hashlib.new(name, usedforsecurity=False)  # ValueError, too, for one that this machine has not
+    return name
+
+
+def names(text: str) -> frozenset[str]:
+    found = frozenset(part.strip() for part in text.split(","))
+    if "" in found:
+        raise ValueError(text)
+    return found
 
 
 def choice(*allowed: str) -> Callable[[str], str]:
@@ -114,7 +129,20 @@ KEYS: dict[str, Key] = {
     "readonlymode.enabled": Key("read_only_mode", flag, _FLAG),
     "localSessionsEnabled": Key("local_sessions", flag, _FLAG),
     "localSessionsUpgradingEnabled": Key("local_sessions_upgrading", flag, _FLAG),
-    "java.security.auth.login.config": Key("jaas_path", filled, "the path of a JAAS file", "SASL is"),
+    "java.security.auth.login.config": Key("jaas_path", filled, "the path of a JAAS file"),
+    "sasl.serverconfig": Key("jaas_section", filled, "the name of a section of the JAAS file"),
+    "SASLAuthenticationProvider.superPassword": Key("sasl_super_password", filled, "a password"),
+    "allowSaslFailedClients": Key("sasl_failed_may_stay", flag, _FLAG),
+    "letAnySaslUserDoX": Key("sasl_any_user", filled, "the id of an ACL of scheme sasl"),
+    "sessionRequireClientSASLAuth": Key("sasl_required", flag, _FLAG),
+    "enforce.auth.enabled": Key("enforce_enabled", flag, _FLAG),
+    "enforce.auth.schemes": Key("enforce_schemes", names, "schemes with commas between them, like digest,sasl"),
+    "ensembleAuthName": Key("ensemble_names", names, "names with commas between them"),
+    "DigestAuthenticationProvider.enabled": Key("digest_enabled", flag, _FLAG),
+    "DigestAuthenticationProvider.digestAlg": Key(
+        "digest_algorithm", algorithm, "a digest as Java calls it, like SHA1, SHA-256, SHA-512, SHA3-256"
+    ),
+    "skipACL": Key("acls_off", flag, _FLAG),
     # Ours. Bounds that ZooKeeper has no key for.
     "zabpy.connectionOutstandingMax": Key(
         "connection_outstanding_max", whole(1), "a whole number of requests, 1 or more"
@@ -149,7 +177,21 @@ TLS_KEYS["sslQuorumReloadCertFiles"] = Key("sslQuorumReloadCertFiles", flag, _FL
 KEYS.update(TLS_KEYS)
 
 #: Read into the draft, but no field of a Config.
-UNUSED_FIELDS = frozenset({"dataDir", "dataLogDir", "peer_type", *TLS_KEYS})
+UNUSED_FIELDS = frozenset(
+    {
+        *("dataDir", "dataLogDir", "peer_type"),
+        *TLS_KEYS,
+        *("sasl_required", "enforce_enabled", "enforce_schemes", "digest_enabled"),
+    }
+)
+
+#: Classes of ``authProvider.*`` and the scheme each one switches on.
+AUTH_PROVIDERS: dict[str, str] = {
+    f"org.apache.zookeeper.server.auth.{name}AuthenticationProvider": scheme
+    for name, scheme in (
+        ("Digest", "digest"), ("IP", "ip"), ("SASL", "sasl"), ("X509", "x509"), ("Ensemble", "ensemble"),
+    )
+}  # fmt: skip
 
 #: Features that are not served yet: a warning, when the key switches one on. Why → keys.
 NOT_SERVED: dict[str, tuple[str, ...]] = {
@@ -157,15 +199,10 @@ NOT_SERVED: dict[str, tuple[str, ...]] = {
     "a choice of TLS classes of Java is": (
         *("ssl.authProvider", "ssl.context.supplier.class", "ssl.quorum.context.supplier.class"),
     ),
-    "SASL is": (
-        *("authProvider.N", "superUser", "superUser.N", "sessionRequireClientSASLAuth", "allowSaslFailedClients"),
-        *("jaasLoginRenew", "requireClientAuthScheme", "quorum.auth.enableSasl", "quorum.auth.serverRequireSasl"),
-        *("quorum.auth.learnerRequireSasl", "quorum.auth.kerberos.servicePrincipal", "quorum.cnxn.threads.size"),
+    "SASL between servers (TLS between them, sslQuorum, is what serves) is": (
+        *("quorum.auth.enableSasl", "quorum.auth.serverRequireSasl", "quorum.auth.learnerRequireSasl"),
+        *("quorum.auth.kerberos.servicePrincipal", "quorum.cnxn.threads.size"),
         *("quorum.auth.learner.saslLoginContext", "quorum.auth.server.saslLoginContext"),
-    ),
-    "enforced authentication is": ("enforce.auth.enabled", "enforce.auth.schemes", "ensembleAuthName"),
-    "a choice of the digest scheme is": (
-        *("DigestAuthenticationProvider.enabled", "DigestAuthenticationProvider.digestAlg"),
     ),
     "the admin server is": (
         *("admin.enableServer", "admin.serverPort", "admin.serverAddress", "admin.commandURL", "admin.idleTimeout"),
@@ -177,7 +214,6 @@ NOT_SERVED: dict[str, tuple[str, ...]] = {
         *("metricsProvider.httpsPort", "metricsProvider.exportJvmInfo"),
     ),
     "the audit log is": ("audit.enable", "audit.impl.class"),
-    "doing without ACLs is": ("skipACL",),
     "throttling is": (
         *("connection_throttle_tokens", "connection_throttle_fill_time", "connection_throttle_fill_count"),
         *("connection_throttle_freeze_time", "connection_throttle_drop_increase", "connection_throttle_drop_decrease"),
@@ -218,7 +254,7 @@ MEANINGLESS = frozenset(
     jvm.pause.info-threshold.ms jvm.pause.warn-threshold.ms messageTracker.Enabled messageTracker.BufferSize
     IPAuthenticationProvider.usexforwardedfor kerberos.removeHostFromPrincipal kerberos.removeRealmFromPrincipal
     ssl.sslProvider ssl.quorum.sslProvider ssl.handshakeDetectionTimeoutMillis
-    ssl.quorum.handshakeDetectionTimeoutMillis kerberos.canonicalizeHostNames fips-mode clientCnxnSocket
+    ssl.quorum.handshakeDetectionTimeoutMillis kerberos.canonicalizeHostNames jaasLoginRenew fips-mode clientCnxnSocket
     """.split()
 )
 
@@ -231,8 +267,7 @@ NOT_SERVED_BY_KEY = {key: why for why, keys in NOT_SERVED.items() for key in key
 def not_served_why(name: str) -> str | None:
     if (why := NOT_SERVED_BY_KEY.get(name)) is not None:
         return why
-    stem, dot, tail = name.partition(".")  # authProvider.1, authProvider.sasl, superUser.2
-    return NOT_SERVED_BY_KEY.get(f"{stem}.N") if dot and tail else None
+    return None
 
 
 def known_name(key: str) -> str:

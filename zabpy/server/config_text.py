@@ -19,7 +19,8 @@ class Line(NamedTuple):
     value: str
 
     def error(self, expected: str) -> ConfigError:
-        return ConfigError(f"{self.path}:{self.number}: {self.key}={short(self.value)}: expected {expected}")
+        value = "..." if "password" in self.key.lower() else short(self.value)
+        return ConfigError(f"{self.path}:{self.number}: {self.key}={value}: expected {expected}")
 
 
 def lines_of(text: str, path: str) -> Iterable[Line]:

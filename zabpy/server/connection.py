@@ -10,13 +10,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from zabpy.model import LOCAL_SESSION, OPEN_ACL, AuthFailedError, Identity, Request
+from zabpy.model import LOCAL_SESSION, OPEN_ACL, Identity, Request
 from zabpy.pipeline import (
     ROUTES,
     Route,
     Row,
     Sliced,
-    answer_auth,
     connect_response,
     get_data,
     read_now,
@@ -29,6 +28,7 @@ from zabpy.wire import JuteError, Op, Reader, packed, records
 from .config import WORDS
 from .local_sessions import open_local, take_local
 from .read_only import resume_read_only, take_read_only
+from .sasl import Exchange
 from .tls import TLS_BEGINNINGS
 from .transport import Channel
 
@@ -57,7 +57,7 @@ _REPLY = struct.Struct(">iiqi").pack
 _LENGTH = struct.Struct(">i")
 _GET_DATA, _PING, _SASL = int(Op.GET_DATA), int(Op.PING), int(Op.SASL)
 _WITHOUT_PATH = frozenset((Op.MULTI_READ, Op.SET_WATCHES, Op.SET_WATCHES2))
-_NULL_TOKEN = b"\xff\xff\xff\xff"
+_LOGINS = frozenset((int(Op.AUTH), int(Op.SASL)))
 _WRITE, _CLOSE, _SYNC, _AUTH, _UNKNOWN = Route.WRITE, Route.CLOSE, Route.SYNC, Route.AUTH, Route.UNKNOWN
 #: Half the cost of calling a NamedTuple by name.
 _new: Callable[..., Any] = tuple.__new__
@@ -74,10 +74,11 @@ class Connection:
 
     __slots__ = (
         "_asks_as", "_clients", "_dirty", "_finishing", "_missing", "_out", "_out_bytes", "_part", "_rest", "_sliced",
-        "_special", "began_wall_ms", "channel",
-        "ending", "heard_ms", "id", "identities", "last_op", "last_xid", "last_zxid", "latency_last_ms",
+        "_special", "admitted", "began_wall_ms", "channel", "ending", "heard_ms", "id", "identities", "last_op",
+        "last_xid", "last_zxid", "latency_last_ms",
         "latency_max_ms", "latency_min_ms", "latency_total_ms", "password", "phase", "read_only", "received_frames",
-        "reported_ms", "row", "sent_frames", "session_id", "syncing", "timeout_ms", "unasked", "waited", "waits_for",
+        "reported_ms", "row", "sasl", "sasl_refused", "sent_frames", "session_id", "syncing", "timeout_ms", "unasked",
+        "waited", "waits_for",
     )  # fmt: skip
 
     def __init__(self, clients: "Clients", id: int, channel: Channel) -> None:
@@ -90,7 +91,13 @@ class Connection:
         self.timeout_ms = 0
         self.password = b""
         self.read_only: bool | None = None
-        self.identities: tuple[Identity, ...] = (Identity("ip", channel.remote[0]),)
+        self.identities: tuple[Identity, ...] = ()
+        #: May ask more than to be let in. Kept by `become`.
+        self.admitted = True
+        self.become(clients.access.first_identities(channel))
+        #: Its login by SASL, from the first token on; whether it was told that there is none to be had.
+        self.sasl: Exchange | None = None
+        self.sasl_refused = False
         self.row = Row()
         #: A sync is on its way, and nothing behind it is looked at: a later write could be applied before the sync is
         #: answered, and a read between the two would then see it.
@@ -183,6 +190,11 @@ class Connection:
             self.phase = OVER
             self._clients.forget(self)
             self.channel.finish()
+
+    def become(self, identities: tuple[Identity, ...]) -> None:
+        """Requests that are read from now on have these identities."""
+        self.identities = identities
+        self.admitted = self._clients.access.admits(identities)
 
     # The handshake ----------------------------------------------------------------------------------------------------
 
@@ -348,7 +360,7 @@ class Connection:
         nodes, zxid = state.tree.nodes, state.last_applied
         limit = clients.config.frame_bytes_max
         append = self._out.append
-        quick = not self.row
+        quick = self.admitted and not self.row
         room = SEND_PAUSE_BYTES - self._out_bytes - self.channel.backlog
         full = room
         at, end, count = 0, len(data), 0
@@ -406,7 +418,7 @@ class Connection:
                     self.last_xid = xid
                 if self.phase != OPEN:
                     return
-                quick = not self.row
+                quick = self.admitted and not self.row
                 if self.syncing or self.ending or self._sliced or self._reads_waiting >= READS_WAITING_MAX:
                     at = stop
                     break
@@ -465,10 +477,12 @@ class Connection:
     def _take(self, xid: int, op: int, record: bytes) -> int:
         """One request that is not of the most frequent kind. How many bytes of output it made at once."""
         clients, row = self._clients, self.row
+        if not self.admitted and op not in _LOGINS:
+            return self._in_turn(*clients.access.refuse(self, xid))
         if self._special is not None:
             frame = self._special(self, clients, xid, op, record)
             if frame is not None:
-                return self._in_turn(frame, over=False) if frame else 0
+                return self._in_turn(frame, False) if frame else 0
         route = ROUTES.get(op, _UNKNOWN)
         if route is _WRITE or route is _CLOSE:
             self.ending = route is _CLOSE
@@ -482,14 +496,11 @@ class Connection:
         if route is _SYNC:
             return self._sync(xid, record)
         if route is _AUTH:
-            answer = answer_auth(xid, record, self.identities, clients.config.super_digest)
-            self.identities = answer.identities
-            return self._in_turn(answer.frame, over=not answer.ok)
+            return self._in_turn(*clients.access.auth(self, xid, record))
         if op == _SASL:
-            # There is no SASL here. Told so plainly: on a null token that is no error, kazoo would ask for ever.
-            return self._in_turn(reply_frame(xid, 0, AuthFailedError.code, _NULL_TOKEN), over=True)
+            return self._in_turn(*clients.access.sasl(self, xid, record))
         if route is _UNKNOWN:
-            return self._in_turn(refusal_frame(xid), over=True)
+            return self._in_turn(refusal_frame(xid), True)
         if row:
             row.push_read(xid, op, record, self.identities)
             return 0
@@ -537,7 +548,7 @@ class Connection:
         try:
             body = packed(records.SyncResponse(records.SyncRequest.read(Reader(record)).path))
         except JuteError as error:
-            return self._in_turn(reply_frame(xid, self._clients.state.last_applied, error.code), over=False)
+            return self._in_turn(reply_frame(xid, self._clients.state.last_applied, error.code), False)
         clients = self._clients
         request_id = clients.ids.next()
         self.row.push_write(request_id, xid, Op.SYNC)
@@ -546,7 +557,8 @@ class Connection:
         clients.driver.submit(Request(request_id, self._asks_as, xid, int(Op.SYNC), b"", ()))
         return 0
 
-    def _in_turn(self, frame: bytes, *, over: bool) -> int:
+    def _in_turn(self, frame: bytes, over: bool) -> int:
+        """An answer that is there already: behind what is in the row. ``over``: the connection ends behind it."""
         if self.row or over:
             self.ending = self.ending or over
             self.row.push_frame(frame, over)

@@ -24,6 +24,7 @@ class Counts:
         self.closed_not_serving = counter(
             "cnxn_closed_without_zk_server_running", "handshakes while this server did not serve"
         )
+        self.auth_failed = counter("auth_failed_count", "logins that failed, and clients that did not log in first")
         self.revalidations = counter("revalidate_count", "sessions that a follower asked its leader about")
         self.bytes_received = counter("bytes_received_count", "bytes that clients sent")
         self.response_bytes = counter("response_bytes", "bytes that clients were sent, but for events")

@@ -22,9 +22,10 @@ from zabpy.model import NO_TIP, Tip, ZabpyError, zxid_text
 from zabpy.pipeline import EnsembleView, Preparer, RequestIds, Rules, State, Upkeep, UpkeepRules
 from zabpy.sessions import LocalSessions
 from zabpy.storage import Files, OsFiles, Store
-from zabpy.tree import DEFAULT_SCHEMES, Exceeded, Tree
+from zabpy.tree import Exceeded, Tree
 from zabpy.zab import Recovered, Replica, Tick, Timing
 
+from .access import Access
 from .clients import Clients
 from .clock import Clock, SystemClock
 from .config import Config
@@ -84,6 +85,7 @@ class Server:
         #: Once they are open; -1: there is none.
         self.client_port = self.secure_client_port = -1
         self._threads, self._disk_delay_ms = threads, disk_delay_ms
+        self._random_bytes = secrets.token_bytes if threads else rng.randbytes
         self._listeners: list[Listener] = []
         self._credentials: list[Credentials] = []
         self._client_tls: ClientTls | None = None
@@ -97,6 +99,7 @@ class Server:
         self.quota_refusals: Counter[str] = Counter()
         self._ticker = trio.CancelScope()
         # Built by `run`.
+        self.access: Access
         self.store: Store
         self.membership: Membership
         self.replica: Replica
@@ -120,11 +123,12 @@ class Server:
         """From the first bind to the last sync.
 
         Raises:
-            CannotListenError, CredentialsError, StoreError: before anything was written; one line.
+            CannotListenError, CredentialsError, JaasError, StoreError: before anything was written; one line.
             DiskFailedError: the disk failed; nothing was written after that.
         """
         async with trio.open_nursery() as nursery:
             await nursery.start(self.network.run, self.settle, self._trouble)
+            self.access = await self._open_access()
             await self._prepare_tls(nursery)
             await self._listen()
             self.store = await self._open_store()
@@ -138,6 +142,8 @@ class Server:
                 nursery.start_soon(self._work_off)
                 nursery.start_soon(self.snapshots.run)
                 nursery.start_soon(self.snapshots.keep_purging)
+                if self.access.accounts_file is not None:
+                    nursery.start_soon(self.access.accounts_file.watch, self._aside)
                 await nursery.start(self.peers.run)
                 task_status.started(self)
                 await self._stopping.wait()
@@ -247,6 +253,12 @@ class Server:
         else:
             channel.close()
 
+    async def _open_access(self) -> Access:
+        access = Access(self.config, self.log, self._random_bytes, self.counts)
+        if access.accounts_file is not None:
+            await self._aside(access.accounts_file.open_blocking)
+        return access
+
     async def _open_store(self) -> Store:
         config = self.config
 
@@ -282,7 +294,7 @@ class Server:
             extended_types=config.ttl_znodes,
             reconfig_enabled=config.reconfig,
             enforce_quota=config.enforce_quota,
-            acl_schemes=DEFAULT_SCHEMES | ({"x509"} if config.client_tls is not None else set()),
+            acl_schemes=config.auth_schemes - {"ensemble"} | {"world", "auth"},
         )
         upkeep_rules = UpkeepRules(
             check_interval_ms=config.container_check_ms,
@@ -295,7 +307,6 @@ class Server:
             refused=lambda why: log("reconfig_refused", why=why),
             voters_min=2 if config.standalone_enabled else 1,
         )
-        random_bytes = secrets.token_bytes if self._threads else self.rng.randbytes
         self.driver = Driver(
             self.replica,
             state,
@@ -306,7 +317,7 @@ class Server:
             log=log,
             make_preparer=lambda state, owners: Preparer(
                 state,
-                random_bytes,
+                self._random_bytes,
                 owners=owners,
                 rules=rules,
                 quota_exceeded=self._quota_exceeded,
@@ -360,9 +371,10 @@ class Server:
             ids,
             clock,
             log,
+            self.access,
             negotiable=negotiable,
             counts=self.counts,
-            local_sessions=LocalSessions(self.me, found.start_number, config.tick_ms, random_bytes),
+            local_sessions=LocalSessions(self.me, found.start_number, config.tick_ms, self._random_bytes),
         )
         if self._threads:
             room = _descriptors() - DESCRIPTORS_KEPT - 4 * len(config.members)

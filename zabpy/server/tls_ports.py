@@ -83,9 +83,8 @@ class ClientTls:
         if 2 * len(subject) > IDENTITIES_CHARS_MAX:
             channel.refuse(f"{TLS_FAILED}the subject of the certificate has {len(subject)} characters")
             return False
-        if subject == self._super_name:
-            connection.identities += (Identity("super", subject),)
-        connection.identities += (Identity("x509", subject),)
+        super_too = (Identity("super", subject),) if subject == self._super_name else ()
+        connection.become((*connection.identities, *super_too, Identity("x509", subject)))
         if self._check_hosts:
             self._nursery.start_soon(self._check, channel)
         return not self._check_hosts

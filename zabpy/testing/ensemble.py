@@ -106,9 +106,9 @@ class MemoryEnsemble:
         self.disk_delay_ms[id] = self._rng.random() * 4
         return member
 
-    def limit(self, **limits: int) -> None:
+    def limit(self, **limits: Any) -> None:
         """Change fields of all configurations, for servers that are started from now on."""
-        self.configs = {id: replace(config, **limits) for id, config in self.configs.items()}  # type: ignore[arg-type]
+        self.configs = {id: replace(config, **limits) for id, config in self.configs.items()}
 
     async def start_all(self) -> None:
         """All servers, and wait until all serve."""
