@@ -5,8 +5,8 @@ of it is in memory than one slice and what the asker has not taken yet. It shows
 made, not all of one moment.
 """
 
+import time
 from collections.abc import Iterator
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -19,11 +19,15 @@ from .status import status_of
 if TYPE_CHECKING:
     from .main import Server
 
-#: Lines made at a time, and how many bytes of text they may be before they are sent: about 2 ms of the event loop.
-SLICE_LINES: Final = 1_000
+#: How long one slice may keep the event loop, about, and after how many lines that is looked at; and how many bytes of
+#: text it may be.
+SLICE_US_MAX: Final = 2_000
+SLICE_LINES: Final = 100
 SLICE_BYTES: Final = 64 * 1024
 #: Long answers that are under way at a time. The others wait: each costs a list of all it will tell about.
 LONG_ANSWERS_MAX: Final = 4
+#: How often who waits for that is told not to have been silent.
+WAIT_S: Final = 1.0
 
 
 class Words:
@@ -32,6 +36,8 @@ class Words:
     def __init__(self, server: "Server", nursery: trio.Nursery) -> None:
         self._server, self._nursery = server, nursery
         self._long = trio.Semaphore(LONG_ANSWERS_MAX)
+        #: Held for a slice, and the turn of everybody else behind it.
+        self._slice = trio.Lock()
 
     def answer(self, connection: Connection, word: str, argument: bytes) -> None:
         """Say what the word asks for, and end the connection; whether now or in a while."""
@@ -66,18 +72,26 @@ class Words:
         """The rest of a long answer, as fast as the asker takes it. One that takes nothing is closed like any
         connection that says nothing."""
         clients = self._server.clients
-        async with self._long:
-            over = False
+        acquired = over = False
+        while not acquired:
+            connection.heard_ms = clients.clock.now_ms()
+            with trio.move_on_after(WAIT_S):
+                await self._long.acquire()
+                acquired = True
+        try:
             while not over and connection.phase == TOLD:
                 if connection.channel.backlog:
                     room = clients.rooms[connection] = trio.Event()
                     await room.wait()
-                    connection.heard_ms = clients.clock.now_ms()
-                    continue
-                text, over = _slice(lines)
-                connection.put(text)
-                connection.flush()
-                await trio.lowlevel.checkpoint()
+                async with self._slice:
+                    if connection.phase == TOLD:
+                        text, over = _slice(lines)
+                        connection.put(text)
+                        connection.flush()
+                        connection.heard_ms = clients.clock.now_ms()
+                    await trio.lowlevel.checkpoint()
+        finally:
+            self._long.release()
         connection.finish()
         clients.sent += 1
         clients.unasked += 1
@@ -86,11 +100,13 @@ class Words:
 def _slice(lines: Iterator[str]) -> tuple[bytes, bool]:
     """The next lines, and whether they were the last ones."""
     texts: list[str] = []
-    size = steps = 0
-    for text in islice(lines, SLICE_LINES):
-        texts.append(text)
-        steps += 1
-        size += len(text)
-        if size > SLICE_BYTES:
-            return "".join(texts).encode("utf-8", "replace"), False
-    return "".join(texts).encode("utf-8", "replace"), steps < SLICE_LINES
+    size, over = 0, True
+    ends_ns = time.perf_counter_ns() + SLICE_US_MAX * 1000
+    for steps, text in enumerate(lines, 1):
+        if text:
+            texts.append(text)
+            size += len(text)
+        if size > SLICE_BYTES or (steps % SLICE_LINES == 0 and time.perf_counter_ns() > ends_ns):
+            over = False
+            break
+    return "".join(texts).encode("utf-8", "replace"), over
