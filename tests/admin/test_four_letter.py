@@ -215,6 +215,7 @@ def test_watches_are_those_of_the_data_table() -> None:
         mode="follower",
         watch_count=9,
         watches_by_session=((0x10, ("/b", None, "/a")), (-1, ("/a",)), (0x20, (None,))),
+        watch_counts=((0, 2, 3), (1, 0, 0), (0, 0, 0), (1, 1, 0)),
         watches_by_path=(("/a", (0x10, -1)), ("/b", (0x10,)), ("/gone", ())),
     )
     assert say("wchs", status) == "2 connections watching 3 paths\nTotal watches:3\n"

@@ -383,3 +383,31 @@ def test_a_million_one_shot_watches_fit_in_200_megabytes() -> None:
 
     assert total == 1_000_000
     assert size < 200_000_000
+
+
+def test_what_the_words_show_is_the_data_table() -> None:
+    watches = Watches()
+    for watcher, path in ((1, "/a"), (1, "/b"), (2, "/a")):
+        watches.add_data(watcher, path)
+    watches.add_child(3, "/a")
+    watches.add_child(1, "/c")
+    watches.add_persistent(4, "/a", recursive=True)
+    assert watches.data_paths() == ["/a", "/b"]
+    assert (watches.data_watchers("/a"), watches.data_watchers("/b"), watches.data_watchers("/c")) == (
+        [1, 2, 4],
+        [1],
+        [],
+    )
+    assert sorted(watches.watched_by(1)) == ["/a", "/b", "/c"]
+    assert [watches.watches_data(1, path) for path in ("/a", "/b", "/c")] == [True, True, False]
+    assert tuple(map(sum, zip(*watches.data_counts()))) == (3, 2, 4)
+
+
+def test_many_are_counted_in_parts() -> None:
+    watches = Watches()
+    for at in range(1000):
+        watches.add_data(1, f"/{at}")
+        watches.add_child(2, f"/{at}")
+    parts = list(watches.data_counts())
+    assert len(parts) >= 10
+    assert tuple(map(sum, zip(*parts))) == (1, 1000, 1000)

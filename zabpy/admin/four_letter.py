@@ -251,18 +251,12 @@ def _connection_sets(status: Status) -> Iterator[str]:
 
 def _wchs(status: Status) -> Iterator[str]:
     """Connections, paths and watches of the data table. Counted when asked, so that setting a watch costs nothing."""
-    paths = watches = 0
-    for _, sessions in status.watches_by_path:
-        paths += 1
-        watches += len(sessions)
+    connections = paths = watches = 0
+    for some_connections, some_paths, some_watches in status.watch_counts:
+        connections += some_connections
+        paths += some_paths
+        watches += some_watches
         yield ""
-    connections = 0
-    for _, watched in status.watches_by_session:
-        for path in watched:
-            yield ""
-            if path is not None:
-                connections += 1
-                break
     yield f"{connections} connections watching {paths} paths\nTotal watches:{watches}\n"
 
 

@@ -87,8 +87,10 @@ class Status:
     """As ZooKeeper counts: the root is stored under two names, so a new tree has 5."""
     watch_count: int = 0
     """One for each table, path and connection."""
+    watch_counts: Iterable[tuple[int, int, int]] = ()
+    """Connections, paths and watches of the data table, to be added up."""
     watches_by_session: Iterable[tuple[int, Iterable[str | None]]] = ()
-    """Of the data table, as are those by path; None is a path in the other table alone."""
+    """Of the data table too, as are those by path; None is a path in the other table alone."""
     watches_by_path: Iterable[tuple[str, Collection[int]]] = ()
     ephemerals_count: int = 0
     data_bytes: int = 0

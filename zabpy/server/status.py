@@ -94,6 +94,7 @@ def status_of(server: "Server", word: Word) -> Status:
         reply_max_bytes=clients.reply_bytes_max,
         znode_count=len(tree.nodes) + 1,
         watch_count=watches.total,
+        watch_counts=watches.data_counts(),
         watches_by_session=_watches_by_session(clients),
         watches_by_path=_watches_by_path(clients),
         ephemerals_count=len(tree.ephemerals),
