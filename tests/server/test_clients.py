@@ -135,7 +135,7 @@ async def test_a_connection_that_is_silent_for_its_session_timeout_ends(autojump
 
 async def test_an_unknown_operation_is_refused_in_its_turn_and_ends_the_connection(autojump_clock: MockClock) -> None:
     async with ensemble(servers=1) as servers:
-        for op in (0, 13, -1, -10, 20, 4711):
+        for op in (0, 13, -1, -10, 10, 4711):
             client = await client_of(servers, 1)
             await client.send(Op.CREATE, r.CreateRequest(f"/before{op}", b"", OPEN_ACL, 0), xid=5)
             await client.send(op, xid=6)
@@ -145,6 +145,19 @@ async def test_an_unknown_operation_is_refused_in_its_turn_and_ends_the_connecti
             assert told == (6, -1, -6, b"")
             with pytest.raises(EOFError):
                 await client.reply()
+
+
+async def test_a_sync_that_cannot_be_read_is_answered_in_its_turn_with_the_zxid_of_that_moment(
+    autojump_clock: MockClock,
+) -> None:
+    async with ensemble(servers=1) as servers:
+        client = await client_of(servers, 1)
+        for number in range(3):
+            await client.send(Op.CREATE, r.CreateRequest(f"/{number}", b"", OPEN_ACL, 0))
+        await client.send(Op.SYNC, b"\0")
+        told = [await client.reply() for _ in range(4)]  # which looks that no zxid goes back
+        assert [reply.err for reply in told] == [0, 0, 0, -5]
+        assert told[3].zxid == told[2].zxid
 
 
 async def test_authentication_is_answered_in_order_and_holds_from_then_on(autojump_clock: MockClock) -> None:

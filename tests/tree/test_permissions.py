@@ -14,6 +14,7 @@ from zabpy.model import (
     Acls,
     Identity,
     InvalidAclError,
+    MarshallingError,
 )
 from zabpy.tree import ACLS_ARE_OFF, ANY_SASL_USER, DEFAULT_SCHEMES, allowed, masked, normalize
 
@@ -165,12 +166,9 @@ def test_ids_that_may_stand_in_a_list(scheme: str, id: str) -> None:
         ("nonsense", "x"),
         ("", ""),
         (None, "anyone"),
-        ("world", None),
-        ("ip", None),
         ("digest", "bob"),
         ("digest", "bob:"),
         ("digest", "bob:a:b"),
-        ("digest", None),
         ("ip", "10.0.0"),
         ("ip", "10.0.0.256"),
         ("ip", "10.0.0.1/33"),
@@ -211,6 +209,15 @@ def test_ids_that_may_stand_in_a_list(scheme: str, id: str) -> None:
 def test_ids_that_may_not(scheme: str, id: str) -> None:
     with pytest.raises(InvalidAclError):
         normalize([OPEN_ACL[0], Acl(READ, scheme, id)], [HERE], EVERY_SCHEME)
+
+
+@pytest.mark.parametrize("scheme", ["world", "ip", "digest"])
+def test_a_null_id_is_not_to_be_understood(scheme: str) -> None:
+    with pytest.raises(MarshallingError):
+        normalize([OPEN_ACL[0], Acl(READ, scheme, None)], [HERE], EVERY_SCHEME)  # type: ignore[arg-type]
+    normalize([Acl(READ, "auth", None)], [Identity("digest", "a:b")], EVERY_SCHEME)  # type: ignore[arg-type]
+    with pytest.raises(InvalidAclError):
+        normalize([Acl(READ, "nonsense", None)], [HERE], EVERY_SCHEME)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("acls", [None, [], ()])

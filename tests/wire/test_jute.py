@@ -38,15 +38,28 @@ def test_any_byte_but_zero_is_true() -> None:
 
 def test_what_is_not_utf8_reads_as_replacement_characters() -> None:
     assert Reader(b"\0\0\0\3a\xffb").ustring() == "a\ufffdb"
-    assert Reader(b"\0\0\0\3\xed\xa0\x80").text() == "\ufffd" * 3
+    assert Reader(b"\0\0\0\3\xed\xa0\x80").text() == "\ufffd"  # a surrogate is one wrong character, as in Java
+    assert Reader(b"\0\0\0\6\xed\xa0\xbd\xed\xb8\x80").text() == "\ufffd" * 2
+    assert Reader(b"\0\0\0\4\xed\xa0a\xed").text() == "\ufffd\ufffda\ufffd"
+
+
+def test_a_character_above_ffff_is_written_as_java_writes_it() -> None:
+    w = Writer()
+    w.ustring("a\U0001f600\ud800é")
+    assert w.bytes() == b"\0\0\0\x0ca\xed\xa0\xbd\xed\xb8\x80\xed\xa0\x80\xc3\xa9"
 
 
 @pytest.mark.parametrize("length", ["fffffffe", "80000000", "00000003", "7fffffff"])
-@pytest.mark.parametrize("read", [Reader.buffer, Reader.ustring, Reader.text, lambda r: r.vector(Reader.bool)])
+@pytest.mark.parametrize("read", [Reader.buffer, Reader.ustring, Reader.text])
 def test_a_length_below_null_or_beyond_the_bytes_is_an_error(length: str, read: object) -> None:
     assert callable(read)
     with pytest.raises(JuteError):
         read(Reader(bytes.fromhex(length) + b"ab"))
+
+
+def test_a_negative_count_is_no_elements_and_minus_one_null() -> None:
+    assert [Reader(bytes.fromhex(count)).vector(Reader.int) for count in ("fffffffe", "80000000")] == [[], []]
+    assert Reader(b"\xff\xff\xff\xff").vector(Reader.int) is None
 
 
 def test_a_huge_count_takes_no_memory() -> None:

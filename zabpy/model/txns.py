@@ -82,7 +82,10 @@ class ErrorTxn(NamedTuple):
 
 
 class FailedMultiTxn(NamedTuple):
-    """A multi that changes nothing: operation ``failed_at`` (from 0) of ``total`` failed with ``code``."""
+    """A multi that changes nothing: operation ``failed_at`` (from 0) of ``total`` failed with ``code``.
+
+    ``total`` 0: it could be read, but not understood, as when a path is null.
+    """
 
     code: int
     failed_at: int

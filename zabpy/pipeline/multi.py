@@ -21,7 +21,8 @@ from .pending import Pending
 
 Part = CreateTxn | DeleteTxn | SetDataTxn | CheckTxn
 
-_CONTAINER_FLAG = 4
+#: Create flags → the operation they make of any create in a multi. 5 and 6 need the room for a TTL of createTTL.
+_BY_FLAGS = {**dict.fromkeys(range(4), Op.CREATE), 4: Op.CREATE_CONTAINER, 5: Op.CREATE_TTL, 6: Op.CREATE_TTL}
 
 
 def prepare_multi(
@@ -34,20 +35,21 @@ def prepare_multi(
         bytes_max: what the transaction may take when encoded; the operation that goes beyond it fails.
     Raises:
         SessionMovedError: ends the connection instead of failing one operation.
+        MarshallingError: an operation that ZooKeeper cannot make sense of fails the whole packet, in its turn.
     """
     ops: list[int] = []
     parts: list[Part] = []
     size = 64
     pending.attempt()
     for op, record in asked.ops:
-        if op in (Op.CREATE, Op.CREATE2) and isinstance(record, r.CreateRequest) and record.flags == _CONTAINER_FLAG:
-            op = Op.CREATE_CONTAINER  # here, unlike outside a multi, the flag decides
         try:
+            if isinstance(record, (r.CreateRequest, r.CreateTTLRequest)):
+                op, record = by_flags(op, record)
             part = judge(op, record)
             size += bytes_at_most(part)
             if size > bytes_max:
                 raise MarshallingError(f"multi of more than {bytes_max} bytes")
-        except SessionMovedError:
+        except (SessionMovedError, MarshallingError):
             pending.undo()
             raise
         except CodeError as error:
@@ -57,6 +59,20 @@ def prepare_multi(
         parts.append(part)
     pending.keep()
     return MultiTxn(tuple(ops), tuple(parts))
+
+
+def by_flags(op: int, asked: r.CreateRequest | r.CreateTTLRequest) -> tuple[int, Record]:
+    """What a create in a multi is: here, unlike outside of one, the flags decide, and not the opcode.
+
+    Raises:
+        MarshallingError: the flags of a TTL znode under an opcode whose record has no TTL.
+    """
+    kind = _BY_FLAGS.get(asked.flags, op)  # flags that do not exist are refused by whoever judges the create
+    if isinstance(asked, r.CreateTTLRequest):
+        return kind, asked if kind == Op.CREATE_TTL else r.CreateRequest(*asked[:4])
+    if kind == Op.CREATE_TTL:
+        raise MarshallingError("create flags of a TTL znode without a time to live")
+    return kind, asked
 
 
 def bytes_at_most(part: Part) -> int:

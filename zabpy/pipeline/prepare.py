@@ -41,6 +41,7 @@ from zabpy.model import (
     DeleteTxn,
     EphemeralOnLocalSessionError,
     ErrorTxn,
+    FailedMultiTxn,
     InvalidAclError,
     MarshallingError,
     Members,
@@ -68,7 +69,7 @@ from zabpy.model import (
 )
 from zabpy.sessions import is_local_id, origin_of_session
 from zabpy.tree import CONFIG_PATH, DEFAULT_SCHEMES, Exceeded, Znode, allowed, normalize
-from zabpy.wire import Op, Reader, Record, records as r
+from zabpy.wire import UNDECODABLE, NullPathError, Op, Reader, Record, records as r
 
 from .multi import prepare_multi
 from .pending import Change, Pending, ephemeral_bytes
@@ -83,6 +84,7 @@ _SEQUENTIAL = frozenset((2, 3, 6))
 _new: Callable[..., Any] = tuple.__new__  # half the cost of calling a NamedTuple by name
 _EPHEMERAL = frozenset((1, 3))
 _unpack_int = struct.Struct(">i").unpack_from
+_NULL = b"\xff\xff\xff\xff"
 _LONG = struct.Struct(">q")
 _PACKED_OPEN_ACL = b"\0\0\0\1\0\0\0\x1f\0\0\0\x05world\0\0\0\x06anyone"
 
@@ -240,15 +242,13 @@ class Preparer:
         if not 0 <= flags <= 6:
             raise BadArgumentsError(f"create flags {flags}")
         ttl_ms = 0
+        if flags >= 5 and not self.rules.extended_types:
+            raise UnimplementedError("TTL znodes are switched off")
         if isinstance(asked, r.CreateTTLRequest):
             ttl_ms, kind = asked.ttl_ms, TTL
-            if not self.rules.extended_types:
-                raise UnimplementedError("TTL znodes are switched off")
-            if not 1 <= ttl_ms <= TTL_MS_MAX or flags not in (5, 6):
+            if not 1 <= ttl_ms <= TTL_MS_MAX or flags < 5:
                 raise BadArgumentsError(f"time to live {ttl_ms} with create flags {flags}")
         elif flags >= 5:
-            if not self.rules.extended_types:
-                raise UnimplementedError("TTL znodes are switched off")
             raise BadArgumentsError("create flags of a TTL znode without a time to live")
         elif op == Op.CREATE_CONTAINER:
             kind = CONTAINER
@@ -259,7 +259,7 @@ class Preparer:
             raise EphemeralOnLocalSessionError(path)
         cut = path.rfind("/")
         if cut < 0 or "\0" in path:
-            raise BadArgumentsError(f"path {path!r}")
+            raise _bad_path(request, path)
         identities = request.identities
         acl = OPEN_ACL if acl is OPEN_ACL else self._acl(request, acl)
         above = path[:cut] or "/"
@@ -294,7 +294,7 @@ class Preparer:
         path, version = asked
         cut = path.rfind("/")
         if cut < 0 or "\0" in path or path in _UNDELETABLE:
-            raise BadArgumentsError(f"path {path!r}")
+            raise _bad_path(request, path)
         above = path[:cut] or "/"
         parent = self.pending.see(above)
         if parent is None:
@@ -397,7 +397,10 @@ class Preparer:
         change.version, change.data_bytes = -1, len(text)
         return ReconfigTxn(text)
 
-    def multi(self, request: Request, zxid: Zxid, op: int, asked: r.MultiRequest) -> Body:
+    def multi(self, request: Request, zxid: Zxid, op: int, asked: r.MultiRequest | None) -> Body:
+        if asked is None:
+            return FailedMultiTxn(MarshallingError.code, 0, 0)
+
         def judge(op: int, record: Record) -> Any:
             return IN_MULTI[op](self, request, zxid, op, record)
 
@@ -405,8 +408,8 @@ class Preparer:
 
     def _delete_container(self, request: Request, zxid: Zxid) -> DeleteTxn:
         """Asked by the leader's own upkeep about what is applied; given up when anything there is outstanding."""
-        if request.session_id:
-            raise UnimplementedError("a client asked for deleteContainer")
+        if request.session_id:  # ZooKeeper reads the path elsewhere in a client's packet, where it is never valid
+            raise BadArgumentsError("a client asked for deleteContainer")
         (path,) = r.DeleteContainerRequest.read(Reader(request.record))
         znode = self.pending.see(path)
         if znode is None:
@@ -460,7 +463,7 @@ def _read_create(record: bytes) -> r.CreateRequest:
         if 4 <= end <= tail - 4:
             (data_length,) = _unpack_int(record, end)
             if data_length >= 0 and end + 4 + data_length == tail:
-                path = record[4:end].decode("utf-8", "replace")
+                path = record[4:end].decode("utf-8", UNDECODABLE)
                 return r.CreateRequest(
                     path, record[end + 4 : tail], OPEN_ACL, _unpack_int(record, tail + len(_PACKED_OPEN_ACL))[0]
                 )
@@ -477,10 +480,25 @@ def _read_set_data(record: bytes) -> r.SetDataRequest:
             (data_length,) = _unpack_int(record, end)
             at = end + 4 + data_length
             if data_length >= 0 and at <= size - 4:
-                path = record[4:end].decode("utf-8", "replace")
+                path = record[4:end].decode("utf-8", UNDECODABLE)
                 (version,) = _unpack_int(record, at)
                 return _new(r.SetDataRequest, (path, record[end + 4 : at], version))  # type: ignore[no-any-return]
     return r.SetDataRequest.read(Reader(record))
+
+
+def _bad_path(request: Request, path: str) -> CodeError:
+    """Of a create or delete: a null path, which reads as the empty one, has an error of its own."""
+    if request.record.startswith(_NULL):
+        return MarshallingError("null path")
+    return BadArgumentsError(f"path {path!r}")
+
+
+def _read_multi(record: bytes) -> r.MultiRequest | None:
+    """None: all of it can be read, but a path is null, and that has an answer of its own."""
+    try:
+        return r.MultiRequest.read(Reader(record))
+    except NullPathError:
+        return None
 
 
 def _reading(record: type[Record]) -> Callable[[bytes], Record]:
@@ -519,5 +537,5 @@ JUDGEMENTS: Mapping[int, Judgement] = {
     int(Op.SET_DATA): Judgement(_read_set_data, Preparer.set_data),
     int(Op.SET_ACL): Judgement(_reading(r.SetACLRequest), Preparer.set_acl),
     int(Op.RECONFIG): Judgement(_reading(r.ReconfigRequest), Preparer.reconfig),
-    int(Op.MULTI): Judgement(_reading(r.MultiRequest), Preparer.multi),
+    int(Op.MULTI): Judgement(_read_multi, Preparer.multi),
 }

@@ -32,7 +32,7 @@ from zabpy.tree import (
     allowed,
     masked,
 )
-from zabpy.wire import Op, Reader, records as r
+from zabpy.wire import UNDECODABLE, Op, Reader, records as r
 
 from .replies import end_of_parts, error_part, event_frame, read_part, refusal_frame, reply_frame
 from .slices import (
@@ -51,6 +51,8 @@ Identities = tuple[Identity, ...]
 Slow = tuple[int, Iterator[bytes]]
 #: Of a multiRead's reply: bytes, or a vector of names and what stands before it.
 _Part = bytes | tuple[bytes, list[str]]
+#: State, watches, watcher, zxid the client has seen, paths → frames of what it has missed.
+_Restore = Callable[[State, Watches, int, int, tuple[str, ...]], bytes]
 #: State, watches, watcher, session id, record, identities → body.
 Answer = Callable[[State, Watches, int, int, bytes, Identities], bytes | Slow]
 
@@ -69,7 +71,9 @@ _BYTES_AT_ONCE = 1 << 20
 #: Watches set back at once.
 _WATCHES_AT_ONCE = 2_000
 _CATCH_UP = frozenset((int(Op.SET_WATCHES), int(Op.SET_WATCHES2)))
-_SASL = int(Op.SASL)
+_SASL, _PING = int(Op.SASL), int(Op.PING)
+_BLANKS = "".join(map(chr, range(33)))  # as Java trims
+_PING_XID = -2  # whatever xid the client gave it
 
 
 def read_now(
@@ -101,7 +105,9 @@ def read_now(
         if type(body) is tuple:
             return Sliced(xid, zxid, body[1], body[0])
         assert isinstance(body, bytes)
-        return reply_frame(xid, 0 if op == _SASL else zxid, 0, body)
+        return reply_frame(_PING_XID if op == _PING else xid, 0 if op == _SASL else zxid, 0, body)
+    except _UnreadableError as error:
+        return reply_frame(xid, zxid, error.code, error.body)
     except CodeError as error:
         return reply_frame(xid, zxid, error.code)
 
@@ -112,7 +118,7 @@ def get_data(state: State, watches: Watches, watcher: int, frame: bytes, identit
         xid, _, length = _HEAD.unpack_from(frame)
         end = 12 + length
         if 12 <= end < len(frame):
-            path = frame[12:end].decode("utf-8", "replace")
+            path = frame[12:end].decode("utf-8", UNDECODABLE)
             znode = state.tree.nodes.get(path)
             if znode is not None:
                 acl = znode.acl
@@ -122,7 +128,8 @@ def get_data(state: State, watches: Watches, watcher: int, frame: bytes, identit
                     body = znode.reply or _data_reply(znode)
                     return _REPLY.pack(16 + len(body), xid, state.last_applied, 0) + body
                 return _REPLY.pack(16, xid, state.last_applied, -102)
-            return _REPLY.pack(16, xid, state.last_applied, -101)
+            if path:
+                return _REPLY.pack(16, xid, state.last_applied, -101)
     answer = read_now(state, watches, watcher, _INT.unpack_from(frame)[0], Op.GET_DATA, frame[8:], identities)
     assert isinstance(answer, bytes)
     return answer
@@ -142,12 +149,16 @@ def _path_and_watch(record: bytes) -> tuple[str, bool]:
         (length,) = _INT.unpack_from(record)
         end = 4 + length
         if 4 <= end < len(record):
-            return record[4:end].decode("utf-8", "replace"), record[end] != 0
-    return r.GetDataRequest.read(Reader(record))
+            return record[4:end].decode("utf-8", UNDECODABLE), record[end] != 0
+    path, watch = r.GetDataRequest.read(Reader(record))
+    if path is None:
+        raise MarshallingError("null path")
+    return path, watch
 
 
 def _readable(state: State, path: str, identities: Identities, perms: int = READ) -> Znode:
-    znode = state.tree.nodes.get(path)
+    """The empty path names the root to those who read; its watches are never fired."""
+    znode = state.tree.nodes.get(path or "/")
     if znode is None:
         raise NoNodeError(path)
     if not allowed(znode.acl, perms, identities):
@@ -167,7 +178,7 @@ def _exists(state: State, watches: Watches, watcher: int, _: int, record: bytes,
     path, watch = _path_and_watch(record)
     if "\0" in path:
         raise BadArgumentsError(path)
-    znode = state.tree.nodes.get(path)
+    znode = state.tree.nodes.get(path or "/")
     if znode is not None and not allowed(znode.acl, READ, identities):
         raise NoAuthError(path)
     if watch:  # for a missing znode too: it waits for the creation
@@ -222,7 +233,7 @@ def _get_ephemerals(
     state: State, watches: Watches, watcher: int, session_id: int, record: bytes, identities: Identities
 ) -> bytes | Slow:
     (prefix,) = r.GetEphemeralsRequest.read(Reader(record))
-    if not prefix.strip() or prefix == "/":
+    if not prefix.strip(_BLANKS) or prefix == "/":
         prefix = ""
     paths = state.tree.ephemerals.of(session_id)
     if len(paths) > SLICE_ITEMS:
@@ -235,22 +246,38 @@ def _get_all_children_number(
 ) -> bytes | Slow:
     (path,) = r.GetAllChildrenNumberRequest.read(Reader(record))
     _readable(state, path, identities)
+    if not path:  # the root by this name is not counted as below itself, but by its other name
+        return _INT.pack(len(state.tree.nodes))
     count = state.tree.descendants(path, SLICE_ITEMS)
     if count is None:
         return 4, count_in_slices(list(state.tree.nodes), path)
     return _INT.pack(count)
 
 
+class _UnreadableError(MarshallingError):
+    """A multiRead with a null path, or of writes: what was read before stands in ``body``."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__("null path or write in a multiRead")
+        self.body = body
+
+
 def _multi_read(
     state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities
 ) -> bytes | Slow:
-    """Each operation has its own result; a failed one stops none. No watches are set."""
+    """Each operation has its own result; a failed one stops none. No watches are set.
+
+    What ZooKeeper only stumbles over at this point, it answers with an error and with what it has done so far.
+    """
     parts: list[_Part] = []
     lists: dict[str, _Part] = {}  # one for each znode, however often it is asked for
     about = 0
     nodes = state.tree.nodes
     for op, path in _multi_reads(record):
-        znode = nodes.get(path)
+        if path is None:
+            parts.append(end_of_parts())
+            raise _UnreadableError(b"".join(parts_in_slices(parts)) if about <= _BYTES_AT_ONCE else b"")
+        znode = nodes.get(path or "/")
         part: _Part
         if znode is None:
             part = _NO_NODE
@@ -280,9 +307,10 @@ def _children_part(znode: Znode) -> _Part:
     return _GET_CHILDREN_PART + _INT.pack(len(names)) + pack_names(names)
 
 
-def _multi_reads(record: bytes) -> list[tuple[int, str]]:
-    """Opcode and path of each operation; quick for what they nearly all are, and otherwise as the record says."""
-    found: list[tuple[int, str]] = []
+def _multi_reads(record: bytes) -> list[tuple[int, str | None]]:
+    """Opcode and path of each operation, no path where it cannot be carried out. Quick for what they nearly all are,
+    and otherwise as the record says."""
+    found: list[tuple[int, str | None]] = []
     at, size = 0, len(record)
     while at + 13 <= size:
         op, done, _, length = _PART_AND_LENGTH(record, at)
@@ -291,19 +319,23 @@ def _multi_reads(record: bytes) -> list[tuple[int, str]]:
         end = at + 13 + length
         if done or length < 0 or end >= size or (op != _GET_DATA and op != _GET_CHILDREN):
             break
-        found.append((op, record[at + 13 : end].decode("utf-8", "replace")))
+        found.append((op, record[at + 13 : end].decode("utf-8", UNDECODABLE)))
         at = end + 1
-    ops = []
+    ops: list[tuple[int, str | None]] = []
     for op, request in r.MultiReadRequest.read(Reader(record)).ops:
-        assert isinstance(request, r.GetDataRequest | r.GetChildrenRequest)
-        ops.append((int(op), request.path))
+        ops.append((int(op), request.path if isinstance(request, r.GetDataRequest | r.GetChildrenRequest) else None))
     return ops
 
 
 # About the connection ------------------------------------------------------------------------------------------------
 
 
-def _ping(state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities) -> bytes:
+def _sync(state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities) -> bytes:
+    """Of one that comes here because it cannot be read: others are the leader's to answer."""
+    return r.packed(r.SyncResponse(r.SyncRequest.read(Reader(record)).path))
+
+
+def _pong(state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities) -> bytes:
     return b""
 
 
@@ -337,6 +369,8 @@ def _check_watches(
     if not 1 <= type <= 5:
         raise MarshallingError(f"watcher type {type}")
     if not watches.has(watcher, path, type):
+        if path and "/" not in path:
+            raise MarshallingError(f"path {path!r} without a slash")  # ZooKeeper looks for its parents, and stumbles
         raise NoWatcherError(path)
     return b""
 
@@ -347,7 +381,7 @@ def _remove_watches(
     path, type = r.RemoveWatchesRequest.read(Reader(record))
     if not 1 <= type <= 5:
         raise MarshallingError(f"watcher type {type}")
-    if not watches.remove(watcher, path, type):
+    if path is None or not watches.remove(watcher, path, type):
         raise NoWatcherError(path)
     return b""
 
@@ -357,39 +391,50 @@ def _set_watches(state: State, watches: Watches, watcher: int, xid: int, op: int
 
     In slices each watch is set, or found to have been missed, at a moment of its own: either way its client is told
     of every change since it left. What fires meanwhile is told behind the reply.
+
+    What is null (a list, or a path) is an error in its turn: what stands before it is done.
     """
     reader = Reader(record)
-    persistent: tuple[str, ...] = ()
-    recursive: tuple[str, ...] = ()
+    persistent: r.Watched = ()
+    recursive: r.Watched = ()
     if op == Op.SET_WATCHES:
         seen, data, exist, child = r.SetWatches.read(reader)
     else:
         seen, data, exist, child, persistent, recursive = r.SetWatches2.read(reader)
     zxid = state.last_applied
-    wanted = [
-        (_restore_data, data),
-        (_restore_exist, exist),
-        (_restore_child, child),
-        (_restore_persistent, persistent),
-        (_restore_recursive, recursive),
-    ]
+    wanted: list[tuple[_Restore, tuple[str, ...]]] = []
+    err = 0
+    for restore, paths in zip(_RESTORES, (data, exist, child, persistent, recursive)):
+        good, err = _up_to_null(paths)
+        wanted.append((restore, good))
+        if err:
+            break
 
     def restored() -> Iterator[bytes]:
         for restore, paths in wanted:
             for at in range(0, len(paths), _WATCHES_AT_ONCE):
                 yield restore(state, watches, watcher, seen, paths[at : at + _WATCHES_AT_ONCE])
-        yield reply_frame(xid, zxid, 0)
+        yield reply_frame(xid, zxid, err)
 
-    count = len(data) + len(exist) + len(child) + len(persistent) + len(recursive)
-    if count > _WATCHES_AT_ONCE:
+    if sum(len(paths) for _, paths in wanted) > _WATCHES_AT_ONCE:
         return Sliced(xid, zxid, restored(), 20, headed=False)
     return b"".join(restored())
+
+
+def _up_to_null(paths: r.Watched) -> tuple[tuple[str, ...], int]:
+    """What may be set back of one list, and the error code for what comes behind that."""
+    good: list[str] = []
+    for path in paths or ():
+        if path is None:
+            break
+        good.append(path)
+    return tuple(good), 0 if paths is not None and len(good) == len(paths) else MarshallingError.code
 
 
 def _restore_data(state: State, watches: Watches, watcher: int, seen: int, paths: tuple[str, ...]) -> bytes:
     nodes, missed = state.tree.nodes, []
     for path in paths:
-        znode = nodes.get(path)
+        znode = nodes.get(path or "/")
         if znode is None:
             missed.append(event_frame(-1, DELETED, path))
         elif znode.mzxid > seen:
@@ -402,7 +447,7 @@ def _restore_data(state: State, watches: Watches, watcher: int, seen: int, paths
 def _restore_exist(state: State, watches: Watches, watcher: int, seen: int, paths: tuple[str, ...]) -> bytes:
     nodes, missed = state.tree.nodes, []
     for path in paths:
-        if path in nodes:
+        if (path or "/") in nodes:
             missed.append(event_frame(-1, CREATED, path))
         else:
             watches.add_data(watcher, path)
@@ -412,7 +457,7 @@ def _restore_exist(state: State, watches: Watches, watcher: int, seen: int, path
 def _restore_child(state: State, watches: Watches, watcher: int, seen: int, paths: tuple[str, ...]) -> bytes:
     nodes, missed = state.tree.nodes, []
     for path in paths:
-        znode = nodes.get(path)
+        znode = nodes.get(path or "/")
         if znode is None:
             missed.append(event_frame(-1, DELETED, path))
         elif znode.pzxid > seen:
@@ -434,6 +479,15 @@ def _restore_recursive(state: State, watches: Watches, watcher: int, seen: int, 
     return b""
 
 
+#: In the order of the lists in a setWatches.
+_RESTORES: tuple[_Restore, ...] = (
+    _restore_data,
+    _restore_exist,
+    _restore_child,
+    _restore_persistent,
+    _restore_recursive,
+)
+
 #: All that `read_now` answers, but setWatches, whose events come before its reply.
 READS: dict[int, Answer] = {
     Op.GET_DATA: _get_data,
@@ -444,7 +498,8 @@ READS: dict[int, Answer] = {
     Op.GET_EPHEMERALS: _get_ephemerals,
     Op.GET_ALL_CHILDREN_NUMBER: _get_all_children_number,
     Op.MULTI_READ: _multi_read,
-    Op.PING: _ping,
+    Op.SYNC: _sync,
+    Op.PING: _pong,
     Op.WHO_AM_I: _who_am_i,
     Op.SASL: _sasl,
     Op.ADD_WATCH: _add_watch,

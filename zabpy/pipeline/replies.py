@@ -26,7 +26,7 @@ from zabpy.model import (
     Zxid,
 )
 from zabpy.tree import Event, Outcome, Watches, allowed
-from zabpy.wire import Op
+from zabpy.wire import Op, bytes_of
 
 #: Length, xid, zxid, err.
 _REPLY = struct.Struct(">iiqi")
@@ -46,7 +46,7 @@ _NO_PASSWORD = bytes(PASSWORD_BYTES)
 
 
 def reply_frame(xid: int, zxid: int, err: int, body: bytes = b"") -> bytes:
-    """A reply. ``body`` is empty whenever ``err`` is not 0."""
+    """A reply. ``body`` is empty whenever ``err`` is not 0, but for a multi with a null path and for SASL."""
     return _REPLY.pack(16 + len(body), xid, zxid, err) + body
 
 
@@ -72,7 +72,7 @@ def session_gone(read_only: bool | None = None) -> bytes:
 
 def event_frame(zxid: int, type: int, path: str) -> bytes:
     """Tells of one event. ``zxid`` is that of its transaction, or -1 when it is told on a `setWatches`."""
-    name = path.encode()
+    name = bytes_of(path)
     return _EVENT.pack(28 + len(name), -1, zxid, 0, type, _SYNC_CONNECTED, len(name)) + name
 
 
@@ -135,6 +135,8 @@ def _error(op: int, body: ErrorTxn, outcome: Outcome) -> tuple[int, bytes]:
 
 def _failed_multi(op: int, body: FailedMultiTxn, outcome: Outcome) -> tuple[int, bytes]:
     code, index, count = body
+    if not count:
+        return code, _END_OF_PARTS
     behind = RuntimeInconsistencyError.code
     return 0, b"".join(
         (

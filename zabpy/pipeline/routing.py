@@ -17,8 +17,8 @@ class Route(enum.Enum):
     UNKNOWN = "unknown"  #: `refusal_frame` in its turn; the connection ends behind it
 
 
-#: What clients may send. All else is UNKNOWN: also `check` outside a multi, and the internal createSession and
-#: deleteContainer, which ZooKeeper accepts from clients and should not.
+#: What clients may send. All else is UNKNOWN: also `check` outside a multi, and the internal createSession, which
+#: ZooKeeper accepts from clients and should not.
 ROUTES: dict[int, Route] = {
     Op.CREATE: Route.WRITE,
     Op.CREATE2: Route.WRITE,
@@ -29,6 +29,7 @@ ROUTES: dict[int, Route] = {
     Op.SET_ACL: Route.WRITE,
     Op.MULTI: Route.WRITE,
     Op.RECONFIG: Route.WRITE,
+    Op.DELETE_CONTAINER: Route.WRITE,  # refused there, as in ZooKeeper, and nobody loses the connection
     Op.EXISTS: Route.READ,
     Op.GET_DATA: Route.READ,
     Op.GET_ACL: Route.READ,

@@ -409,7 +409,7 @@ class Connection:
                 append(frame)
                 room -= len(frame)
             elif op == _PING and quick:
-                append(_REPLY(16, xid, zxid, 0))
+                append(_REPLY(16, -2, zxid, 0))
                 room -= 20
             else:
                 room -= self._take(xid, op, data[at + 12 : stop])
@@ -547,8 +547,10 @@ class Connection:
     def _sync(self, xid: int, record: bytes) -> int:
         try:
             body = packed(records.SyncResponse(records.SyncRequest.read(Reader(record)).path))
-        except JuteError as error:
-            return self._in_turn(reply_frame(xid, self._clients.state.last_applied, error.code), False)
+        except JuteError:
+            self.row.push_read(xid, Op.SYNC, record, self.identities)  # which tells of the error, in its turn
+            self._clients.ready[self] = None
+            return 0
         clients = self._clients
         request_id = clients.ids.next()
         self.row.push_write(request_id, xid, Op.SYNC)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address
 
-from zabpy.model import OPEN_ACL, Acl, Acls, Identity, InvalidAclError
+from zabpy.model import OPEN_ACL, Acl, Acls, Identity, InvalidAclError, MarshallingError
 
 #: Schemes whose identities stand for ``auth`` in a list: those that somebody has proved.
 _AUTHENTICATED = frozenset(("digest", "x509", "sasl"))
@@ -62,6 +62,7 @@ def normalize(
     """The list to store for the list a client gave: no duplicates, ``auth`` expanded to the client's identities.
 
     Raises:
+        MarshallingError: a null id (None, whatever the type says) of a scheme that looks at it, as in ZooKeeper.
         InvalidAclError: no list, no entry, an unknown scheme, an id its scheme rejects, or ``auth`` by nobody.
     """
     if not acls:
@@ -79,7 +80,9 @@ def normalize(
             if not mine:
                 raise InvalidAclError("'auth' from a client that has not authenticated")
             result += mine
-        elif not _VALID[scheme](id or ""):  # a null string of the wire is None, whatever the type says
+        elif id is None:
+            raise MarshallingError(f"null id of the scheme {scheme!r}")
+        elif not _VALID[scheme](id):
             raise InvalidAclError(f"{id!r} is no id of the scheme {scheme!r}")
         else:
             result.append(entry)

@@ -22,7 +22,15 @@ from .image import (
     ImageReader as ImageReader,
     ImageWriter as ImageWriter,
 )
-from .jute import JuteError as JuteError, Reader as Reader, Writer as Writer
+from .jute import (
+    UNDECODABLE as UNDECODABLE,
+    JuteError as JuteError,
+    NullPathError as NullPathError,
+    Reader as Reader,
+    Writer as Writer,
+    bytes_of as bytes_of,
+    text_of as text_of,
+)
 from .ops import OPS as OPS, Kind as Kind, Op as Op, OpRow as OpRow
 from .peer import (
     PEER_VERSION as PEER_VERSION,

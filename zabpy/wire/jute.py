@@ -4,6 +4,8 @@ A length of -1 means null, which differs from empty. Bytes behind the last field
 clients may append fields.
 """
 
+import codecs
+import re
 import struct
 
 # The methods below are named after jute's types, so inside the classes the builtins go by other names.
@@ -17,6 +19,11 @@ T = TypeVar("T")
 
 _INT = struct.Struct(">i")
 _LONG = struct.Struct(">q")
+#: For `bytes.decode`: what is not UTF-8 becomes what Java makes of it.
+UNDECODABLE = "zabpy.java"
+_NULL = b"\xff\xff\xff\xff"
+#: Above U+FFFF; Java's own encoding in six bytes, each half of a surrogate pair by itself.
+_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 
 
 class Reader:
@@ -81,19 +88,22 @@ class Reader:
     def ustring(self) -> str | None:
         """Length and UTF-8; None for null. What is not UTF-8 reads as U+FFFD, as in Java: no path may hold that."""
         value = self.buffer()
-        return None if value is None else value.decode("utf-8", "replace")
+        return None if value is None else text_of(value)
 
     def text(self) -> str:
         """A ustring where null means empty: kazoo writes every empty string as null."""
         value = self.buffer()
-        return "" if value is None else value.decode("utf-8", "replace")
+        return "" if value is None else text_of(value)
 
     def vector(self, read: Callable[["Reader"], T]) -> list[T] | None:
-        """Count and elements, each read by ``read``; None for null. An element takes at least one byte."""
+        """Count and elements, each read by ``read``; None for null. An element takes at least one byte.
+
+        A count below -1 means no elements, as in ZooKeeper.
+        """
         at, count = self.at, self.int()
-        if count == -1:
-            return None
-        if not 0 <= count <= len(self._data) - self.at:
+        if count < 0:
+            return None if count == -1 else []
+        if not count <= len(self._data) - self.at:
             raise JuteError(f"vector of {count} at byte {at}, but {len(self._data) - self.at} bytes follow")
         return [read(self) for _ in range(count)]
 
@@ -106,6 +116,11 @@ class Reader:
             raise JuteError(f"{layout.size} bytes cut short at byte {at}") from None
         self.at = at + layout.size
         return values
+
+    @property
+    def starts_null(self) -> _Bool:
+        """Whether what is read next, a string, buffer or vector, is null."""
+        return self._data.startswith(_NULL, self.at)
 
     @property
     def left(self) -> _Int:
@@ -144,8 +159,8 @@ class Writer:
             self._out += value
 
     def ustring(self, value: str | None) -> None:
-        """None is written as null. A lone surrogate, which UTF-8 cannot hold, as ``?``."""
-        self.buffer(None if value is None else value.encode("utf-8", "replace"))
+        """None is written as null."""
+        self.buffer(None if value is None else bytes_of(value))
 
     def vector(self, values: Iterable[T] | None, write: Callable[["Writer", T], None]) -> None:
         """None is written as null; each element by ``write(self, element)``."""
@@ -166,5 +181,36 @@ class Writer:
         return bytes(self._out)
 
 
+def text_of(raw: _Bytes) -> str:
+    """UTF-8 as Java reads it: what is none becomes U+FFFD, and a surrogate in three bytes one of them."""
+    return raw.decode("utf-8", UNDECODABLE)
+
+
+def bytes_of(text: str) -> _Bytes:
+    """UTF-8 as ZooKeeper writes it: a character above U+FFFF as its two surrogates, three bytes each (CESU-8)."""
+    if not text.isascii():
+        text = _ASTRAL.sub(_surrogates, text)
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _surrogates(found: re.Match[str]) -> str:
+    above = ord(found.group()) - 0x10000
+    return chr(0xD800 + (above >> 10)) + chr(0xDC00 + (above & 0x3FF))
+
+
+def _replace(error: UnicodeError) -> tuple[str, _Int]:
+    assert isinstance(error, UnicodeDecodeError)
+    raw, at = error.object, error.start
+    surrogate = raw[at] == 0xED and len(raw) > at + 2 and raw[at + 1] & 0xE0 == 0xA0 and raw[at + 2] & 0xC0 == 0x80
+    return "\ufffd", at + 3 if surrogate else error.end
+
+
+codecs.register_error(UNDECODABLE, _replace)
+
+
 class JuteError(MarshallingError):
     """These bytes are not the record they should be. A client is told -5 and keeps its connection."""
+
+
+class NullPathError(JuteError):
+    """A multi that could be read to its end, but one of its paths is null."""

@@ -1,16 +1,20 @@
 """The records of the client protocol, field for field in wire order (client-protocol.md §5).
 
-A null string reads as the empty one, since kazoo writes every empty string as null; only `ReconfigRequest` tells them
-apart. Null and empty *data* differ and are kept apart as None and ``b""``. A null vector of ACLs reads as the empty
-one, which is as invalid; a null list of watches is refused. Nothing here is ever written as null but such data.
+A null string reads as the empty one, since kazoo writes every empty string as null; but a null path of a read or a
+watch is refused, as ZooKeeper refuses it, or kept apart where ZooKeeper refuses it later. Null and empty *data* differ
+and are kept apart as None and ``b""``. A null vector of ACLs reads as the empty one, which is as invalid. Nothing here
+is ever written as null but such data, and the path of a sync.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self, cast
 
 from zabpy.model import OPEN_ACL, STAT_STRUCT, Acl, Acls, Stat
 
-from .jute import JuteError, Reader, Writer
+from .jute import JuteError, NullPathError, Reader, Writer
+
+#: A list of paths as a client sent it.
+Watched = tuple[str | None, ...] | None
 
 
 class Record(Protocol):
@@ -239,7 +243,7 @@ class ExistsRequest(NamedTuple):
 
     @classmethod
     def read(cls, r: Reader) -> Self:
-        return cls(r.text(), r.bool())
+        return cls(_path(r), r.bool())
 
     def write(self, w: Writer) -> None:
         w.ustring(self.path)
@@ -247,12 +251,12 @@ class ExistsRequest(NamedTuple):
 
 
 class GetDataRequest(NamedTuple):
-    path: str
+    path: str | None
     watch: bool
 
     @classmethod
     def read(cls, r: Reader) -> Self:
-        return cls(r.text(), r.bool())
+        return cls(r.ustring(), r.bool())
 
     def write(self, w: Writer) -> None:
         w.ustring(self.path)
@@ -279,7 +283,7 @@ class GetACLRequest(NamedTuple):
 
     @classmethod
     def read(cls, r: Reader) -> Self:
-        return cls(r.text())
+        return cls(_path(r))
 
     def write(self, w: Writer) -> None:
         w.ustring(self.path)
@@ -303,12 +307,12 @@ class SetACLRequest(NamedTuple):
 
 
 class GetChildrenRequest(NamedTuple):
-    path: str
+    path: str | None
     watch: bool
 
     @classmethod
     def read(cls, r: Reader) -> Self:
-        return cls(r.text(), r.bool())
+        return cls(r.ustring(), r.bool())
 
     def write(self, w: Writer) -> None:
         w.ustring(self.path)
@@ -321,7 +325,7 @@ class GetChildren2Request(NamedTuple):
 
     @classmethod
     def read(cls, r: Reader) -> Self:
-        return cls(r.text(), r.bool())
+        return cls(_path(r), r.bool())
 
     def write(self, w: Writer) -> None:
         w.ustring(self.path)
@@ -342,11 +346,11 @@ class CheckVersionRequest(NamedTuple):
 
 
 class SyncRequest(NamedTuple):
-    path: str
+    path: str | None
 
     @classmethod
     def read(cls, r: Reader) -> Self:
-        return cls(r.text())
+        return cls(r.ustring())
 
     def write(self, w: Writer) -> None:
         w.ustring(self.path)
@@ -402,16 +406,16 @@ class AuthPacket(NamedTuple):
 
 
 class SetWatches(NamedTuple):
-    """A null list is refused."""
+    """What is null is refused in its turn: what stands before it is done."""
 
     relative_zxid: int
-    data_watches: tuple[str, ...]
-    exist_watches: tuple[str, ...]
-    child_watches: tuple[str, ...]
+    data_watches: Watched
+    exist_watches: Watched
+    child_watches: Watched
 
     @classmethod
     def read(cls, r: Reader) -> Self:
-        return cls(r.long(), _texts(r), _texts(r), _texts(r))
+        return cls(r.long(), _watched(r), _watched(r), _watched(r))
 
     def write(self, w: Writer) -> None:
         w.long(self.relative_zxid)
@@ -424,15 +428,15 @@ class SetWatches2(NamedTuple):
     """`SetWatches` and two more lists."""
 
     relative_zxid: int
-    data_watches: tuple[str, ...]
-    exist_watches: tuple[str, ...]
-    child_watches: tuple[str, ...]
-    persistent_watches: tuple[str, ...]
-    persistent_recursive_watches: tuple[str, ...]
+    data_watches: Watched
+    exist_watches: Watched
+    child_watches: Watched
+    persistent_watches: Watched
+    persistent_recursive_watches: Watched
 
     @classmethod
     def read(cls, r: Reader) -> Self:
-        return cls(r.long(), _texts(r), _texts(r), _texts(r), _texts(r), _texts(r))
+        return cls(r.long(), _watched(r), _watched(r), _watched(r), _watched(r), _watched(r))
 
     def write(self, w: Writer) -> None:
         w.long(self.relative_zxid)
@@ -451,7 +455,7 @@ class AddWatchRequest(NamedTuple):
 
     @classmethod
     def read(cls, r: Reader) -> Self:
-        return cls(r.text(), r.int())
+        return cls(_path(r), r.int())
 
     def write(self, w: Writer) -> None:
         w.ustring(self.path)
@@ -466,7 +470,7 @@ class CheckWatchesRequest(NamedTuple):
 
     @classmethod
     def read(cls, r: Reader) -> Self:
-        return cls(r.text(), r.int())
+        return cls(_path(r), r.int())
 
     def write(self, w: Writer) -> None:
         w.ustring(self.path)
@@ -476,12 +480,12 @@ class CheckWatchesRequest(NamedTuple):
 class RemoveWatchesRequest(NamedTuple):
     """``type`` as in `CheckWatchesRequest`."""
 
-    path: str
+    path: str | None
     type: int
 
     @classmethod
     def read(cls, r: Reader) -> Self:
-        return cls(r.text(), r.int())
+        return cls(r.ustring(), r.int())
 
     def write(self, w: Writer) -> None:
         w.ustring(self.path)
@@ -504,7 +508,7 @@ class GetAllChildrenNumberRequest(NamedTuple):
 
     @classmethod
     def read(cls, r: Reader) -> Self:
-        return cls(r.text())
+        return cls(_path(r))
 
     def write(self, w: Writer) -> None:
         w.ustring(self.path)
@@ -666,11 +670,11 @@ class GetACLResponse(NamedTuple):
 class SyncResponse(NamedTuple):
     """The request's path, echoed."""
 
-    path: str
+    path: str | None
 
     @classmethod
     def read(cls, r: Reader) -> Self:
-        return cls(r.text())
+        return cls(r.ustring())
 
     def write(self, w: Writer) -> None:
         w.ustring(self.path)
@@ -750,30 +754,37 @@ MULTI_RESULTS: Mapping[int, type[Record] | None] = {
     15: Create2Response,
 }
 
-_CREATES = (1, 15, 19)
-
 
 class MultiRequest(NamedTuple):
-    """Each operation as opcode and request. Reading refuses what makes ZooKeeper refuse the whole packet (§7)."""
+    """Each operation as opcode and request.
+
+    Reading refuses what makes ZooKeeper refuse the whole packet (§7): what no operation could be read from, and, with
+    an error of its own, a null path.
+    """
 
     ops: tuple[tuple[int, Record], ...]
 
     @classmethod
     def read(cls, r: Reader) -> Self:
-        return cls(_read_ops(r, MULTI_WRITES))
+        ops, null_path = _read_ops(r)
+        if null_path:
+            raise NullPathError("null path in a multi")
+        if ops and ops[0][0] not in MULTI_WRITES:
+            raise JuteError("reads in a multi")
+        return cls(ops)
 
     def write(self, w: Writer) -> None:
         _write_ops(w, self.ops)
 
 
 class MultiReadRequest(NamedTuple):
-    """As `MultiRequest`, of reads."""
+    """As `MultiRequest`, of reads: null paths and writes, if there is nothing else, are the reader's to refuse."""
 
     ops: tuple[tuple[int, Record], ...]
 
     @classmethod
     def read(cls, r: Reader) -> Self:
-        return cls(_read_ops(r, MULTI_READS))
+        return cls(_read_ops(r)[0])
 
     def write(self, w: Writer) -> None:
         _write_ops(w, self.ops)
@@ -812,21 +823,22 @@ class MultiResponse(NamedTuple):
         MultiHeader(-1, True, -1).write(w)
 
 
-def _read_ops(r: Reader, allowed: Mapping[int, type[Record]]) -> tuple[tuple[int, Record], ...]:
+def _read_ops(r: Reader) -> tuple[tuple[tuple[int, Record], ...], bool]:
+    """The operations, reads or writes; and whether a path was null, which most records read as empty. All begin with
+    the path."""
     ops: list[tuple[int, Record]] = []
+    allowed: Mapping[int, type[Record]] | None = None
+    null_path = False
     while True:
         header = MultiHeader.read(r)
         if header.done:
-            return tuple(ops)
+            return tuple(ops), null_path
+        allowed = allowed or (MULTI_READS if header.type in MULTI_READS else MULTI_WRITES)
         request = allowed.get(header.type)
         if request is None:
             raise JuteError(f"operation {header.type} in a multi")
-        record = request.read(r)
-        if isinstance(record, (CreateRequest, CreateTTLRequest)):
-            # Flags 5 and 6 mean a TTL, which only opcode 21 has room for.
-            if not 0 <= record.flags <= (4 if header.type in _CREATES else 6):
-                raise JuteError(f"create flags {record.flags} under operation {header.type} in a multi")
-        ops.append((header.type, record))
+        null_path = null_path or r.starts_null
+        ops.append((header.type, request.read(r)))
 
 
 def _write_ops(w: Writer, ops: tuple[tuple[int, Record], ...]) -> None:
@@ -854,13 +866,26 @@ def read_stat(r: Reader) -> Stat:
 
 
 def _read_acl(r: Reader) -> Acl:
-    return Acl(r.int(), r.text(), r.text())
+    # A null id is kept, whatever the type says: `normalize`, which all lists of clients go through, knows of it.
+    return Acl(r.int(), r.text(), cast(str, r.ustring()))
 
 
 def _write_acl(w: Writer, acl: Acl) -> None:
     w.int(acl.perms)
     w.ustring(acl.scheme)
     w.ustring(acl.id)
+
+
+def _path(r: Reader) -> str:
+    path = r.ustring()
+    if path is None:
+        raise JuteError(f"null path before byte {r.at}")
+    return path
+
+
+def _watched(r: Reader) -> Watched:
+    values = r.vector(Reader.ustring)
+    return None if values is None else tuple(values)
 
 
 def _texts(r: Reader) -> tuple[str, ...]:
