@@ -162,8 +162,10 @@ class Maker:
 
     def create_ttl(self) -> bytes:
         rng = self.rng
-        flags = rng.choice([5, 5, 5, 6, 6, 0, 1, 2, 3, 4, 7, -1])
-        ttl = rng.choice([10**7, 10**8, 10**9, 0, -1, 0xFFFFFFFFFF, 0x10000000000, _LONG_MAX, -_LONG_MAX])
+        flags = rng.choice([5, 5, 6, 6, rng.choice([0, 1, 2, 3, 4, 7, -1])])
+        ttl = rng.choice([10**7, 10**8, 10**9, 0xFFFFFFFFFF])
+        if rng.random() < 0.2:
+            ttl = rng.choice([0, -1, 0x10000000000, _LONG_MAX, -_LONG_MAX])
         if flags not in (5, 6):
             ttl = abs(ttl)  # a negative one ends Apache's server for good: its SyncThread dies
         return jute.create_ttl(self.new_path(flags == 6), self.data(), self.acl(), flags, ttl)
@@ -271,7 +273,7 @@ class Maker:
             jute.CREATE: (16, self.create),
             jute.CREATE2: (6, self.create),
             jute.CREATE_CONTAINER: (4, self.create_container),
-            jute.CREATE_TTL: (4, self.create_ttl),
+            jute.CREATE_TTL: (6, self.create_ttl),
             jute.DELETE: (7, self.delete),
             jute.EXISTS: (5, self.path_and_watch),
             jute.GET_DATA: (6, self.path_and_watch),

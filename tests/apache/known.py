@@ -19,10 +19,24 @@ def _codes(op: int, theirs: int, ours: int) -> Callable[[Step, Form, Form], bool
     return lambda step, a, b: step.op == op and a[0] == b[0] and (a[1], b[1], b[2]) == (theirs, ours, b"")
 
 
+def _watcher_type(record: bytes) -> int:
+    """Behind the path, which may be null."""
+    at = 4 + max(0, int.from_bytes(record[:4], "big", signed=True))
+    return int.from_bytes(record[at : at + 4], "big")
+
+
 KNOWN: tuple[Known, ...] = (
     Known(
         "exists of a znode that one may not read: 3.8.0 shows the Stat, 3.7.3, 3.8.4 and 3.9.2 on do not",
         _codes(jute.EXISTS, 0, -102),
+    ),
+    Known(
+        "watcher types 4 and 5, of persistent and recursive watches, came with 3.9",
+        lambda step, a, b: (
+            step.op in (jute.CHECK_WATCHES, jute.REMOVE_WATCHES)
+            and _watcher_type(step.record) in (4, 5)
+            and (a[1], b[1]) == (-5, -121)
+        ),
     ),
     Known(
         "checkWatches in 3.8.0 finds watches of anybody at the path, in 3.9 those of the connection that asks",

