@@ -20,7 +20,6 @@ from zabpy.pipeline import (
     get_data,
     read_now,
     refusal_frame,
-    reply_frame,
     session_gone,
 )
 from zabpy.wire import JuteError, Op, Reader, packed, records
