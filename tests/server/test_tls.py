@@ -386,3 +386,161 @@ async def test_many_handshakes_at_once_leave_others_their_turn(ours: Credentials
         steps = [after - before for before, after in itertools.pairwise(turns)]
         assert max(steps) <= 2 * HANDSHAKES_A_TURN
         nursery.cancel_scope.cancel()
+
+
+# With a hand on both buffers ------------------------------------------------------------------------------------------
+
+
+class Raw:
+    """A channel without a network: what was sent to it, and whether it reads."""
+
+    def __init__(self) -> None:
+        self.remote = ("127.0.0.1", 1)
+        self.backlog = 0
+        self.sent = b""
+        self.reads = True
+        self.over = ""
+
+    def start(self, handler: object) -> None: ...
+
+    def send(self, data: bytes) -> None:
+        self.sent += data
+
+    def pause(self) -> None:
+        self.reads = False
+
+    def resume(self) -> None:
+        self.reads = True
+
+    def finish(self) -> None:
+        self.over = "finished"
+
+    def close(self) -> None:
+        self.over = "closed"
+
+
+class Wakes:
+    """As a network: what a door wants to have called."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], None]] = []
+
+    def waker(self, call: Callable[[], None]) -> Callable[[], None]:
+        return lambda: self.calls.append(call)
+
+    def turn(self) -> None:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+
+
+class Hand:
+    """A client that is OpenSSL alone, and the channel that it talks to."""
+
+    def __init__(self, contexts: Credentials, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> None:
+        self.wakes, self.raw, self.refusals = Wakes(), Raw(), list[str]()
+        door = TlsDoor(self.wakes, contexts, lambda channel, why: self.refusals.append(why))  # type: ignore[arg-type]
+        self.channel = door.accepted(self.raw)
+        self.side = Side(self.channel)
+        self.channel.start(self.side)
+        self._in, self.out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.client = context.wrap_bio(self._in, self.out, server_hostname="localhost", session=session)
+
+    def shake(self) -> bool:
+        """Whether the client is through."""
+        for _ in range(4):
+            try:
+                self.client.do_handshake()
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLError:
+                return False
+            if self.out.pending:
+                self.channel.received(self.out.read())
+            self.wakes.turn()
+            self.read()
+        return True
+
+    def read(self) -> None:
+        self._in.write(self.raw.sent)
+        self.raw.sent = b""
+
+
+def client_of(
+    authority: Authority, certificate: str, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=authority.trust)
+    context.maximum_version = version
+    context.load_cert_chain(certificate)
+    return context
+
+
+async def test_what_comes_in_single_bytes_is_the_same(ours: Credentials, authority: Authority) -> None:
+    hand = Hand(ours, client_of(authority, authority.pem("drip.pem", "localhost")))
+    for _ in range(4):
+        try:
+            hand.client.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        for byte in hand.out.read():
+            hand.channel.received(bytes([byte]))
+            hand.wakes.turn()
+        hand.read()
+    hand.client.write(b"whole")
+    for byte in hand.out.read():
+        hand.channel.received(bytes([byte]))
+    assert hand.side.data == b"whole"
+    assert hand.raw.reads
+
+
+async def test_while_its_handshake_waits_for_its_turn_nothing_more_is_read(
+    ours: Credentials, authority: Authority
+) -> None:
+    hand = Hand(ours, client_of(authority, authority.pem("waits.pem", "localhost")))
+    with pytest.raises(ssl.SSLWantReadError):
+        hand.client.do_handshake()
+    hand.channel.received(hand.out.read())
+    assert (hand.raw.reads, hand.raw.sent) == (False, b"")
+    hand.wakes.turn()
+    assert hand.raw.reads and hand.raw.sent
+
+
+async def test_what_was_read_before_a_pause_waits_for_the_network_and_comes_not_from_within_resume(
+    ours: Credentials, authority: Authority
+) -> None:
+    hand = Hand(ours, client_of(authority, authority.pem("pause.pem", "localhost")))
+    assert hand.shake()
+    hand.channel.pause()
+    hand.client.write(b"later")
+    hand.channel.received(hand.out.read())
+    hand.channel.resume()
+    assert hand.side.data == b""
+    hand.wakes.turn()
+    assert hand.side.data == b"later"
+    assert hand.raw.reads
+
+
+async def test_who_comes_back_with_old_keys_is_refused_once_its_certificate_has_ended(
+    ours: Credentials, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = client_of(authority, authority.pem("back.pem", "localhost"), ssl.TLSVersion.TLSv1_2)
+    first = Hand(ours, context)
+    assert first.shake()
+    again = Hand(ours, context, first.client.session)
+    assert again.shake() and again.client.session_reused
+    again.client.write(b"x")
+    again.channel.received(again.out.read())
+    assert again.side.data == b"x"
+    monkeypatch.setattr("time.time", lambda: 1e11)  # the certificate is valid for a thousand years
+    late = Hand(ours, context, first.client.session)
+    late.shake()
+    assert late.refusals == late.side.ends == ["TLS: the certificate of the other side has expired"]
+    assert late.raw.over == "finished"
+
+
+async def test_tls_13_keeps_no_keys_for_a_comeback(ours: Credentials, authority: Authority) -> None:
+    hand = Hand(ours, client_of(authority, authority.pem("keys.pem", "localhost")))
+    assert hand.shake()
+    with pytest.raises(ssl.SSLWantReadError):
+        hand.client.read(1)
+    assert hand.client.session is None or not hand.client.session.has_ticket

@@ -320,6 +320,28 @@ async def test_an_ensemble_in_memory_works_under_tls(autojump_clock: MockClock, 
         nursery.cancel_scope.cancel()
 
 
+async def test_a_handshake_that_is_not_done_in_time_is_given_up(
+    autojump_clock: MockClock, authority: Authority
+) -> None:
+    async with trio.open_nursery() as nursery:
+        servers = MemoryEnsemble(nursery, servers=3, seed=15)
+        with_tls(servers, authority)
+        await servers.start_all()
+        for host, port, limit in (("server1", 2181, 12), ("server1", PEER_PORT, 5)):
+            stream = await servers.wires.dial("slow", host, port)
+            before, began = len(servers.lines), trio.current_time()
+            await stream.send_all(b"\x16\x03\x01\x02\x00\x01")
+            with trio.fail_after(60), pytest.raises(trio.BrokenResourceError):
+                while True:
+                    await stream.send_all(b"\0")
+                    await trio.sleep(0.5)
+            assert trio.current_time() - began < limit
+            assert sum("_refused" in line for line in servers.lines[before:]) == 1
+        assert any("TLS: closed before the handshake was done" in line for line in servers.lines)
+        assert any("no Hello in time" in line for line in servers.lines)
+        nursery.cancel_scope.cancel()
+
+
 def _plain(servers: MemoryEnsemble, authority: Authority, stranger: Authority, id: int) -> None:
     servers.configs[id] = replace(servers.configs[id], peer_tls=None, peer_tls_dialled=False)
 
@@ -533,6 +555,7 @@ def test_a_certificate_that_ends_soon_is_said_so(tmp_path: Path) -> None:
         fleet.wait_line(1, "event=certificate_ends_soon", "key=ssl.keyStore", "soon.pem")
         assert "secure_client=127.0.0.1:" in fleet.wait_line(1, "event=started")
         assert " client=" not in fleet.wait_line(1, "event=started")  # there is no port without TLS
+        fleet.wait_line(1, "event=role", "phase=broadcast")
         mine = authority.pem("mine.pem", "localhost")
         assert reach(fleet.client_ports[1], authority, mine) == b"imok"
 
@@ -545,6 +568,6 @@ def test_the_example_in_conf_works(authority: Authority) -> None:
     write_whole(fleet.config(1).parent / "tls" / "server.pem", pem_of(authority.issue("localhost", "127.0.0.1")))
     write_whole(fleet.config(1).parent / "tls" / "trust.pem", Path(authority.trust).read_bytes())
     with fleet:
-        fleet.wait_line(1, "event=started")
+        fleet.wait_line(1, "event=role", "phase=broadcast")
         assert reach(fleet.secure_ports[1], authority, authority.pem("mine.pem", "localhost")) == b"imok"
         assert reach(fleet.secure_ports[1], authority, None) == b""

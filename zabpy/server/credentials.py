@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import trio
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509 import load_der_x509_certificate
 
 from zabpy.model import ZabpyError
@@ -60,13 +61,23 @@ class Credentials:
         Raises:
             CredentialsError: a file, a password or a choice of ciphers that cannot be used.
         """
-        settings = self.settings
         self._seen = self._identities()  # before reading: a change meanwhile is one for the next look
+        try:
+            self._load()
+        except (ssl.SSLError, UnsupportedAlgorithm, OSError, TypeError, ValueError) as error:
+            # What OpenSSL or the directory for temporary files does not take must not end a server that only looks at
+            # a new file.
+            what = (error.strerror if isinstance(error, OSError) else "") or type(error).__name__
+            raise _error(self.settings, self.settings.key_store, f"cannot be used: {what}") from None
+
+    def _load(self) -> None:
+        settings = self.settings
         key_store = _load(settings, settings.key_store, read_key_store)
         trusted = () if settings.trust_store is None else _load(settings, settings.trust_store, read_trust_store)
         accepting = self._context(ssl.PROTOCOL_TLS_SERVER, key_store, trusted)
         accepting.verify_mode = _AUTH[settings.client_auth]
-        # Whoever comes back proves anew who it is, with a certificate that is looked at anew.
+        # Whoever comes back proves anew who it is. In TLS 1.2 it may come back without for as long as its certificate
+        # is valid (tls.py looks at that), but not to other contexts, so not after new files were read.
         accepting.num_tickets = 0
         dialling = self._context(ssl.PROTOCOL_TLS_CLIENT, key_store, trusted)
         dialling.check_hostname = settings.check_dialled
@@ -103,7 +114,11 @@ class Credentials:
         # Java trusts whatever stands in a trust store, also a certificate that another has signed.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         if trusted:
-            context.load_verify_locations(cadata=b"".join(trusted))
+            try:
+                context.load_verify_locations(cadata=b"".join(trusted))
+            except ssl.SSLError as error:
+                assert settings.trust_store is not None
+                raise _error(settings, settings.trust_store, f"OpenSSL does not take it: {_reason(error)}") from None
         self._load_key(context, key_store)
         return context
 
@@ -116,8 +131,9 @@ class Credentials:
             try:
                 context.load_cert_chain(file.name, password=password)
             except ssl.SSLError as error:
-                reason = (error.reason or "unknown reason").lower().replace("_", " ")
-                raise _error(self.settings, self.settings.key_store, f"OpenSSL does not take it: {reason}") from None
+                raise _error(
+                    self.settings, self.settings.key_store, f"OpenSSL does not take it: {_reason(error)}"
+                ) from None
 
 
 def _load(settings: TlsSettings, store: StoreSettings, read: Callable[[bytes, str], T]) -> T:
@@ -133,6 +149,8 @@ def _load(settings: TlsSettings, store: StoreSettings, read: Callable[[bytes, st
         raise _error(settings, store, f"{error} ({store.key}.{where})") from None
     except StoreError as error:
         raise _error(settings, store, str(error)) from None
+    except (UnsupportedAlgorithm, TypeError, ValueError) as error:  # such as a kind of key that nobody has thought of
+        raise _error(settings, store, f"cannot be used: {type(error).__name__}") from None
 
 
 def _contents(settings: TlsSettings, store: StoreSettings, path: str, name: str) -> bytes:
@@ -143,6 +161,10 @@ def _contents(settings: TlsSettings, store: StoreSettings, path: str, name: str)
         raise CredentialsError(
             f"{settings.config_path}: {store.key}.{name}={path}: {error.strerror}: expected a readable file"
         ) from None
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return (error.reason or "unknown reason").lower().replace("_", " ")
 
 
 def _error(settings: TlsSettings, store: StoreSettings, what: str) -> CredentialsError:

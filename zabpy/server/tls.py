@@ -11,7 +11,8 @@ turn in between: a thousand clients that come at once must not keep the others, 
 
 import re
 import ssl
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from .transport import RECEIVE_BYTES_MAX, Channel, Handler, Network
@@ -19,7 +20,7 @@ from .transport import RECEIVE_BYTES_MAX, Channel, Handler, Network
 #: Given to OpenSSL at a time when sending.
 SEND_SLICE_BYTES = 64 * 1024
 #: Handshakes that are taken a step further before others get their turn.
-HANDSHAKES_A_TURN = 8
+HANDSHAKES_A_TURN = 4
 #: A TLS record that carries a handshake begins with this byte, one that carries an alert with that.
 _HANDSHAKE, _ALERT = 0x16, 0x15
 #: To whoever does not speak TLS: the alert "protocol version", so that one who can read it knows why.
@@ -61,7 +62,8 @@ class TlsDoor:
         plain_too: bool = False,
     ) -> None:
         self.contexts, self.refused, self.secured, self.plain_too = contexts, refused, secured, plain_too
-        self._waiting: dict[TlsChannel, None] = {}
+        self._shaking: dict[TlsChannel, None] = {}
+        self._reading: dict[TlsChannel, None] = {}
         self._wake = network.waker(self._go_on)
 
     def accepted(self, channel: Channel) -> "TlsChannel":
@@ -72,20 +74,24 @@ class TlsDoor:
         """We begin it, with one who must have a certificate for ``host``, a name or an address."""
         return TlsChannel(self, channel, host=host)
 
-    def later(self, channel: "TlsChannel") -> None:
-        """Have `TlsChannel.go_on` called by the network."""
-        if not self._waiting:
+    def later(self, channel: "TlsChannel", *, shaking: bool) -> None:
+        """Have `TlsChannel.go_on` called by the network: in its turn when it is ``shaking`` hands, else soon."""
+        if not (self._shaking or self._reading):
             self._wake()
-        self._waiting[channel] = None
+        (self._shaking if shaking else self._reading)[channel] = None
 
     def forget(self, channel: "TlsChannel") -> None:
-        self._waiting.pop(channel, None)
+        self._shaking.pop(channel, None)
+        self._reading.pop(channel, None)
 
     def _go_on(self) -> None:
-        for channel in list(self._waiting)[:HANDSHAKES_A_TURN]:
-            if self._waiting.pop(channel, self) is None:
-                channel.go_on()
-        if self._waiting:
+        reading, self._reading = self._reading, {}
+        shaking = list(self._shaking)[:HANDSHAKES_A_TURN]
+        for channel in shaking:
+            del self._shaking[channel]
+        for channel in (*reading, *shaking):
+            channel.go_on()  # one that is over by now knows it
+        if self._shaking or self._reading:
             self._wake()
 
 
@@ -143,7 +149,7 @@ class TlsChannel:
         self._handler = handler
         self._raw.start(self)
         if self._host is not None:
-            self._door.later(self)
+            self._door.later(self, shaking=True)
 
     def send(self, data: bytes) -> None:
         if self._phase == _OPEN:
@@ -161,7 +167,7 @@ class TlsChannel:
         if self._paused:
             self._paused = False
             if self._phase == _OPEN and self._undelivered:
-                self._door.later(self)  # and read on behind that
+                self._door.later(self, shaking=False)  # and read on behind that
             elif self._phase != _HELD:
                 self._raw.resume()
 
@@ -210,7 +216,7 @@ class TlsChannel:
                 return
             self._in.write(data)
             self._raw.pause()  # until its turn has come
-            self._door.later(self)
+            self._door.later(self, shaking=True)
         elif self._phase == _HELD:
             self._in.write(data)
 
@@ -219,7 +225,7 @@ class TlsChannel:
             self._handler.drained()
 
     def closed(self, why: str) -> None:
-        if self._phase == _SHAKING and self._in.pending:
+        if self._phase == _SHAKING and self._tls is not None and self._in.pending:
             self._shake()  # the last that came may say why the other side has gone
         if self._phase == _OVER:
             return
@@ -260,6 +266,10 @@ class TlsChannel:
             return
         except (ssl.SSLError, ValueError) as error:  # a ValueError: a host that cannot be in a certificate
             self._fail(f"{TLS_FAILED}{words_of(error)}")
+            return
+        if self._tls.session_reused and _has_ended(self._tls.getpeercert()):
+            # TLS 1.2: who comes back with the keys of an earlier connection does not show its certificate anew.
+            self._fail(f"{TLS_FAILED}the certificate of the other side has expired")
             return
         self._flush()
         self._phase = _HELD
@@ -321,7 +331,7 @@ class TlsChannel:
                     self._raw.send(self._out.read())
             except ssl.SSLError:
                 # The connection has ended or is broken; whoever sends hears of it not now, but from the network.
-                self._door.later(self)
+                self._door.later(self, shaking=False)
 
     def _say_goodbye(self) -> None:
         assert self._tls is not None
@@ -395,6 +405,11 @@ _REASONS = {
     "TLSV1_ALERT_ACCESS_DENIED": "the other side does not let us in",
     "TLSV1_ALERT_DECRYPT_ERROR": "the other side could not verify what we signed",
 }
+
+
+def _has_ended(certificate: Mapping[str, Any] | None) -> bool:
+    ends = (certificate or {}).get("notAfter")
+    return ends is not None and ssl.cert_time_to_seconds(ends) < time.time()
 
 
 def words_of(error: Exception) -> str:
