@@ -155,7 +155,7 @@ async def test_every_long_read(autojump_clock: MockClock) -> None:
         told_of = [(type, path) for _, type, path in other.events]
         assert told_of == [(2, path) for path in gone] + [(1, path) for path in paths[:3_000]] + [(4, "/big")]
         assert (await client.set(paths[3_000], b"x")).err == 0
-        await other.ask(Op.PING)
+        await other.sync()
         assert [event[1:] for event in other.events[len(told_of) :]] == [(3, paths[3_000])]
 
 

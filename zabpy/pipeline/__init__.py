@@ -17,6 +17,7 @@ from .authentication import (
     authenticate as authenticate,
     digest_id as digest_id,
 )
+from .connection_throttle import ConnectionRules as ConnectionRules, ConnectionThrottle as ConnectionThrottle
 from .ordering import Row as Row
 from .pending import Pending as Pending
 from .prepare import Preparer as Preparer, Rules as Rules
@@ -36,6 +37,6 @@ from .request import Request as Request, RequestIds as RequestIds
 from .routing import ROUTES as ROUTES, Route as Route, route as route
 from .slices import Sliced as Sliced
 from .state import FrozenState as FrozenState, State as State, StateRowsError as StateRowsError
-from .throttle import Throttle as Throttle
+from .throttle import LargeRequests as LargeRequests, Throttle as Throttle
 from .upgrade import makes_ephemeral as makes_ephemeral
 from .upkeep import Upkeep as Upkeep, UpkeepRules as UpkeepRules

@@ -8,6 +8,8 @@ its place in the output, and what comes behind it waits.
 import struct
 from collections.abc import Callable, Iterator, Sequence
 
+from zabpy.wire import bytes_of
+
 _INT = struct.Struct(">i")
 #: Length, xid, zxid, err.
 _REPLY = struct.Struct(">iiqi")
@@ -71,7 +73,7 @@ def pack_names(names: Sequence[str]) -> bytes:
             return text.encode("ascii")
     packed: list[bytes] = []
     for name in names:
-        raw = name.encode()
+        raw = bytes_of(name)
         packed += (_INT.pack(len(raw)), raw)
     return b"".join(packed)
 

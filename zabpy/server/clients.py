@@ -10,11 +10,21 @@ change before the event of a watch it held on it (client-protocol.md §11), nor 
 
 from collections import Counter
 from collections.abc import Callable
+from random import random
 
 import trio
 
 from zabpy.model import CloseSessionTxn, CreateSessionTxn, Identity, Txn, Zxid, zxid_text
-from zabpy.pipeline import RequestIds, State, Throttle, event_frames, outcome_body
+from zabpy.pipeline import (
+    ConnectionRules,
+    ConnectionThrottle,
+    LargeRequests,
+    RequestIds,
+    State,
+    Throttle,
+    event_frames,
+    outcome_body,
+)
 from zabpy.sessions import LocalSessions
 from zabpy.tree import Outcome, Watches
 from zabpy.zab import Role
@@ -51,13 +61,28 @@ class Clients:
         negotiable: tuple[int, int],
         local_sessions: LocalSessions,
         counts: Counts | None = None,
+        chance: Callable[[], float] = random,
     ) -> None:
-        """``negotiable``: smallest and largest session timeout in ms."""
+        """``negotiable``: smallest and largest session timeout in ms; ``chance``: numbers from 0 up to 1."""
         self.counts = Counts() if counts is None else counts
         self.config, self.driver, self.clock, self.log = config, driver, clock, log
         self.ids, self.access, self.negotiable = ids, access, negotiable
         self.watches = Watches()
         self.throttle = Throttle(config.outstanding_max, config.connection_outstanding_max)
+        self.large = LargeRequests(config.large_request_bytes_min, config.large_requests_bytes_max)
+        rules = ConnectionRules(
+            config.handshake_tokens_max,
+            config.handshake_fill_ms,
+            config.handshake_fill_tokens,
+            config.handshake_freeze_ms,
+            config.handshake_drop_increase,
+            config.handshake_drop_decrease,
+            config.handshake_decrease_ratio,
+        )
+        self._handshakes = ConnectionThrottle(rules, clock.now_ms(), chance)
+        #: Connections that had not taken all they were sent when last looked at, with how much that was then.
+        self._lagging: dict[Connection, int] = {}
+        self._lagging_bytes = 0
         #: Connections of all clients together; whoever builds the server may know that there is room for fewer.
         self.connections_max = config.connections_max or 1 << 30
         self.connections: dict[int, Connection] = {}
@@ -152,10 +177,47 @@ class Clients:
         self.watches.forget(connection.id)
         if self.watches.leaving:
             self.begin_work()
+        self._lagging_bytes -= self._lagging.pop(connection, 0)
         for request_id in connection.waits_for:
             self.waiting.pop(request_id, None)
+            self.large.ended(request_id)
         self.throttle.ended(len(connection.waits_for))
         connection.waits_for.clear()
+
+    def admits(self, session_id: int) -> bool:
+        """Whether a handshake that asks for this session, 0 for a new one, may go on."""
+        config, weight = self.config, 1
+        if config.handshake_weighted:
+            if session_id:
+                weight = config.resumed_session_tokens
+            else:
+                weight = config.local_session_tokens if self.local.opens else config.new_session_tokens
+        return self._handshakes.admit(weight, self.clock.now_ms())
+
+    def backlog_grew(self, connection: Connection) -> None:
+        """The kernel has not taken all that this connection was sent. All backlogs together are bounded: whoever lags
+        most is closed, since it is not those that read who must pay."""
+        backlog = connection.channel.backlog
+        self._lagging_bytes += backlog - self._lagging.get(connection, 0)
+        self._lagging[connection] = backlog
+        if self._lagging_bytes <= self.config.send_bytes_max:
+            return
+        for other in list(self._lagging):  # what they had is long sent, perhaps
+            now = other.channel.backlog
+            self._lagging_bytes += now - self._lagging[other]
+            if now:
+                self._lagging[other] = now
+            else:
+                del self._lagging[other]
+        while self._lagging_bytes > self.config.send_bytes_max:
+            worst = max(self._lagging, key=self._lagging.__getitem__)
+            worst.drop(
+                "all clients together read too slowly, and this one lags most",
+                backlog_bytes=self._lagging[worst],
+                together=self._lagging_bytes,
+                limit=self.config.send_bytes_max,
+                key="zabpy.sendBytesMax",
+            )
 
     def close_all(self, why: str) -> None:
         for connection in list(self.connections.values()):
@@ -307,6 +369,7 @@ class Clients:
         self.close_all("this server is not serving" if not serving else "the ensemble has changed its leader")
         leads_only = not self.config.leader_serves and not self.config.standalone and self.driver.leading
         self.serving = serving and not leads_only
+        self.throttle.share(len(self.driver.replica.ensemble.voters))
         now_ms = self.clock.now_ms()
         self.read_only.role_changed(looking=self.driver.replica.role is Role.LOOKING, now_ms=now_ms)
         self.local.serving_changed(serving, now_ms)

@@ -98,8 +98,29 @@ class Config:
     """Requests of all clients that wait for their order, before no more are read from those that have one waiting."""
     connection_outstanding_max: int = 10_000
     """Requests of one connection that wait for an answer, before no more are read from it."""
+    large_request_bytes_min: int = -1
+    """A request of more than this is large; -1: none is."""
+    large_requests_bytes_max: int = 100 * MIB
+    """What the large requests on their way may have together; the connection of one more is closed."""
+    send_bytes_max: int = 512 * MIB
+    """What all clients together have not taken yet, before the connections of those that lag most are closed."""
     connection_send_bytes_max: int = 64 * MIB
     """Answers and events a client has not taken yet, before its connection is closed."""
+    handshake_tokens_max: int = 0
+    """Handshakes in a burst, each for one token or its weight; the others are closed. 0: no bound."""
+    handshake_fill_ms: int = 1
+    handshake_fill_tokens: int = 1
+    """In each ``handshake_fill_ms`` so many tokens are put back."""
+    handshake_freeze_ms: int = -1
+    """While there are no tokens left, the chance to be turned away grows this often; -1: only tokens count."""
+    handshake_drop_increase: float = 0.02
+    handshake_drop_decrease: float = 0.002
+    handshake_decrease_ratio: float = 0.0
+    """That chance shrinks when no more than this part of the tokens is used."""
+    handshake_weighted: bool = False
+    new_session_tokens: int = 3
+    local_session_tokens: int = 1
+    resumed_session_tokens: int = 2
     leader_serves: bool = True
     """False: no clients on the server that leads."""
     words: frozenset[str] = frozenset({"conf", "isro", "mntr", "ruok", "srvr", "stat"})

@@ -67,6 +67,13 @@ def interval_ms(text: str) -> int:
     return whole(0)(text) * 3_600_000
 
 
+def share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError(text)
+    return value
+
+
 class Key(NamedTuple):
     """A key of the file that one field of `Config` comes from."""
 
@@ -79,6 +86,8 @@ class Key(NamedTuple):
 _MS = "a whole number of milliseconds, 1 or more"
 _MS0 = "a whole number of milliseconds, 0 or more"
 _FLAG = "true or false"
+_TOKENS = "a whole number of tokens, 1 or more"
+_SHARE = "a number from 0 to 1"
 _PORT = "a port from 0 (any free one) to 65535"
 _HOST = "a host name or address"
 
@@ -106,6 +115,19 @@ KEYS: dict[str, Key] = {
     "maxCnxns": Key("connections_max", whole(0), "a whole number of connections, 0 for no bound"),
     "jute.maxbuffer": Key("frame_bytes_max", whole(1024, 16 * MIB), "a whole number of bytes from 1024 to 16777216"),
     "globalOutstandingLimit": Key("outstanding_max", whole(1), "a whole number of requests, 1 or more"),
+    "largeRequestThreshold": Key("large_request_bytes_min", whole(-1), "a whole number of bytes, or -1 for no bound"),
+    "largeRequestMaxBytes": Key("large_requests_bytes_max", whole(1), "a whole number of bytes, 1 or more"),
+    "connection_throttle_tokens": Key("handshake_tokens_max", whole(0), "a whole number of tokens, 0 for no bound"),
+    "connection_throttle_fill_time": Key("handshake_fill_ms", whole(1), _MS),
+    "connection_throttle_fill_count": Key("handshake_fill_tokens", whole(1), _TOKENS),
+    "connection_throttle_freeze_time": Key("handshake_freeze_ms", whole(-1), f"{_MS0}, or -1 for never"),
+    "connection_throttle_drop_increase": Key("handshake_drop_increase", share, _SHARE),
+    "connection_throttle_drop_decrease": Key("handshake_drop_decrease", share, _SHARE),
+    "connection_throttle_decrease_ratio": Key("handshake_decrease_ratio", share, _SHARE),
+    "connection_throttle_weight_enabled": Key("handshake_weighted", flag, _FLAG),
+    "connection_throttle_global_session_weight": Key("new_session_tokens", whole(1), _TOKENS),
+    "connection_throttle_local_session_weight": Key("local_session_tokens", whole(1), _TOKENS),
+    "connection_throttle_renew_session_weight": Key("resumed_session_tokens", whole(1), _TOKENS),
     "leaderServes": Key("leader_serves", flag, "yes or no"),
     "preAllocSize": Key("log_segment_bytes", whole(64, 2**22, 1024), "a whole number of KiB from 64 to 4194304"),
     "snapCount": Key("snapshot_entries", whole(2), "a whole number of transactions, 2 or more"),
@@ -150,6 +172,7 @@ KEYS: dict[str, Key] = {
     "zabpy.connectionSendBytesMax": Key(
         "connection_send_bytes_max", whole(MIB), "a whole number of bytes, 1048576 or more"
     ),
+    "zabpy.sendBytesMax": Key("send_bytes_max", whole(MIB), "a whole number of bytes, 1048576 or more"),
     "zabpy.peerSendBytesMax": Key("peer_send_bytes_max", whole(MIB), "a whole number of bytes, 1048576 or more"),
 }
 
@@ -214,15 +237,6 @@ NOT_SERVED: dict[str, tuple[str, ...]] = {
         *("metricsProvider.httpsPort", "metricsProvider.exportJvmInfo"),
     ),
     "the audit log is": ("audit.enable", "audit.impl.class"),
-    "throttling is": (
-        *("connection_throttle_tokens", "connection_throttle_fill_time", "connection_throttle_fill_count"),
-        *("connection_throttle_freeze_time", "connection_throttle_drop_increase", "connection_throttle_drop_decrease"),
-        *("connection_throttle_decrease_ratio", "connection_throttle_weight_enabled"),
-        *("connection_throttle_global_session_weight", "connection_throttle_local_session_weight"),
-        *("connection_throttle_renew_session_weight", "request_throttle_max_requests", "request_throttle_stall_time"),
-        *("request_throttle_drop_stale", "request_stale_connection_check", "request_stale_latency_check"),
-        *("throttled_op_wait_time", "largeRequestThreshold", "largeRequestMaxBytes"),
-    ),
     "following a follower is": ("observerMasterPort",),
     "an oracle is": ("oraclePath",),
     "the guard against an empty start is": ("db.autocreate",),
@@ -235,7 +249,11 @@ OFF = frozenset({"", "false", "no", "0", "-1"})
 #: otherwise. Of the two keepalives: servers say something on their links every half tick, clients ping, and who is
 #: silent for too long is closed, so there is no dead connection that the kernel would have to find.
 MEANINGLESS = frozenset(
+    # request_throttle_…, request_stale_…, throttled_op_…: of a queue between connections and the order. There is none
+    # here: what is too much stays unread on its connection (globalOutstandingLimit), and goes with it.
     """
+    request_throttle_max_requests request_throttle_stall_time request_throttle_drop_stale
+    request_stale_connection_check request_stale_latency_check throttled_op_wait_time
     jute.maxbuffer.extrasize clientTcpKeepAlive tcpKeepAlive electionAlg quorumCnxnTimeoutMs
     connectToLearnerMasterLimit electionPortBindRetry
     multiAddress.enabled multiAddress.reachabilityCheckTimeoutMs multiAddress.reachabilityCheckEnabled

@@ -249,6 +249,11 @@ class Connection:
             clients.counts.closed_not_serving.value += 1
             self.drop("not serving")
             return
+        if not clients.admits(asked.session_id):
+            clients.counts.connections_rejected.value += 1
+            clients.log("client_refused", remote=remote_text(self.channel), why="connection_throttle_tokens")
+            self.drop("too many handshakes at once")
+            return
         self.read_only = None if asked.read_only is None else clients.read_only.on  # told if the byte came
         if asked.last_zxid_seen > state.last_applied:
             clients.log(
@@ -486,6 +491,9 @@ class Connection:
         if route is _WRITE or route is _CLOSE:
             self.ending = route is _CLOSE
             request_id = clients.ids.next()
+            if len(record) + 8 > clients.large.bytes_min and not clients.large.began(request_id, len(record) + 8):
+                self.drop("too much in large requests", bytes=len(record) + 8, key="largeRequestMaxBytes")
+                return 0
             row.push_write(request_id, xid, op)
             self.waits_for[request_id] = op, self.heard_ms
             clients.waiting[request_id] = self
@@ -578,6 +586,8 @@ class Connection:
         clients = self._clients
         what, came_ms = self.waits_for.pop(request_id)
         clients.throttle.outstanding -= 1
+        if clients.large:
+            clients.large.ended(request_id)
         self.latency_last_ms = took_ms = clients.turn_ms - came_ms
         self.waited += 1
         clients.waited += 1
@@ -645,9 +655,13 @@ class Connection:
                 if not clients.reply_bytes_min <= size <= clients.reply_bytes_max:
                     clients.count_size(size)
             self.channel.send(data)
+        backlog = self.channel.backlog
+        if not backlog or self.phase == OVER:
+            return
+        self._clients.backlog_grew(self)
         limit = self._clients.config.connection_send_bytes_max
-        if limit and self.channel.backlog > limit:
-            self.drop("reads too slowly", backlog_bytes=self.channel.backlog, limit=limit)
+        if limit and backlog > limit:
+            self.drop("reads too slowly", backlog_bytes=backlog, limit=limit)
 
     def _flush_made(self) -> None:
         """Send what stands before the first answer that is still being made."""

@@ -374,6 +374,7 @@ class Server:
             self.access,
             negotiable=negotiable,
             counts=self.counts,
+            chance=self.rng.random,
             local_sessions=LocalSessions(self.me, found.start_number, config.tick_ms, self._random_bytes),
         )
         if self._threads:
