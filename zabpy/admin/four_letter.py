@@ -351,8 +351,6 @@ def _mntr(status: Status) -> str:
             ("max_proposal_size", status.proposal_max_bytes),
             ("min_proposal_size", status.proposal_min_bytes),
         ]
-    elif status.mode == "follower":
-        rows.append(("synced_observers", 0))  # observers follow the leader here
     have = {key for key, _ in rows}
     rows += [(key, value) for key, value in status.metrics if key not in have]
     return "".join(f"zk_{key}\t{_decimal(value) if isinstance(value, float) else value}\n" for key, value in rows)
