@@ -162,8 +162,17 @@ def test_watches(both: tuple[int, int], word: str) -> None:
 
 
 def test_dump(both: tuple[int, int]) -> None:
-    apache, ours = (lines_of(ask(port, b"dump").decode()) for port in both)
+    apache, ours = (lines_of(dump_of(port)) for port in both)
     assert ours == apache
+
+
+def dump_of(port: int) -> str:
+    """Apache's server leaves out a session that it moves from one set to another just then: it is asked again."""
+    for _ in range(5):
+        told = ask(port, b"dump").decode()
+        if "Session Sets" not in told or "\n\t0x" in told:
+            break
+    return told
 
 
 def test_conf(both: tuple[int, int]) -> None:
