@@ -25,6 +25,11 @@ def pair() -> Iterator[Pair]:
     yield from _pair("extendedTypesEnabled=true\n")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def pair_with_quotas() -> Iterator[Pair]:
+    yield from _pair("enforceQuota=true\n")
+
+
+@pytest.fixture(scope="module")
 def pair_without_ttl() -> Iterator[Pair]:
     yield from _pair("")

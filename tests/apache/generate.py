@@ -71,15 +71,10 @@ _LONG_MAX = 2**63 - 1
 
 
 class Maker:
-    """Draws requests. ``common``: how often paths, versions and lists are usual ones."""
+    """Draws requests, field by field."""
 
-    def __init__(self, rng: Random, *, ttl: bool = True) -> None:
+    def __init__(self, rng: Random) -> None:
         self.rng = rng
-        self.ttl = ttl
-
-    def one_of(self, *choices: tuple[int, Callable[[], bytes]]) -> bytes:
-        (made,) = self.rng.choices([make for _, make in choices], [weight for weight, _ in choices])
-        return made()
 
     def path(self) -> Text:
         rng = self.rng
@@ -328,10 +323,10 @@ _NEVER_SPOILT = frozenset({jute.AUTH, jute.RECONFIG})
 _ALONE = frozenset({jute.AUTH, jute.CLOSE_SESSION, jute.SET_ACL})
 
 
-def script(seed: int, length: int, *, ttl: bool = True) -> list[Step]:
+def script(seed: int, length: int) -> list[Step]:
     """Requests of three sessions, two of which have identities of their own."""
     rng = Random(seed)
-    maker = Maker(rng, ttl=ttl)
+    maker = Maker(rng)
     steps = [
         Step("a", jute.CREATE, jute.create(ROOT, b"")),
         Step("a", jute.AUTH, jute.auth("digest", _USER), alone=True),
