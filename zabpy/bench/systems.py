@@ -49,7 +49,8 @@ def free_ports(count: int) -> list[int]:
 class Servers:
     """An ensemble of real processes in a directory of its own; gone, with its data, when the context ends."""
 
-    def __init__(self, system: str, count: int) -> None:
+    def __init__(self, system: str, count: int, *, more: str = "") -> None:
+        """``more``: further lines of each zoo.cfg."""
         self.system, self.count = system, count
         self.directory = tempfile.mkdtemp(prefix="zabpy-bench-")
         ports = free_ports(3 * count)
@@ -69,7 +70,7 @@ class Servers:
             with open(os.path.join(home, "zoo.cfg"), "w") as config:
                 config.write(
                     f"tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir={home}/data\nclientPort={port}\n"
-                    f"clientPortAddress=127.0.0.1\nmaxClientCnxns=0\nadmin.enableServer=false\n{members}"
+                    f"clientPortAddress=127.0.0.1\nmaxClientCnxns=0\nadmin.enableServer=false\n{members}{more}"
                 )
 
     def __enter__(self) -> "Servers":

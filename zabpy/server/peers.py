@@ -218,7 +218,9 @@ class Peers:
                 elif self.me not in self.voters and backoff_ms == BACKOFF_MAX_MS and not self._shut_out:
                     self._shut_out = True
                     self.log(
-                        "shut_out", peer=peer, why="links end without a word; perhaps no reconfig has let us in yet"
+                        "shut_out",
+                        peer=peer,
+                        why="nobody lets us in: no reconfig has named us an observer, or one has removed us",
                     )
             await trio.sleep(backoff_ms / 1000)
             backoff_ms = min(2 * backoff_ms, BACKOFF_MAX_MS)

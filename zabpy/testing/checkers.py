@@ -36,32 +36,35 @@ class ViolationError(ZabpyError):
         self.id, self.name, self.text = id, name, text
 
 
-_STATE = struct.Struct(">IQIQ")
+_STATE = struct.Struct(">IQIQi")
 _FILL = b"." * 48
 
 
 class State:
-    """The toy state machine: how many entries it took, the last one, and a digest of their payloads."""
+    """The toy state machine: how many entries it took, the last one, and a digest of their payloads; and who observes,
+    a bit for each, -1 before an entry has said so."""
 
-    __slots__ = ("count", "digest", "tip")
+    __slots__ = ("count", "digest", "observers", "tip")
 
-    def __init__(self, count: int = 0, tip: Tip = NO_TIP, digest: int = 0) -> None:
-        self.count, self.tip, self.digest = count, tip, digest
+    def __init__(self, count: int = 0, tip: Tip = NO_TIP, digest: int = 0, observers: int = -1) -> None:
+        self.count, self.tip, self.digest, self.observers = count, tip, digest, observers
 
     def apply(self, entry: Entry) -> None:
+        if entry.payload[:1] == b"o":
+            self.observers = int(entry.payload[1:].partition(b"#")[0])
         self.digest = zlib.adler32(entry.payload, self.digest & 0xFFFFFFFF) | (self.count & 0xFFFF) << 32
         self.count += 1
         self.tip = Tip(entry.zxid, entry.chain)
 
     def image(self) -> bytes:
-        return _STATE.pack(self.count, self.tip.zxid, self.tip.chain, self.digest) + _FILL
+        return _STATE.pack(self.count, self.tip.zxid, self.tip.chain, self.digest, self.observers) + _FILL
 
     @classmethod
     def of_image(cls, image: bytes) -> "State":
         if len(image) != _STATE.size + len(_FILL):
             raise ViolationError("I18", "SnapshotSoundness", f"an image of {len(image)} bytes is not whole")
-        count, zxid, chain, digest = _STATE.unpack_from(image)
-        return cls(count, Tip(Zxid(zxid), chain), digest)
+        count, zxid, chain, digest, observers = _STATE.unpack_from(image)
+        return cls(count, Tip(Zxid(zxid), chain), digest, observers)
 
 
 class Facts:

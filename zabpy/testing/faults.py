@@ -57,6 +57,11 @@ def read(sim: "Simulation") -> None:
     sim.read()
 
 
+def observers(sim: "Simulation", bits: int) -> None:
+    """Observers join and leave: from then on there are those with a bit set."""
+    sim.change_observers(bits)
+
+
 def snapshot(sim: "Simulation", sid: int) -> None:
     process = sim.processes.get(sid)
     if process is not None and not process.paused:
@@ -332,6 +337,7 @@ _POINTS = (
 WORDS: dict[str, Word] = {
     "write": Word(write),
     "read": Word(read),
+    "observers": Word(observers),  # not drawn with the faults: it is none, and comes beside any of them
     "snapshot": Word(snapshot, lambda rng, s: (_sid(rng, s),)),
     "kill": Word(kill, _one, "F1"),
     "kill-leader": Word(kill_leader, lambda rng, s: (_ms(rng, s),), "F1"),
@@ -406,11 +412,16 @@ def _sleeping_leader(rng: Random, settings: Settings, at: int) -> list[Line]:
 _SCENES = (_sleeping_leader, _two_left_behind, _rival_epochs, _lonely_tail)
 
 
-def draw(seed: int, *, servers: int | None = None, calm: bool = False) -> tuple[Settings, tuple[Line, ...]]:
-    """The settings and the script of a seed. ``servers``: that many voters, else three to five."""
+def draw(
+    seed: int, *, servers: int | None = None, watching: int | None = None, calm: bool = False
+) -> tuple[Settings, tuple[Line, ...]]:
+    """The settings and the script of a seed. ``servers``: that many voters, else three to five; ``watching``: that many
+    observers, else up to two."""
     rng = Random(f"{seed}/settings")
     voters = servers or rng.choice((3, 3, 4, 5, 5))
     observers = rng.choice((0, 0, 0, 1, 2)) if servers is None else rng.choice((0, 0, 0, 1))
+    if watching is not None:
+        observers = watching
     bits = _core(rng, voters, observers)
     settings = Settings(
         seed=seed,
@@ -479,6 +490,11 @@ def _script(settings: Settings, rng: Random) -> tuple[Line, ...]:
     while at < end:
         at += 1 + int(clients.expovariate(1 / gap))
         lines.append((at, "read") if clients.random() < 0.15 else (at, "write", clients.choice((1, 1, 1, 2, 5, 20))))
+    changes = Random(f"{settings.seed}/observers")
+    if settings.observers and changes.random() < 0.7:
+        gap, at = changes.choice((100, 400, 1500)), 0
+        while (at := at + 1 + int(changes.expovariate(1 / gap))) < end:
+            lines.append((at, "observers", changes.randrange(2**settings.observers) << settings.voters + 1))
     if not settings.calm:
         faults = Random(f"{settings.seed}/faults")
         kinds = faults.sample(DRAWN, faults.choice((1, 2, 3, 5, 8, len(DRAWN))))

@@ -324,6 +324,10 @@ class Network:
         if there.cuts or back.cuts or one is None or other is None or one.paused or other.paused:
             self.dial_later(low, high)
             return
+        if high not in one.replica.ensemble.servers or low not in other.replica.ensemble.servers:
+            sim.count("servers not let in")
+            self.dial_later(low, high)
+            return
         standing = sum(
             direction is not None and not direction.closed and direction.receiver.alive
             for direction in (there.direction, back.direction)

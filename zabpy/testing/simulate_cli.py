@@ -36,13 +36,17 @@ class Outcome(NamedTuple):
     case: str
 
 
-def run_seed(seed: int, servers: int | None = None) -> Result:
+Given = tuple[int, int | None, int | None]
+"""A seed, how many voters, how many observers."""
+
+
+def run_seed(seed: int, servers: int | None = None, observers: int | None = None) -> Result:
     """One seed, whole."""
-    settings, script = draw(seed, servers=servers, calm=seed % CALM_EVERY == 0)
+    settings, script = draw(seed, servers=servers, watching=observers, calm=seed % CALM_EVERY == 0)
     return Simulation(settings, script).run()
 
 
-def _work(given: tuple[int, int | None]) -> Outcome:
+def _work(given: Given) -> Outcome:
     gc.disable()
     result = run_seed(*given)
     failure, case = None, ""
@@ -57,7 +61,7 @@ def _work(given: tuple[int, int | None]) -> Outcome:
     )
 
 
-def _outcomes(seeds: Sequence[tuple[int, int | None]], jobs: int) -> Iterator[Outcome]:
+def _outcomes(seeds: Sequence[Given], jobs: int) -> Iterator[Outcome]:
     if jobs == 1:
         yield from map(_work, seeds)
         return
@@ -66,7 +70,14 @@ def _outcomes(seeds: Sequence[tuple[int, int | None]], jobs: int) -> Iterator[Ou
 
 
 def simulate(
-    *, seeds: int, first: int = 1, servers: int | None = None, jobs: int = 1, seconds: int = 0, keep: Path | None = None
+    *,
+    seeds: int,
+    first: int = 1,
+    servers: int | None = None,
+    observers: int | None = None,
+    jobs: int = 1,
+    seconds: int = 0,
+    keep: Path | None = None,
 ) -> int:
     """Run the seeds, print the report, and return the number of failures, a vacuous suite being one.
 
@@ -80,7 +91,7 @@ def simulate(
     done = events = simulated_ms = 0
     cpu_s = slowest = 0.0
     failures: list[Outcome] = []
-    for outcome in _outcomes([(seed, servers) for seed in range(first, first + seeds)], jobs):
+    for outcome in _outcomes([(seed, servers, observers) for seed in range(first, first + seeds)], jobs):
         done += 1
         events += outcome.events
         simulated_ms += outcome.simulated_ms
@@ -107,7 +118,8 @@ def simulate(
 
 #: Without these the seeds proved nothing.
 MUST_HAPPEN = ("leaders", "syncs by diff", "syncs by trunc", "syncs by image", "images installed", "tails from disk",
-               "writes acked during faults", "reads confirmed", "snapshots")  # fmt: skip
+               "writes acked during faults", "reads confirmed", "snapshots",
+               "changes of observers delivered")  # fmt: skip
 
 
 def _report(
@@ -139,6 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=150, help="how many")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
     parser.add_argument("--servers", type=int, default=None, help="voters; else each seed has three to five")
+    parser.add_argument("--observers", type=int, default=None, help="how many; else each seed has up to two")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--seconds", type=int, default=0, help="begin no new seed after so many")
     parser.add_argument("--keep", type=Path, default=None, help="write the cases of failed seeds to this folder")
@@ -150,6 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seeds=given.seeds,
         first=given.first,
         servers=given.servers,
+        observers=given.observers,
         jobs=given.jobs,
         seconds=given.seconds,
         keep=given.keep,

@@ -39,6 +39,7 @@ from zabpy.zab.effects import (
 )
 from zabpy.zab.inputs import (
     Durable,
+    EnsembleChanged,
     EpochSaved,
     Installed,
     Linked,
@@ -366,11 +367,11 @@ class Simulation:
         rng = self.random_for_server("replica", sid)
         snapshot = platter.snapshots[-1] if platter.snapshots else None
         try:
-            replica = Replica(sid, self.ensemble, self.timing, platter.recovered(), rng)
+            state = State() if snapshot is None else State.of_image(snapshot.image)
+            replica = Replica(sid, self.ensemble_of(sid, state), self.timing, platter.recovered(), rng)
             process = Process(self, server, replica)
             self.checkers.recovering(process, snapshot)
-            if snapshot is not None:
-                process.state = State.of_image(snapshot.image)
+            process.state = state
             process.last_snapshot = process.state.count
             self.processes[sid] = process
             self.say(f"{process} starts with {zxid_text(platter.tip.zxid)}, accepted {platter.accepted_epoch}")
@@ -383,6 +384,26 @@ class Simulation:
         for peer in self.settings.servers:
             if peer != sid:
                 self.network.dial_later(sid, peer)
+
+    def ensemble_of(self, sid: int, state: State) -> Ensemble:
+        """As a server knows it: its file's observers until an entry has named others, and itself in any case."""
+        if state.observers < 0:
+            return self.ensemble
+        observers = {peer for peer in self.settings.servers if state.observers >> peer & 1 or peer == sid}
+        return Ensemble(self.ensemble.quorums, frozenset(observers) - self.ensemble.voters)
+
+    def _check_ensemble(self, process: Process) -> None:
+        """At the end of a turn: what was delivered or installed may have named other observers."""
+        ensemble, replica = self.ensemble_of(process.sid, process.state), process.replica
+        if ensemble != replica.ensemble:
+            self.count("changes of observers delivered")
+            self.step(process, EnsembleChanged(ensemble))
+            if process.alive and not (
+                replica.links.keys() <= ensemble.servers
+                and getattr(replica.state, "learners", {}).keys() <= ensemble.servers
+            ):
+                text = f"{process} has links {sorted(replica.links)}, and only {sorted(ensemble.servers)} take part"
+                raise ViolationError("I27", "Membership", text)
 
     def crash(self, process: Process, *, power: bool, down_ms: int) -> None:
         """The process ends between two effects, and is started again after a while."""
@@ -473,6 +494,8 @@ class Simulation:
             if not process.alive:
                 return
         self._wake(process)
+        if process.state.observers >= 0:
+            self._check_ensemble(process)
 
     def _wake(self, process: Process) -> None:
         wake_ms = process.replica.wake_at_ms
@@ -689,6 +712,13 @@ class Simulation:
         self.count("writes", len(payloads))
         self.step(process, Submitted(tuple(payloads)))
 
+    def change_observers(self, bits: int) -> None:
+        """Whoever leads is asked for a configuration with these observers."""
+        for sid in self.settings.servers:
+            process = self.processes.get(sid)
+            if process is not None and not process.paused and process.replica.may_submit:
+                self.submit(process, [b"o%d#%d" % (bits, next(self._payloads))])
+
     def read(self) -> None:
         """Clients ask every leader for a linearizable read. One that is paused finds the question when it goes on."""
         for sid in self.settings.servers:
@@ -793,6 +823,10 @@ class Simulation:
             return f"{leaders} lead"
         leader = leaders[0]
         for process in core:
+            if process is not None and process.sid not in leader.replica.ensemble.servers:
+                if process.phase is Phase.BROADCAST:
+                    return f"{process} follows, and is no observer any more"
+                continue
             if process is None or process.phase is not Phase.BROADCAST:
                 return f"{process} is not in BROADCAST"
             if process is not leader and process.leader != leader.sid:
@@ -841,6 +875,19 @@ _SYNCS = {Diff: "syncs by diff", Trunc: "syncs by trunc", Image: "syncs by image
 _CODES: dict[type, int] = {
     kind: number
     for number, kind in enumerate(
-        (Linked, Unlinked, Received, Submitted, ReadAsked, Durable, EpochSaved, Installed, SnapshotSaved, Tick), 1
+        (
+            Linked,
+            Unlinked,
+            Received,
+            Submitted,
+            ReadAsked,
+            Durable,
+            EpochSaved,
+            Installed,
+            SnapshotSaved,
+            Tick,
+            EnsembleChanged,
+        ),
+        1,
     )
 }

@@ -517,7 +517,7 @@ def _snapshot_of_what_is_not_final() -> Iterator[None]:
 
     def begin_snapshot(self: Simulation, process: Any) -> None:
         delivered = process.state
-        process.state = State(delivered.count, delivered.tip, delivered.digest)
+        process.state = State(delivered.count, delivered.tip, delivered.digest, delivered.observers)
         for entry in process.platter.entries:
             if entry.zxid > delivered.tip.zxid:
                 process.state.apply(entry)
