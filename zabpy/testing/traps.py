@@ -535,7 +535,7 @@ def _snapshot_named_too_high() -> Iterator[None]:
     def image(self: State) -> bytes:
         from .checkers import _FILL, _STATE
 
-        return _STATE.pack(self.count - 1, self.tip.zxid, self.tip.chain, self.digest) + _FILL
+        return _STATE.pack(self.count - 1, self.tip.zxid, self.tip.chain, self.digest, self.observers) + _FILL
 
     with _instead(State, "image", image):
         yield
