@@ -72,7 +72,9 @@ class RawClient:
         return self._whole.pop(0)
 
     async def send(self, op: int, record: Record | bytes = b"", *, xid: int | None = None) -> int:
-        if xid is None:
+        if xid is None and op == Op.PING:
+            xid = -2  # it is answered under this one, whatever it was asked under
+        elif xid is None:
             self._xid += 1
             xid = self._xid
         raw = record if isinstance(record, bytes) else packed(record)

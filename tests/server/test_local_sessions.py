@@ -254,6 +254,24 @@ async def test_it_survives_a_change_of_leaders_and_not_its_servers_restart(autoj
         assert fresh.session_id != client.session_id
 
 
+async def test_it_has_its_whole_timeout_again_after_a_change_of_leaders(autojump_clock: MockClock) -> None:
+    async with ensemble(config=LOCAL, tick_ms=1000) as servers:
+        leader = servers.leader
+        assert leader is not None
+        here = followers(servers)[0]
+        client = await client_of(servers, here, timeout_ms=6000)
+        await client.close()
+        await trio.sleep(4)
+        servers.crash(leader)
+        while servers.leader in (None, leader):  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        await servers.wait_serving([here])
+        began = trio.current_time()
+        while counts(servers, here)[0]:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        assert 5.9 <= trio.current_time() - began <= 7.1
+
+
 async def test_an_upgraded_session_that_has_expired_writes_nothing_more(autojump_clock: MockClock) -> None:
     async with ensemble(config=UPGRADING, tick_ms=1000) as servers:
         here = followers(servers)[0]

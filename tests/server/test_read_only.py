@@ -364,6 +364,17 @@ async def test_silent_read_only_clients_and_their_sessions_end(autojump_clock: M
         assert not await client.resume(await servers.connect(3), read_only=True)
 
 
+async def test_local_sessions_have_their_whole_timeout_when_it_begins(autojump_clock: MockClock) -> None:
+    async with ensemble(config=ON | {"local_sessions": True}, tick_ms=1000) as servers:
+        client = await client_of(servers, 3, timeout_ms=4000)
+        await client.close()
+        await lose_quorum(servers, 3)
+        began = trio.current_time()
+        while len(servers.servers[3].clients.local.sessions):  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        assert 3.9 <= trio.current_time() - began <= 5.1
+
+
 async def test_leaving_and_entering_again_many_times(autojump_clock: MockClock) -> None:
     async with ensemble(config=ON) as servers:
         client = await client_of(servers, 3, timeout_ms=20_000, read_only=True)
