@@ -9,10 +9,18 @@ from random import Random
 
 from . import jute
 from .compare import ROOT
+from .jute import Entry
 from .pair import SUPER, Step
 
 _PATHS = [ROOT, f"{ROOT}/a", f"{ROOT}/a/b", f"{ROOT}/a/b/c", f"{ROOT}/e", f"{ROOT}/k", f"{ROOT}/k/x"]
 _WATCHERS = "vw"
+_USER, _USER_ID = b"user1:12345", "user1:+owfoSBn/am19roBPzR1/MfCblE="
+#: Whoever may not read is not told.
+_ACLS: list[tuple[Entry, ...]] = [
+    jute.OPEN,
+    ((31 & ~1, "world", "anyone"),),
+    ((31 & ~1, "world", "anyone"), (1, "digest", _USER_ID)),
+]
 _ACTOR = "a"
 _OTHER = "o"  # owns ephemerals, and is closed
 _ONE_SHOT, _PERSISTENT, _RECURSIVE = range(3)
@@ -72,7 +80,7 @@ class Scenario:
         elif choice < 8:
             self.ask(who, jute.SET_DATA, jute.set_data(rng.choice(_PATHS), rng.randbytes(2)))
         elif choice == 8:
-            self.ask(who, jute.SET_ACL, jute.set_acl(path, jute.OPEN))
+            self.ask(who, jute.SET_ACL, jute.set_acl(path, rng.choice(_ACLS)))
         elif choice == 9:
             self.ask(rng.choice([_OTHER, _OTHER, *_WATCHERS]), jute.CLOSE_SESSION, b"")
         else:
@@ -99,13 +107,15 @@ class Scenario:
             return jute.CREATE_TTL, jute.create_ttl(path, b"", jute.OPEN, 5, 10**8)
         if choice == 2:
             return jute.CREATE2, jute.create(path + "-", b"", flags=rng.choice([2, 3]))
-        return jute.CREATE, jute.create(path, b"", flags=1 if path.endswith(("/e", "/x", "/c")) else 0)
+        flags = 1 if path.endswith(("/e", "/x", "/c")) else 0
+        return jute.CREATE, jute.create(path, b"", rng.choice([jute.OPEN, jute.OPEN, *_ACLS]), flags)
 
 
 def scenario(seed: int) -> list[Step]:
     made = Scenario(seed)
     rng = made.rng
     made.ask(_ACTOR, jute.CREATE, jute.create(ROOT, b""))
+    made.steps.append(Step("v", jute.AUTH, jute.auth("digest", _USER), alone=True))
     for path in _PATHS[1:]:
         if rng.random() < 0.3:
             continue
