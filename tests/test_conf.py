@@ -1,11 +1,15 @@
 """Every file of conf/ loads as it is, and so do its commented keys at the defaults they show."""
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 
+from zabpy.server import jaas
+from zabpy.server.accounts import accounts_of
 from zabpy.server.config import OWN_DIR, load, parse
+from zabpy.server.scram import make_verifier
 
 CONF = Path(__file__).parent.parent / "conf"
 FILES = sorted(CONF.rglob("*.cfg"))
@@ -19,6 +23,15 @@ def test_there_are_files() -> None:
         "single.cfg",
         "tls.cfg",
     ]
+
+
+def test_the_example_of_accounts_has_none_and_its_lines_make_some() -> None:
+    text = (CONF / "jaas.conf").read_text(encoding="utf-8")
+    assert len(accounts_of(jaas.parse(text, "f")["Server"], "f", os.urandom)) == 0
+    verifier = make_verifier("x", os.urandom(16)).text()
+    text = text.replace('// user_alice="..."', 'user_alice="x"')
+    text = text.replace('// scram_bob="SCRAM-SHA-256$4096:...$...:..."', f'scram_bob="{verifier}"')
+    assert len(accounts_of(jaas.parse(text, "f")["Server"], "f", os.urandom)) == 2
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))

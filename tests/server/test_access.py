@@ -207,6 +207,24 @@ async def test_sasl_lists_need_the_provider(tmp_path: Path, autojump_clock: Mock
         assert (await send_auth(bob, "sasl", b"x")).err == -115
 
 
+async def test_a_list_that_names_an_account_lets_nobody_in_once_the_provider_is_gone(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with ensemble(servers=1, fields=fields(tmp_path)) as servers:
+        bob = await client_of(servers, 1)
+        assert (await login(bob, "bob", "bobpw")).err == 0
+        assert await create(bob, "/mine", (31, "sasl", "bob")) == 0
+        await servers.stop(1)
+        await servers.wait_ended(1)
+        servers.servers.pop(1, None)
+        servers.limit(**fields(tmp_path, ""))
+        await servers.start(1)
+        await servers.wait_serving()
+        bob = await client_of(servers, 1)
+        assert (await login(bob, "bob", "bobpw")).err == 0
+        assert (await bob.get("/mine"))[0] == -102
+
+
 async def test_any_account_may_do_what_one_id_may(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with ensemble(servers=3, fields=fields(tmp_path, PROVIDER + "letAnySaslUserDoX=any\n")) as servers:
         bob, other = await client_of(servers, 1), await client_of(servers, 2)

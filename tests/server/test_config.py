@@ -54,7 +54,8 @@ jvm.pause.monitor jvm.pause.sleep.time.ms jvm.pause.info-threshold.ms jvm.pause.
 messageTracker.Enabled messageTracker.BufferSize authProvider.N DigestAuthenticationProvider.enabled
 DigestAuthenticationProvider.superDigest DigestAuthenticationProvider.digestAlg superUser superUser.N
 X509AuthenticationProvider.superUser IPAuthenticationProvider.usexforwardedfor ensembleAuthName
-sessionRequireClientSASLAuth allowSaslFailedClients enforce.auth.enabled enforce.auth.schemes ssl.keyStore.location
+sessionRequireClientSASLAuth allowSaslFailedClients enforce.auth.enabled enforce.auth.schemes
+sasl.serverconfig SASLAuthenticationProvider.superPassword letAnySaslUserDoX ssl.keyStore.location
 ssl.keyStore.password ssl.keyStore.passwordPath ssl.keyStore.type ssl.trustStore.location ssl.trustStore.password
 ssl.quorum.keyStore.location ssl.quorum.trustStore.type ssl.protocol ssl.enabledProtocols ssl.ciphersuites
 ssl.clientAuth ssl.hostnameVerification ssl.clientHostnameVerification ssl.crl ssl.ocsp ssl.sslProvider
@@ -472,3 +473,82 @@ def test_tls_that_cannot_be_is_one_line(lines: str, message: str) -> None:
         parse(ALONE + f"secureClientPort=2281\n{lines}\n")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+SASL = "org.apache.zookeeper.server.auth.SASLAuthenticationProvider"
+
+
+def test_providers_switch_their_schemes_on() -> None:
+    assert parse(ALONE).auth_schemes == {"digest", "ip"}
+    for name in ("1", "sasl", "x.y"):
+        assert parse(ALONE + f"authProvider.{name}={SASL}\n").auth_schemes == {"digest", "ip", "sasl"}
+    prefix = "org.apache.zookeeper.server.auth."
+    text = "".join(f"authProvider.{name}={prefix}{name}AuthenticationProvider\n" for name in ("X509", "Ensemble", "IP"))
+    assert parse(ALONE + text).auth_schemes == {"digest", "ip", "x509", "ensemble"}
+    off = "DigestAuthenticationProvider.enabled=false\n"
+    assert parse(ALONE + off).auth_schemes == {"ip"}
+    assert parse(ALONE + off + f"authProvider.1={prefix}DigestAuthenticationProvider\n").auth_schemes == {
+        "digest",
+        "ip",
+    }
+
+
+def test_plug_ins_of_java_are_warned_of() -> None:
+    config = parse(ALONE + "authProvider.1=com.example.Ldap\nrequireClientAuthScheme=sasl\n")
+    assert config.auth_schemes == {"digest", "ip"}
+    assert config.warnings == (
+        "zoo.cfg:3: authProvider.1=com.example.Ldap: plug-ins of Java cannot be loaded, so this switches no scheme on",
+        "zoo.cfg:4: requireClientAuthScheme requires nothing, nor does it in ZooKeeper; "
+        "sessionRequireClientSASLAuth=true does",
+    )
+
+
+def test_what_is_required() -> None:
+    sasl = f"authProvider.1={SASL}\njava.security.auth.login.config=j\n"
+    assert parse(ALONE + sasl + "sessionRequireClientSASLAuth=true\n").required_schemes == {"sasl"}
+    text = "enforce.auth.enabled=true\nenforce.auth.schemes=digest, sasl\n"
+    assert parse(ALONE + sasl + text).required_schemes == {"digest", "sasl"}
+    assert parse(ALONE + sasl + text.replace("true", "false")).required_schemes == frozenset()
+    assert parse(ALONE + sasl + text + "sessionRequireClientSASLAuth=true\n").required_schemes == {"sasl"}
+    assert parse(ALONE + sasl + text).warnings == ()
+    (warning,) = parse(ALONE + f"authProvider.1={SASL}\n" + text).warnings
+    assert "nobody can log in by SASL without java.security.auth.login.config" in warning
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("enforce.auth.enabled=true", "zoo.cfg:3: enforce.auth.enabled=true: expected enforce.auth.schemes beside it"),
+        ("enforce.auth.enabled=true\nenforce.auth.schemes=digest,,ip", "schemes with commas between them"),
+        ("enforce.auth.enabled=true\nenforce.auth.schemes=world", "schemes that are switched on; world is not"),
+        ("sessionRequireClientSASLAuth=true", f"sasl is not; authProvider.sasl={SASL} does it"),
+        ("DigestAuthenticationProvider.digestAlg=SHA1024", "expected a digest as Java calls it"),
+        ("superUser.1=", "expected the name of a SASL account"),
+    ],
+)
+def test_what_cannot_be_required(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse(ALONE + text)
+    assert message in one_line(error)
+
+
+def test_sasl_of_the_configuration() -> None:
+    config = parse(
+        ALONE
+        + "superUser=a\nsuperUser.1=b\nzookeeper.superUser.x=c\nsasl.serverconfig=Mine\n"
+        + "zookeeper.SASLAuthenticationProvider.superPassword=p w\nensembleAuthName=blue, green\n"
+    )
+    assert config.sasl_super_users == {"a", "b", "c"}
+    assert (config.jaas_section, config.sasl_super_password) == ("Mine", "p w")
+    assert config.ensemble_names == {"blue", "green"}
+    assert (
+        parse(ALONE + "java.security.auth.login.config=jaas.conf\n", "/etc/zk/zoo.cfg").jaas_path == "/etc/zk/jaas.conf"
+    )
+
+
+def test_no_error_shows_a_password() -> None:
+    with pytest.raises(ConfigError) as error:
+        parse(ALONE + "SASLAuthenticationProvider.superPassword=hunter2\\uZZZZ")
+    assert one_line(error) == (
+        "zoo.cfg:3: SASLAuthenticationProvider.superPassword=...: expected four hexadecimal digits behind \\u"
+    )

@@ -153,6 +153,15 @@ def test_how_a_response_may_be_written(change: Callable[[bytes], bytes], good: b
             check(change(response), NONCE, ACCOUNTS.digest.get)
 
 
+def test_a_name_that_is_not_known_has_no_secret_that_could_be_guessed() -> None:
+    """For one some secret is hashed with, to take as long; whoever knows that one must not come in."""
+    said = directives(b'nonce="n",cnonce="c",nc=00000001,digest-uri="zookeeper/zk-sasl-md5"')
+    raw = b'username="nobody",realm="zk-sasl-md5",nonce="n",cnonce="c",nc=00000001,digest-uri="zookeeper/zk-sasl-md5"'
+    for secret in (bytes(16), b"", *secrets_of("nobody", ""), *secrets_of("", "")):
+        with pytest.raises(DigestError, match="a wrong name or password"):
+            check(raw + b",response=" + proof(secret, said, b"AUTHENTICATE:"), "n", ACCOUNTS.digest.get)
+
+
 def test_names_beyond_ascii_are_hashed_as_the_rfc_says_or_as_clients_do() -> None:
     for secret in secrets_of("hé", "pé"):
         for name, charset in (("hé".encode(), b"charset=utf-8,"), ("hé".encode(), b""), (b"h\xe9", b"")):
@@ -162,6 +171,12 @@ def test_names_beyond_ascii_are_hashed_as_the_rfc_says_or_as_clients_do() -> Non
             assert check(raw, "n", ACCOUNTS.digest.get)[0] == "hé"
     assert len(secrets_of("hé", "pé")) == 2
     assert len(secrets_of("€", "€")) == 1
+
+
+@pytest.mark.parametrize("raw", [b"a=1,a=1", b'a=1,A="2"', b"a=1,,b=2,a="])
+def test_no_directive_comes_twice(raw: bytes) -> None:
+    with pytest.raises(DigestError):
+        directives(raw)
 
 
 @given(st.binary(max_size=200))

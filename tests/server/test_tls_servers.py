@@ -342,6 +342,22 @@ async def test_a_handshake_that_is_not_done_in_time_is_given_up(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_certificate_lets_in_where_one_is_required(autojump_clock: MockClock, authority: Authority) -> None:
+    async with trio.open_nursery() as nursery:
+        servers = MemoryEnsemble(nursery, servers=1)
+        with_tls(servers, authority, (1,))
+        servers.limit(required_schemes=frozenset({"x509"}), auth_schemes=frozenset({"ip", "digest", "x509"}))
+        await servers.start_all()
+        context = ssl.create_default_context(cafile=authority.trust)
+        context.load_cert_chain(authority.pem("client.pem", "client"))
+        bearer = RawClient(trio.SSLStream(await servers.connect(1), context, server_hostname="server1"))
+        plain = RawClient(await servers.connect(1))
+        for client, err in ((bearer, 0), (plain, -124)):
+            assert await client.handshake()
+            assert (await client.get("/"))[0] == err
+        nursery.cancel_scope.cancel()
+
+
 def _plain(servers: MemoryEnsemble, authority: Authority, stranger: Authority, id: int) -> None:
     servers.configs[id] = replace(servers.configs[id], peer_tls=None, peer_tls_dialled=False)
 
