@@ -492,6 +492,7 @@ class Connection:
             self.ending = route is _CLOSE
             request_id = clients.ids.next()
             if len(record) + 8 > clients.large.bytes_min and not clients.large.began(request_id, len(record) + 8):
+                clients.counts.large_rejected.value += 1
                 self.drop("too much in large requests", bytes=len(record) + 8, key="largeRequestMaxBytes")
                 return 0
             row.push_write(request_id, xid, op)

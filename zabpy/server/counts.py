@@ -25,6 +25,8 @@ class Counts:
             "cnxn_closed_without_zk_server_running", "handshakes while this server did not serve"
         )
         self.auth_failed = counter("auth_failed_count", "logins that failed, and clients that did not log in first")
+        self.handshakes_failed = counter("unsuccessful_handshake", "TLS handshakes of clients that came to nothing")
+        self.large_rejected = counter("large_requests_rejected", "requests beyond largeRequestMaxBytes")
         self.revalidations = counter("revalidate_count", "sessions that a follower asked its leader about")
         self.bytes_received = counter("bytes_received_count", "bytes that clients sent")
         self.response_bytes = counter("response_bytes", "bytes that clients were sent, but for events")

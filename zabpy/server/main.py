@@ -194,6 +194,7 @@ class Server:
                 self.log,
                 super_name=config.x509_super,
                 check_hosts=config.client_tls.check_accepted,
+                counts=self.counts,
             )
         if config.peer_tls is not None:
             self._peer_tls = PeerTls(

@@ -21,6 +21,7 @@ from zabpy.model import Identity
 from zabpy.pipeline import IDENTITIES_CHARS_MAX
 
 from .connection import Connection, remote_text
+from .counts import Counts
 from .log import Log
 from .tls import TLS_FAILED, Contexts, TlsChannel, TlsDoor
 from .transport import Channel, Network
@@ -57,16 +58,19 @@ class ClientTls:
         super_name: str | None,
         check_hosts: bool,
         names_of: NamesOf = names_of,
+        counts: Counts | None = None,
     ) -> None:
         """``super_name``: the subject of the one who may do everything. ``check_hosts``: the certificate must name
         the address that it comes from."""
         self._nursery, self._log, self._super_name, self._check_hosts = nursery, log, super_name, check_hosts
         self._names_of = names_of
+        self._counts = Counts() if counts is None else counts
         self._lookups = trio.Semaphore(LOOKUPS_MAX)
         self.secure = TlsDoor(network, contexts, self._refused, self._secured)
         self.unified = TlsDoor(network, contexts, self._refused, self._secured, plain_too=True)
 
     def _refused(self, channel: TlsChannel, why: str) -> None:
+        self._counts.handshakes_failed.value += 1
         self._log("client_refused", remote=remote_text(channel), why=why)
 
     def _secured(self, channel: TlsChannel) -> bool:
