@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,3 +133,34 @@ def test_a_status_line_says_why_there_is_no_status() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     assert status_line(f"127.0.0.1:{port}") == (False, f"127.0.0.1:{port}: not reachable: Connection refused")
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (
+            b"This ZooKeeper instance is not currently serving requests\n",
+            "not serving: This ZooKeeper instance is not currently serving requests",
+        ),
+        (
+            b"srvr is not executed because it is not in the whitelist.\n",
+            "no status: srvr is not executed because it is not in the whitelist.",
+        ),
+        (b"", "no status: no answer"),
+        (b"SSH-2.0-x\r\n", "no status: SSH-2.0-x"),
+    ],
+)
+def test_a_status_line_of_what_answers_otherwise(answer: bytes, told: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as end:
+
+        def serve() -> None:
+            link, _ = end.accept()
+            with link:
+                link.recv(4)
+                link.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        server = f"127.0.0.1:{end.getsockname()[1]}"
+        assert status_line(server) == (False, f"{server}: {told}")
+        thread.join()

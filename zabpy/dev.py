@@ -311,7 +311,8 @@ def status_line(server: str) -> tuple[bool, str]:
         return False, f"{server}: not reachable: {error.strerror or error}"
     facts = dict(line.split(": ", 1) for line in answer.splitlines() if ": " in line)
     if "Mode" not in facts:
-        return False, f"{server}: not serving: {' '.join(answer.split())[:120] or 'no answer'}"
+        why = "not serving" if "not currently serving" in answer else "no status"
+        return False, f"{server}: {why}: {' '.join(answer.split())[:120] or 'no answer'}"
     version = facts.get("Zookeeper version", "?").split(",")[0]
     return True, (
         f"{server}: {facts['Mode']}, zxid {facts.get('Zxid', '?')}, {facts.get('Node count', '?')} znodes, "

@@ -141,6 +141,7 @@ async def test_large_requests_beyond_their_bound_end_the_connection(autojump_clo
                 await client.reply()
         assert clients.large.bytes == 0
         assert any("largeRequestMaxBytes" in line for line in servers.lines)
+        assert servers.servers[1].counts.large_rejected.value == 1
         assert (await other.set("/a", bytes(900))).err == 0
 
 
