@@ -302,3 +302,25 @@ def test_without_quotas_in_one_another_the_stats_are_what_counting_anew_gives(da
             story.delete(path)
         for quota in tree.quotas.paths:
             assert story.stats(quota) == b"count=%d,bytes=%d" % count(tree, quota)
+
+
+def test_a_snapshot_holds_the_usage_of_its_moment_and_counting_goes_on_from_it() -> None:
+    story = Story()
+    story.create("/a", b"12345")
+    story.create("/a/b")
+    story.quota("/a")
+    story.quota("/a/b")
+    story.create("/a/b/x", b"1")  # counted in the deeper one only: counting anew would give the other one more
+    frozen, digest = story.tree.freeze(), story.tree.digest()
+    rows = frozen.rows(3)
+    story.create("/a/c", b"12")  # changes a stats znode without a txn of its own
+    story.delete("/a/b/x")
+    while slice := frozen.rows(3):
+        rows += slice
+    late = Tree.from_rows(rows)
+    assert late.digest() == digest
+    assert late.quotas.paths == {"/a", "/a/b"}
+    late.apply(Zxid(story.zxid - 1), story.zxid - 1, CreateTxn("/a/c", b"12", OPEN_ACL, PERSISTENT, 0, 0, 2))
+    late.apply(Zxid(story.zxid), story.zxid, DeleteTxn("/a/b/x"))
+    assert late.digest() == story.tree.digest()
+    assert (story.stats("/a"), story.stats("/a/b")) == (b"count=3,bytes=7", b"count=1,bytes=0")
