@@ -1,6 +1,5 @@
 """A connection under TLS is a connection: on sockets and on streams, in pieces and in heaps, to its end."""
 
-import itertools
 import select
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -357,37 +356,6 @@ async def test_a_port_for_both_tells_them_by_the_first_byte(network: Network, ou
         assert (other.channel.certificate() is None) is plain
 
 
-async def test_many_handshakes_at_once_leave_others_their_turn(ours: Credentials) -> None:
-    """A door takes a few steps at a time: between two of them the network deals with what else has come."""
-    network = _epoll() if hasattr(select, "epoll") else StreamNetwork()
-    turns: list[int] = []
-    done: list[TlsChannel] = []
-
-    def secured(channel: TlsChannel) -> bool:
-        done.append(channel)
-        return True
-
-    async with trio.open_nursery() as nursery:
-        await nursery.start(network.run, lambda: turns.append(len(done)), print)
-        door = TlsDoor(network, ours, lambda channel, why: None, secured)
-        dialling = TlsDoor(network, ours, lambda channel, why: None)
-
-        def accept(raw: Channel) -> None:
-            channel = door.accepted(raw)
-            channel.start(Side(channel))
-
-        listener = await network.listen("127.0.0.1", 0, accept)
-        for _ in range(40):
-            channel = dialling.dialled(await network.dial("127.0.0.1", listener.port), "localhost")
-            channel.start(Side(channel))
-        with trio.fail_after(30):
-            while len(done) < 40:  # noqa: ASYNC110
-                await trio.sleep(0.01)
-        steps = [after - before for before, after in itertools.pairwise(turns)]
-        assert max(steps) <= 2 * HANDSHAKES_A_TURN
-        nursery.cancel_scope.cancel()
-
-
 # With a hand on both buffers ------------------------------------------------------------------------------------------
 
 
@@ -437,9 +405,16 @@ class Wakes:
 class Hand:
     """A client that is OpenSSL alone, and the channel that it talks to."""
 
-    def __init__(self, contexts: Credentials, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> None:
+    def __init__(
+        self,
+        contexts: Credentials,
+        context: ssl.SSLContext,
+        session: ssl.SSLSession | None = None,
+        door: TlsDoor | None = None,
+    ) -> None:
         self.wakes, self.raw, self.refusals = Wakes(), Raw(), list[str]()
-        door = TlsDoor(self.wakes, contexts, lambda channel, why: self.refusals.append(why))  # type: ignore[arg-type]
+        if door is None:
+            door = TlsDoor(self.wakes, contexts, lambda channel, why: self.refusals.append(why))  # type: ignore[arg-type]
         self.channel = door.accepted(self.raw)
         self.side = Side(self.channel)
         self.channel.start(self.side)
@@ -544,3 +519,21 @@ async def test_tls_13_keeps_no_keys_for_a_comeback(ours: Credentials, authority:
     with pytest.raises(ssl.SSLWantReadError):
         hand.client.read(1)
     assert hand.client.session is None or not hand.client.session.has_ticket
+
+
+async def test_many_handshakes_at_once_leave_others_their_turn(ours: Credentials, authority: Authority) -> None:
+    """A door takes a few steps at a time: in between the network deals with what else has come."""
+    wakes = Wakes()
+    door = TlsDoor(wakes, ours, lambda channel, why: None)  # type: ignore[arg-type]
+    context = client_of(authority, authority.pem("many.pem", "localhost"))
+    hands = [Hand(ours, context, door=door) for _ in range(2 * HANDSHAKES_A_TURN + 1)]
+    for hand in hands:
+        with pytest.raises(ssl.SSLWantReadError):
+            hand.client.do_handshake()
+        hand.channel.received(hand.out.read())
+    stepped = []
+    for _ in range(4):
+        wakes.turn()
+        stepped.append(sum(bool(hand.raw.sent) for hand in hands))
+    assert stepped == [HANDSHAKES_A_TURN, 2 * HANDSHAKES_A_TURN, len(hands), len(hands)]
+    assert wakes.calls == []
