@@ -166,6 +166,7 @@ async def test_counts_are_apaches(autojump_clock: MockClock) -> None:
         assert "(queued=0,recved=2,sent=2,sid=" in lines[1]
         assert "lop=SETD," in lines[1]
         assert lines[2].endswith("[0](queued=0,recved=1,sent=0)")
+        assert servers.servers[1].clients.replies == 7  # what latencies are the average over: no events, no words
         facts = await rows(servers)
         assert facts["connection_request_count"] == "2"
         assert facts["cnt_node_changed_watch_count"] == facts["sum_node_changed_watch_count"] == "1"
