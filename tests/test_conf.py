@@ -8,7 +8,8 @@ import pytest
 
 from zabpy.server import jaas
 from zabpy.server.accounts import accounts_of
-from zabpy.server.config import OWN_DIR, load, parse
+from zabpy.server.config import OWN_DIR, SPECIAL, load, parse
+from zabpy.server.config_keys import KEYS
 from zabpy.server.scram import make_verifier
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -51,6 +52,14 @@ def test_it_loads_without_a_warning(path: Path, tmp_path: Path, monkeypatch: pyt
 def test_the_defaults_it_shows_are_the_defaults(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     number = int(path.stem) if path.stem.isdecimal() else 0
-    shown = re.sub(r"^#([A-Za-z0-9.]+=.+)$", r"\1", text, flags=re.MULTILINE)
+    shown = re.sub(r"^#([A-Za-z0-9._]+=.+)$", r"\1", text, flags=re.MULTILINE)
     assert shown != text
     assert parse(shown, server_id=number) == parse(text, server_id=number)
+
+
+def test_every_key_is_shown_somewhere() -> None:
+    """But for those that only repeat another: with TLS between servers, and in files made for ZooKeeper."""
+    shown = set(re.findall(r"^#? ?([A-Za-z0-9._]+)=", "\n".join(path.read_text() for path in FILES), re.MULTILINE))
+    unsaid = {"standaloneEnabled", "peerType", "dynamicConfigFile", "forceSync", "ssl.hostnameVerification"}
+    unsaid |= {"requireClientAuthScheme"} | {key for key in KEYS if key.startswith("ssl.quorum.")}
+    assert (set(KEYS) | set(SPECIAL)) - unsaid - shown == set()
