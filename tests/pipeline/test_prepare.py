@@ -101,7 +101,7 @@ def test_a_sequential_name_counts_creations_of_any_kind_and_no_deletions(world: 
     world.deliver()
 
 
-#: Requests wrong in several ways: what is told, by client-protocol.md §6. /open lets everybody do everything, /shut
+#: Requests wrong in several ways: what is told. /open lets everybody do everything, /shut
 #: lets nobody but Bob, /open/e is an ephemeral with version 1, /open/full has a child.
 WRONG: list[tuple[str, int, r.Record, int]] = [
     ("flags before all", Op.CREATE, create("no-slash", 7), -8),

@@ -1,4 +1,4 @@
-"""Bytes to clients, against the worked examples of client-protocol.md (appendix A) and against `wire.records`."""
+"""Bytes to clients, against worked examples and against `wire.records`."""
 
 import pytest
 

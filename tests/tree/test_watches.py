@@ -1,4 +1,4 @@
-"""Who is told of what: the rules of client-protocol.md §11, one row each, then all of them against a naive model."""
+"""Who is told of what: ZooKeeper's rules, one row each, then all of them against a naive model."""
 
 import itertools
 import subprocess

@@ -1,4 +1,4 @@
-"""The worked bytes of ZooKeeper's client protocol (client-protocol.md, Appendix A), each read and written whole."""
+"""The worked bytes of ZooKeeper's client protocol, each read and written whole."""
 
 import pytest
 

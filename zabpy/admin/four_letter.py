@@ -1,7 +1,7 @@
 """Four-letter words: what someone with netcat, and every monitoring tool, asks on the client port.
 
 A word is a row of `WORDS`: its text, what it costs, and what the server does besides. Texts are ZooKeeper's to the
-byte, since tools parse them. Source: client-protocol.md §20 and §21, and what a server of Apache's 3.8.0 answered.
+byte, since tools parse them. Source: ZooKeeper's administrator's guide, and what a server of Apache's 3.8.0 answered.
 
 What grows with connections, sessions or watches is an iterator of lines: the server takes so many at a time, and sends
 them before it takes more. An empty line text is a step that had nothing to show.

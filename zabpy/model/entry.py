@@ -16,7 +16,7 @@ class Entry(NamedTuple):
 
     ``chain`` is a CRC-32 over the previous record's chain, this zxid and this payload. The leader computes it once;
     peers check it on receipt and the log stores it as the record's checksum. Two servers whose records at one zxid
-    have equal chains hold equal histories up to there, which is what synchronisation verifies (zab.md §17.2).
+    have equal chains hold equal histories up to there, which is what synchronisation verifies.
     """
 
     zxid: Zxid

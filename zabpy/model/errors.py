@@ -1,6 +1,6 @@
 """One class for every error code of the client protocol, and the root of everything we raise.
 
-Codes and names: client-protocol.md §10. A code a client does not know makes it crash, so none is ever invented.
+Codes and names are ZooKeeper's. A code a client does not know makes it crash, so none is ever invented.
 """
 
 

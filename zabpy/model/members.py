@@ -1,7 +1,7 @@
 """Members: the lines ``server.N=...`` of the server list, as text and as values.
 
 They come from a configuration file and from reconfig requests, and go into ``/zookeeper/config``: one reader and one
-writer for all three. Syntax: client-protocol.md §15.
+writer for all three. Syntax: ZooKeeper's.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,7 +29,7 @@ class Member(NamedTuple):
     group: int = 0
 
     def text(self) -> str:
-        """The line as ZooKeeper writes it into ``/zookeeper/config`` (client-protocol.md §15)."""
+        """The line as ZooKeeper writes it into ``/zookeeper/config``."""
         role = "participant" if self.voter else "observer"
         line = f"server.{self.server_id}={bracketed(self.host)}:{self.peer_port}:{self.election_port}:{role}"
         if self.client_port is None:

@@ -1,4 +1,4 @@
-"""Paths of znodes: what is a legal one, and taking them apart. Rules: client-protocol.md §12."""
+"""Paths of znodes: what is a legal one, and taking them apart. Rules: ZooKeeper's."""
 
 import re
 

@@ -3,7 +3,7 @@
 import struct
 from typing import NamedTuple
 
-#: Field order and widths of the client protocol (client-protocol.md §5); packed once per change, not once per read.
+#: Field order and widths of the client protocol; packed once per change, not once per read.
 STAT_STRUCT = struct.Struct(">qqqqiiiqiiq")
 
 

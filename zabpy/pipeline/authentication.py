@@ -1,4 +1,4 @@
-"""Who a connection is: the auth packet, and what each scheme makes of it. Rules: client-protocol.md §6 and §13.
+"""Who a connection is: the auth packet, and what each scheme makes of it. Rules: ZooKeeper's.
 
 Passwords come in clear. They are hashed here and kept nowhere, neither in an error nor in a text.
 """

@@ -1,4 +1,4 @@
-"""Several operations, one transaction: all of them or none. Rules: client-protocol.md §7."""
+"""Several operations, one transaction: all of them or none. Rules: ZooKeeper's."""
 
 from collections.abc import Callable
 

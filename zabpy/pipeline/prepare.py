@@ -4,7 +4,7 @@ Everything is decided here, once: permissions, versions, names of sequential zno
 applied by any replica without a question. A refusal is a transaction too: it was decided on what is proposed, and told
 before its turn it might tell of a state that never comes to be.
 
-The order of the checks is the order of client-protocol.md §6, for a request that is wrong in two ways must get the
+The order of the checks is ZooKeeper's, for a request that is wrong in two ways must get the
 error that ZooKeeper gives. Every check comes before the first change to `Pending`.
 
 Sizes (trap E9): what is proposed must fit a frame between servers and be readable for ever. A request's own bytes are

@@ -2,7 +2,7 @@
 
 `read_now` serves all of them; `get_data` is the same for the most frequent one, from frame to frame without anything
 between. Both run to their end before anything else is applied, so that between reading a znode and setting the watch
-nothing can change (client-protocol.md §11).
+nothing can change.
 """
 
 import struct
@@ -387,7 +387,7 @@ def _remove_watches(
 
 
 def _set_watches(state: State, watches: Watches, watcher: int, xid: int, op: int, record: bytes) -> bytes | Sliced:
-    """Put back the watches of a client that was away; the frames of what it missed. Rules: client-protocol.md §11.
+    """Put back the watches of a client that was away; the frames of what it missed. Rules: ZooKeeper's.
 
     In slices each watch is set, or found to have been missed, at a moment of its own: either way its client is told
     of every change since it left. What fires meanwhile is told behind the reply.

@@ -1,6 +1,6 @@
 """Frames to clients: replies, events, the answer to a handshake. Length words included.
 
-Layouts: client-protocol.md §2, §3, §7, §11. Bytes are put together here and not through `wire.records`, since this is
+Bytes are put together here and not through `wire.records`, since this is
 done for every request; `tests/pipeline/test_replies.py` holds the two against each other.
 """
 

@@ -1,4 +1,4 @@
-"""Where a request goes: a table, opcode → `Route`. Opcodes: client-protocol.md §4."""
+"""Where a request goes: a table, opcode → `Route`. Opcodes: `wire.ops`."""
 
 import enum
 

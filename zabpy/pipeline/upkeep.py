@@ -20,7 +20,7 @@ _MINUTE_MS = 60_000
 
 
 class UpkeepRules(NamedTuple):
-    """When lifetimes end, and how many deletions a minute; ZooKeeper's defaults (client-protocol.md §9)."""
+    """When lifetimes end, and how many deletions a minute; ZooKeeper's defaults."""
 
     check_interval_ms: int = 60_000
     per_minute_max: int = 10_000

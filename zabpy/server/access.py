@@ -1,6 +1,6 @@
 """Access: who a client is, and whether it may ask anything yet; what the configuration says of it, for all connections.
 
-A connection is its address from the start; auth packets and SASL make it more (client-protocol.md §6, §13, §19). It
+A connection is its address from the start; auth packets and SASL make it more. It
 hears of a failure, and ends. What is written to the log of it tells nothing that the client sent: people put passwords
 into the wrong field.
 """

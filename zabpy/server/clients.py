@@ -5,7 +5,7 @@ says and is told is `connection.py`.
 
 Order on a connection: for each transaction `Clients.applied` puts the events on all connections first, then the reply
 of the write, then the replies of the reads behind it; only then is the next one applied. So a client never sees a
-change before the event of a watch it held on it (client-protocol.md §11), nor its own later write in an earlier read.
+change before the event of a watch it held on it, nor its own later write in an earlier read.
 """
 
 from collections import Counter

@@ -1,7 +1,7 @@
 """Counts: what one server has counted since its start or the last ``srst``, under ZooKeeper's names for `mntr`.
 
 Whoever sees a thing happen adds to it: ``counts.connections_rejected.value += 1``. The names and what they mean are
-ZooKeeper's (client-protocol.md §21); what is not measured here has no row, rather than a number that says nothing.
+ZooKeeper's; what is not measured here has no row, rather than a number that says nothing.
 Requests themselves are counted by `Clients` and `Connection`, a turn at a time.
 """
 

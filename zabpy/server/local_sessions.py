@@ -3,7 +3,7 @@
 They are opened and closed here, without a transaction. What they write is put in order as `LOCAL_SESSION`'s. An
 ephemeral needs a session that outlives this server: in front of the first one the session is made global, under the id
 it has; from then on its requests carry that id, and it is the leader's to end. Links are in order, so the leader opens
-it before it sees the create. Rules: client-protocol.md §17.
+it before it sees the create. Rules: ZooKeeper's.
 """
 
 from typing import TYPE_CHECKING

@@ -7,7 +7,7 @@ global session keeps it: its password is checked here, it is served under it, an
 connections end, the client comes back, and the new leader, which gives all sessions their whole timeout, finds it
 alive.
 
-Rules: client-protocol.md §17. That ZooKeeper demands ``localSessionsEnabled``, and closes on global sessions, are its
+Rules: ZooKeeper's. That ZooKeeper demands ``localSessionsEnabled``, and closes on global sessions, are its
 limits, not ours.
 """
 

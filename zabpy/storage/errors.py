@@ -57,4 +57,4 @@ class SnapshotFailed(StoreError):
 
 class BrokenStoreError(StoreError):
     """A write or sync of protocol data failed before, or the store is closed. After a failure only a restart, which
-    reads everything from disk, may go on (zab.md §16.2)."""
+    reads everything from disk, may go on."""

@@ -14,7 +14,7 @@ tells them apart. That is the watermark, the greatest of
 A frame that does not verify at or above the watermark, in the last segment, is the torn tail: the log ends before it.
 Below the watermark it is damage: `DamagedLogError`. What this cannot tell is a torn tail from damage to the very last
 batches before a power cut; `Survey.cut` says that something was cut, so that the caller may be careful.
-Source: zab.md §16.4, after Alagappan et al., Protocol-Aware Recovery (FAST 2018).
+Source: Alagappan et al., Protocol-Aware Recovery (FAST 2018).
 """
 
 from dataclasses import dataclass, field
@@ -282,7 +282,7 @@ def put_right(files: Files, log_dir: str, snap_dir: str, found: Survey) -> None:
     """Do what the survey asks for; durable on return, and harmless to repeat after a crash in between.
 
     The tail behind the watermark is written once more before it is synced: after a failed sync the system's cache may
-    show what the disk never got, and hold it to be clean (zab.md §16.2).
+    show what the disk never got, and hold it to be clean.
     """
     for path in found.leftovers:
         files.unlink(path)

@@ -1,4 +1,4 @@
-"""What must hold at every event of a simulation, by the names and numbers of zab.md §14.
+"""What must hold at every event of a simulation, by names and numbers (I1, I2, ...) that stand with each.
 
 The checkers see everything: each server's disk, each message, each delivery, over the whole run and across crashes.
 They are told at the moment something happens, so a broken rule is seen where it is broken and not two crashes later.
@@ -6,7 +6,7 @@ They are told at the moment something happens, so a broken rule is seen where it
 `Facts` keeps what several of them need. Its root is one tree of all records ever written: a record's chain covers all
 before it, so "these two histories agree up to z" is one comparison. What a leader commits is appended to ``chosen``.
 
-Of §14, I5 (prefix property) is `UniqueProposals` on that tree; I13 and I14 follow from I3, I10 and I11; I25 is watched
+I5 (prefix property) is `UniqueProposals` on that tree; I13 and I14 follow from I3, I10 and I11; I25 is watched
 for the timers and the number of events; what concerns clients, sessions and watches (I19, I20, I22, I23) begins above
 this tier; I16 is asserted of the committing leader's epoch, see `NoLateCommit`.
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class ViolationError(ZabpyError):
-    """An invariant does not hold. ``id`` and ``name`` say which, as in zab.md §14."""
+    """An invariant does not hold. ``id`` and ``name`` say which."""
 
     def __init__(self, id: str, name: str, text: str) -> None:
         super().__init__(f"{id} {name}: {text}")

@@ -68,7 +68,7 @@ class FaultyFiles:
     """One machine's disk. Survives the process that uses it: `kill` it or `power_cut` it, then open again.
 
     ``hook`` sees every operation, and may let it fail. ``bytes_max`` is the size of the disk. A sync that the hook lets
-    fail loses the content it should have written, while reads still show it and a later sync succeeds (zab.md §16.2);
+    fail loses the content it should have written, while reads still show it and a later sync succeeds;
     names and sizes are in a journal, which a file system does not drop like that.
     """
 

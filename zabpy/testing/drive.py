@@ -173,7 +173,7 @@ class Drive:
         self._done()
 
     def _failed(self) -> None:
-        """The first failed sync ends the process (zab.md §16.2); what it was to write is there or not."""
+        """The first failed sync ends the process; what it was to write is there or not."""
         process = self._process
         self._sim.crash(process, power=True, down_ms=process.server.down_ms)
 

@@ -42,7 +42,7 @@ class Word:
 
     act: Callable[..., bool | None]
     draw: Callable[[Random, Settings], Args] | None = None
-    #: The class of reliability.md §3 it belongs to; "" for what is no fault.
+    #: The class of faults it belongs to; "" for what is no fault.
     fault: str = ""
 
 

@@ -1,4 +1,4 @@
-"""Known ways to get ZAB wrong, each as a switch for tests: the check of the checks (zab.md §15, reliability.md §6).
+"""Known ways to get ZAB wrong, each as a switch for tests: the check of the checks.
 
 A trap is a context manager that replaces one function of `zabpy.zab`, or of the simulated driver where the trap lives
 there, by one that makes the old mistake. Production code knows nothing of it. ``caught_by`` are the invariants that may

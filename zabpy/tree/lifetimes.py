@@ -1,4 +1,4 @@
-"""Lifetimes: containers and TTL znodes, and which of them are due to go. Rules: client-protocol.md §9.
+"""Lifetimes: containers and TTL znodes, and which of them are due to go. Rules: ZooKeeper's.
 
 An index by deadline, kept with every change, so that the leader's sweep costs what is due and not what there is.
 Deadlines are rounded up to whole seconds and share a bucket: deletion may come up to a second late, never early.

@@ -1,4 +1,4 @@
-"""Permissions: may these identities do this here, and which lists may be stored. Rules: client-protocol.md §13."""
+"""Permissions: may these identities do this here, and which lists may be stored. Rules: ZooKeeper's."""
 
 import re
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""Quotas: how many znodes and bytes a subtree may have and has. Rules: client-protocol.md §14.
+"""Quotas: how many znodes and bytes a subtree may have and has. Rules: ZooKeeper's.
 
 They live in the tree itself: for the path P in ``/zookeeper/quota<P>/zookeeper_limits``, whose being there makes the
 quota active, and ``…/zookeeper_stats``, whose text every replica rewrites in place as it applies what happens below P.

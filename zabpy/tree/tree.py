@@ -34,7 +34,7 @@ from .quota import QUOTA_PATH, Quotas
 from .rows import Row, RowsError, row_of, znode_of
 from .znode import Znode
 
-# Types of event, with their numbers in the client protocol (client-protocol.md §11).
+# Types of event, with their numbers in the client protocol.
 CREATED, DELETED, DATA_CHANGED, CHILDREN_CHANGED = 1, 2, 3, 4
 
 CONFIG_PATH = "/zookeeper/config"

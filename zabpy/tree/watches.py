@@ -1,4 +1,4 @@
-"""Watches: who waits for what, and who is told. Rules: client-protocol.md §11.
+"""Watches: who waits for what, and who is told. Rules: ZooKeeper's.
 
 Two tables, *data* and *child*, as ZooKeeper has them: path → watcher → modes. What most entries are, one watcher with
 a one-shot watch, is stored as the bare watcher; only what is more becomes a dict. So a million one-shot watches cost

@@ -9,7 +9,7 @@ class Znode:
     """The stored state of a znode. Only `Tree.apply` writes to one; all others read.
 
     ``creations`` counts the children ever created here. What clients see as cversion is derived from it:
-    creations plus deletions, which is twice the creations less the children still there (client-protocol.md §8).
+    creations plus deletions, which is twice the creations less the children still there.
     ``children`` is None rather than empty, for most znodes have none. ``owner`` is 0 unless ``kind`` is EPHEMERAL.
     ``reply`` belongs to the layer above, which may keep an encoded answer there; the tree sets it to None whenever
     the data or anything in the visible Stat has changed.

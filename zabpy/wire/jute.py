@@ -1,4 +1,4 @@
-"""Jute, ZooKeeper's encoding of client records: big-endian, no tags, no names (client-protocol.md §1).
+"""Jute, ZooKeeper's encoding of client records: big-endian, no tags, no names.
 
 A length of -1 means null, which differs from empty. Bytes behind the last field of a record are left alone: newer
 clients may append fields.

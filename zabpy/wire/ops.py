@@ -1,4 +1,4 @@
-"""Opcodes, and what each one carries (client-protocol.md §4)."""
+"""Opcodes, and what each one carries."""
 
 import enum
 from typing import NamedTuple

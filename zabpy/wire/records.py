@@ -1,4 +1,4 @@
-"""The records of the client protocol, field for field in wire order (client-protocol.md §5).
+"""The records of the client protocol, field for field in wire order.
 
 A null string reads as the empty one, since kazoo writes every empty string as null; but a null path of a read or a
 watch is refused, as ZooKeeper refuses it, or kept apart where ZooKeeper refuses it later. Null and empty *data* differ
@@ -758,7 +758,7 @@ MULTI_RESULTS: Mapping[int, type[Record] | None] = {
 class MultiRequest(NamedTuple):
     """Each operation as opcode and request.
 
-    Reading refuses what makes ZooKeeper refuse the whole packet (§7): what no operation could be read from, and, with
+    Reading refuses what makes ZooKeeper refuse the whole packet: what no operation could be read from, and, with
     an error of its own, a null path.
     """
 

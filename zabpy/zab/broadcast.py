@@ -1,7 +1,7 @@
 """Phase 3, both sides: give payloads an order, and deliver what a quorum has on disk.
 
 Acks and commits are watermarks: each covers all before it, since links are FIFO and logs have no holes. What is
-delivered here is never beyond this server's own disk, even when others' disks made the quorum (zab.md §8.4): memory
+delivered here is never beyond this server's own disk, even when others' disks made the quorum: memory
 never speaks of what a crash would take away.
 """
 
@@ -64,7 +64,7 @@ def advance(replica: "Replica", leading: Leading, now_ms: int) -> None:
     """Commit what a quorum has on disk, our own disk being one of it; deliver what is committed and on our disk."""
     positions = [(learner.peer, learner.acked) for learner in leading.learners.values() if learner.synced]
     final = Zxid(replica.ensemble.quorums.agreed([(replica.me, replica.history.durable), *positions]))
-    # Only this epoch's records are committed by counting; with its first, all of the initial history is (§8.1).
+    # Only this epoch's records are committed by counting; with its first, all of the initial history is.
     if leading.epoch_start != NO_ZXID and final >= leading.epoch_start and final > leading.committed:
         leading.committed = final
         message = Commit(final)
@@ -141,7 +141,7 @@ def in_touch(replica: "Replica", leading: Leading) -> set[PeerId]:
 
 
 def tick_leading(replica: "Replica", leading: Leading, now_ms: int) -> None:
-    """Every half tick: give up learners that are silent or owe an ack for too long, then see who is left (§9)."""
+    """Every half tick: give up learners that are silent or owe an ack for too long, then see who is left."""
     if now_ms < leading.next_ping_ms:
         return
     leading.next_ping_ms = now_ms + replica.timing.ping_ms

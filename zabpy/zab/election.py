@@ -1,4 +1,4 @@
-"""Phase 0, both sides: fast leader election (zab.md §5).
+"""Phase 0, both sides: fast leader election.
 
 It is for liveness only: phase 1 checks the winner again. Its duty is that a connected, quiet quorum settles on the one
 with the most recent log. Four things differ from ZooKeeper's:

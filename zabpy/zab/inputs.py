@@ -9,7 +9,7 @@ from .messages import Message
 
 PeerId = int
 #: Names one connection between two servers, unique within this process. A message from a connection that is no longer
-#: the peer's current one is dropped unread: "nothing after close" (zab.md §3).
+#: the peer's current one is dropped unread: "nothing after close".
 LinkId = int
 
 
@@ -47,7 +47,7 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class ReadAsked:
-    """Confirm that we still lead, then say up to which zxid a linearizable read must wait (zab.md §11.2).
+    """Confirm that we still lead, then say up to which zxid a linearizable read must wait.
 
     ``number`` must never have been used before. Only while `Replica.may_submit`; answered by `ReadConfirmed`, or not at
     all when we stop leading.

@@ -1,6 +1,6 @@
 """What a quorum is: arithmetic over sets of server ids, and the only property ZAB's proofs use is that two intersect.
 
-Three kinds (zab.md §2.4): majority of the voters; weighted, where weights are summed; hierarchical, where groups with a
+Three kinds: majority of the voters; weighted, where weights are summed; hierarchical, where groups with a
 majority of their own weight are counted, and most groups are needed. One function serves all three: a majority is all
 weights 1 in one group.
 """

@@ -5,7 +5,7 @@
     leader   a quorum acked the epoch-start record: activated; Commit to each that acked
 
 All of the leader's log counts as committed once a quorum has it together with the epoch-start record behind it, and
-only so: nothing of an earlier epoch is ever committed by counting acks (zab.md §7.1). The start record ends the initial
+only so: nothing of an earlier epoch is ever committed by counting acks. The start record ends the initial
 history, so a learner that holds it holds all before it: the order "history, then epoch, then ack" (traps A1 to A4)
 is one append and one sync.
 """
