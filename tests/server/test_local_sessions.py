@@ -100,10 +100,15 @@ CREATES: list[tuple[int, Any]] = [
     (Op.CREATE, r.CreateRequest("/e", b"", WORLD, 3)),
     (Op.CREATE2, r.CreateRequest("/e", b"", WORLD, 1)),
     (Op.MULTI, multi_of(("/p", 0), ("/e", 1))),
+    # In a multi the flags decide, under whatever opcode a create comes.
+    (Op.MULTI, packed(r.MultiRequest(((int(Op.CREATE_CONTAINER), r.CreateRequest("/e", b"", WORLD, 1)),)))),
+    (Op.MULTI, packed(r.MultiRequest(((int(Op.CREATE_TTL), r.CreateTTLRequest("/e", b"", WORLD, 3, 0)),)))),
 ]
 
 
-@pytest.mark.parametrize(("op", "record"), CREATES, ids=["create", "sequential", "create2", "multi"])
+@pytest.mark.parametrize(
+    ("op", "record"), CREATES, ids=["create", "sequential", "create2", "multi", "as container", "as TTL"]
+)
 @pytest.mark.parametrize("leads", [True, False])
 async def test_the_first_ephemeral_makes_the_session_global_under_its_id(
     autojump_clock: MockClock, op: int, record: Any, leads: bool

@@ -7,10 +7,11 @@ import trio
 from trio.testing import MockClock
 
 from tests.server.servers import client_of, ensemble
+from zabpy.model import OPEN_ACL, Request
 from zabpy.testing.ensemble import PEER_PORT, MemoryEnsemble
-from zabpy.wire import PEER_VERSION, Hello, encode, encode_hello, frame
+from zabpy.wire import PEER_VERSION, Hello, Op, encode, encode_hello, frame, packed, records as r
 from zabpy.zab import HistoryPartedError, Input, Received
-from zabpy.zab.messages import Ack
+from zabpy.zab.messages import Ack, Forward
 
 
 def hello(sid: int, ensemble: str = "1,2,3", version: int = PEER_VERSION) -> bytes:
@@ -134,3 +135,27 @@ async def test_an_error_of_our_own_ends_the_server_and_is_not_taken_for_the_peer
             peers.feed = parted
             await trio.sleep(60)
     assert is_it(caught.value)
+
+
+async def test_what_a_leader_asks_of_itself_nobody_else_may_ask_of_it(autojump_clock: MockClock) -> None:
+    async with ensemble(servers=3, seed=4) as servers:
+        leader = await servers.wait_leader()
+        follower = min(id for id in (1, 2, 3) if id != leader)
+        client = await client_of(servers, leader)
+        assert (await client.create("/e", flags=1)).err == 0
+        container = r.CreateRequest("/c", b"", OPEN_ACL, 4)
+        assert (await client.ask(Op.CREATE_CONTAINER, container)).err == 0
+        asking = servers.servers[follower]
+        for op, record in (
+            (Op.CLOSE_SESSION, struct.pack(">q", client.session_id)),
+            (Op.DELETE_CONTAINER, packed(r.DeleteContainerRequest("/c"))),
+            (Op.CREATE_SESSION, packed(r.CreateSessionRequest(-5))),
+        ):
+            request = Request(asking.clients.ids.next(), 0, 0, int(op), record, ())
+            asking.peers.send(leader, Forward((request,)))
+        asking.settle()
+        await trio.sleep(1)
+        assert await client.get("/e") == (0, b"")
+        assert await client.get("/c") == (0, b"")
+        await servers.wait_level()
+        assert servers.leader == leader

@@ -14,6 +14,7 @@ from zabpy.model import (
     CreateTxn,
     DeleteTxn,
     MultiTxn,
+    ReconfigTxn,
     SetDataTxn,
     Zxid,
     parent_of,
@@ -134,6 +135,24 @@ def test_only_the_deepest_quota_counts() -> None:
     story.delete(f"{Q}/a/b{L}")
     story.create("/a/b/y", b"1")
     assert (story.stats("/a"), story.stats("/a/b")) == (b"count=3,bytes=1", b"count=2,bytes=4")
+
+
+@pytest.mark.parametrize("path", ["/zookeeper", "/zookeeper/config"])
+def test_what_a_servers_own_file_says_counts_for_nothing_or_replicas_would_differ(path: str) -> None:
+    stories = Story(), Story()
+    stories[1].tree = Tree(standalone=False, config=b"server.1=one:2888:3888:participant")
+    told = []
+    for story in stories:
+        story.quota(path)
+        told.append(story.stats(path))
+        story.apply(ReconfigTxn(b"version=1"))
+        told.append(story.stats(path))
+        story.create("/zookeeper/quota/more", b"12")
+        told.append(story.stats(path))
+    assert told[:3] == told[3:]
+    assert stories[0].tree.digest() == stories[1].tree.digest()
+    again = Tree.from_rows(list(stories[0].tree.freeze().rows(100)), config=b"another one")
+    assert again.digest() == stories[0].tree.digest()
 
 
 def test_a_path_that_is_not_there_yet_and_the_root_which_has_no_quota() -> None:

@@ -2,11 +2,23 @@
 
 import pytest
 
-from zabpy.model import make_zxid
-from zabpy.zab import Ensemble, EnsembleChanged, Hangup, Linked, Received, Send, Submitted
-from zabpy.zab.messages import Ack, AckEpoch, Commit, FollowerInfo, Notification, Propose
+from zabpy.model import NO_TIP, make_zxid
+from zabpy.zab import Durable, Ensemble, EnsembleChanged, Hangup, Linked, Received, Recovered, Role, Send, Submitted
+from zabpy.zab.messages import (
+    Ack,
+    AckEpoch,
+    Commit,
+    Diff,
+    FollowerInfo,
+    LeaderInfo,
+    NewLeader,
+    Notification,
+    Ping,
+    Pong,
+    Propose,
+)
 
-from .lone import Lone
+from .lone import Lone, entries_after
 
 VOTERS = frozenset((1, 2, 3))
 
@@ -75,3 +87,36 @@ def test_the_voters_may_not_differ() -> None:
     lone = Lone()
     with pytest.raises(AssertionError):
         lone.step(EnsembleChanged(Ensemble.of(frozenset((1, 2, 3, 4)))))
+
+
+def observing(log_epoch: int, accepted_epoch: int) -> Lone:
+    """Observer 9 with a log of one epoch, which finds server 2 leading."""
+    found = Recovered(accepted_epoch, entries=entries_after(NO_TIP, (log_epoch, 0)))
+    lone = Lone(found, observers=(9,), me=9)
+    lone.link(2, 3)
+    lone.hear(3, Notification(Role.FOLLOWING, 7, 2, make_zxid(1, 0), 4))
+    lone.hear(2, Notification(Role.LEADING, 7, 2, make_zxid(1, 0), 4))
+    assert lone.sent(2, FollowerInfo) == [FollowerInfo(accepted_epoch)]
+    return lone
+
+
+def test_one_that_was_told_of_an_epoch_that_came_to_nothing_follows_in_an_earlier_one() -> None:
+    """Nobody asks observers what they promised, so a later leader may choose a smaller number, and keep it for long."""
+    lone = observing(log_epoch=1, accepted_epoch=6)
+    lone.hear(2, LeaderInfo(4))
+    assert lone.sent(2, AckEpoch) == [AckEpoch(4, False, (make_zxid(1, 0),))]
+    lone.hear(2, Diff(make_zxid(1, 0)))
+    lone.hear(2, Propose(entries_after(lone.replica.history.last, (4, 0))))
+    lone.hear(2, NewLeader(4))
+    lone.step(Durable(make_zxid(4, 0)))
+    assert lone.sent(2, Ack) == [Ack(make_zxid(4, 0))]
+    lone.hear(2, Ping(1, 4))
+    assert lone.sent(2, Pong) == [Pong(1, 4, make_zxid(4, 0))]
+    assert lone.replica.accepted_epoch == 6
+
+
+def test_one_whose_log_is_of_a_later_epoch_does_not_follow_in_an_earlier_one() -> None:
+    lone = observing(log_epoch=5, accepted_epoch=6)
+    lone.hear(2, LeaderInfo(4))
+    assert lone.does(Role.LOOKING)
+    assert not lone.sent(2, AckEpoch)

@@ -198,6 +198,8 @@ class Preparer:
         if request.session_id:
             return request.session_id, self._upgrade_session(request, zxid)
         (timeout_ms,) = r.CreateSessionRequest.read(Reader(request.record))
+        if timeout_ms < 0:
+            raise MarshallingError(f"a timeout of {timeout_ms} ms")
         origin = origin_of(request.request_id)
         # Bit 55 stays clear: with it set, an id is one that a server gave to a session of its own (`sessions.local`).
         number = origin << 56 | (epoch_of(zxid) & 0x7FFFFF) << 32 | counter_of(zxid)
@@ -212,8 +214,8 @@ class Preparer:
         if session_id == LOCAL_SESSION or not is_local_id(session_id) or origin_of_session(session_id) != origin:
             raise UnimplementedError(f"session {session_id:#x} is not a local one of server {origin}")
         timeout_ms, password = r.UpgradeSessionRequest.read(Reader(request.record))
-        if len(password) != PASSWORD_BYTES:
-            raise MarshallingError(f"a password of {len(password)} bytes")
+        if timeout_ms < 0 or len(password) != PASSWORD_BYTES:
+            raise MarshallingError(f"a timeout of {timeout_ms} ms, a password of {len(password)} bytes")
         if self.pending.knows(session_id):
             raise SessionExpiredError(f"session {session_id:#x} was upgraded before")
         self.owners[session_id] = origin

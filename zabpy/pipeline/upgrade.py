@@ -17,8 +17,9 @@ def makes_ephemeral(op: int, record: bytes) -> bool:
             return r.CreateRequest.read(Reader(record)).flags in _EPHEMERAL_FLAGS
         if op == Op.MULTI:
             return any(
-                part_op in _CREATES and isinstance(part, r.CreateRequest) and part.flags in _EPHEMERAL_FLAGS
-                for part_op, part in r.MultiRequest.read(Reader(record)).ops
+                # Here the flags decide what a create makes, and not the opcode: `multi.by_flags`.
+                isinstance(part, r.CreateRequest | r.CreateTTLRequest) and part.flags in _EPHEMERAL_FLAGS
+                for _, part in r.MultiRequest.read(Reader(record)).ops
             )
     except CodeError:
         pass  # the leader says what is wrong with it

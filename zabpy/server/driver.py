@@ -442,7 +442,11 @@ class Driver:
 
     def _forwarded(self, peer: PeerId, message: Forward) -> None:
         if self.leading:
-            self._requests += [request for request in message.requests if origin_of(request.request_id) == peer]
+            self._requests += [
+                request
+                for request in message.requests
+                if origin_of(request.request_id) == peer and (request.session_id or request.op in _WITHOUT_SESSION)
+            ]
 
     def _sync_told(self, peer: PeerId, message: SyncDone) -> None:
         if self.serving and peer == self.replica.leader:
@@ -493,6 +497,8 @@ def _batches(requests: list[Request]) -> Iterator[tuple[Request, ...]]:
         yield tuple(requests[start:])
 
 
+#: What others may ask of a leader for no session. All else that has none is what it asks of itself: `Upkeep`.
+_WITHOUT_SESSION = frozenset((int(Op.CREATE_SESSION), int(Op.SYNC)))
 _OF_MORE_THAN_ZNODES = frozenset((CreateSessionTxn, CloseSessionTxn, ReconfigTxn))
 
 _ACTIONS: dict[type, Callable[[Driver, Any], None]] = {

@@ -56,6 +56,8 @@ DESCRIPTORS_KEPT = 64
 #: Collections of Python's garbage collector. There is next to no garbage in cycles here, and a collection walks the
 #: whole tree of znodes: half a second for a million.
 GC_THRESHOLDS = (50_000, 50, 1_000)
+#: A server that is late all the time puts off the end of silent sessions by so many ticks, and by how late it is.
+GRACE_TICKS_MAX = 5
 
 
 class CannotListenError(ZabpyError):
@@ -507,8 +509,11 @@ class Server:
             waits = (half_tick_ms, self.driver.expiry_ms, self.clients.due_ms())
             delay_ms = max(1, min(wait for wait in waits if wait is not None))
             # Were we stopped, or too busy, what came in meanwhile may not be read yet: nobody's silence counts before
-            # we had a tick to read it.
-            while (late_ms := await self._sleep(delay_ms)) > half_tick_ms:
+            # we had a tick to read it. But it may not wait for ever that sessions of the dead give up their locks.
+            for _ in range(GRACE_TICKS_MAX):
+                late_ms = await self._sleep(delay_ms)
+                if late_ms <= half_tick_ms:
+                    break
                 self.log("stalled", ms=late_ms)
                 delay_ms = self.config.tick_ms
             self.driver.touch(self.clients.look_after())

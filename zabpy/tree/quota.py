@@ -197,7 +197,10 @@ class Quotas:
             above = waiting.pop()
             znode = nodes[above]
             count += 1
-            size += len(znode.data) if znode.data else 0
+            if (
+                znode.data and znode.mzxid
+            ):  # else no txn wrote it: /zookeeper/config, which differs from server to server
+                size += len(znode.data)
             if znode.children:
                 waiting += [f"{above}/{name}" for name in znode.children]
         where = f"{QUOTA_PATH}{path}{_STATS}"

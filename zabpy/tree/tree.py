@@ -228,7 +228,7 @@ class Tree:
         znode = self.nodes[path]
         if self._frozen:
             self._save(path, znode)
-        before = znode.data
+        before, counted = znode.data, znode.mzxid != 0
         self.data_bytes += (len(data) if data else 0) - (len(before) if before else 0)
         znode.data = data
         znode.version = version
@@ -238,7 +238,8 @@ class Tree:
         if znode.kind >= CONTAINER:
             self.lifetimes.update(path, znode)
         if self._quota_root.children:
-            self.quotas.changed(path, (len(data) if data else 0) - (len(before) if before else 0))
+            # What no txn has written is this server's own (`_fill_config`), and counts for nothing.
+            self.quotas.changed(path, (len(data) if data else 0) - (len(before) if before and counted else 0))
         return _new(Outcome, (znode, (), (_new(Event, (DATA_CHANGED, path, znode.acl)),)))  # type: ignore[no-any-return]
 
     def _set_acl(self, zxid: Zxid, time_ms: int, body: SetAclTxn) -> Outcome:

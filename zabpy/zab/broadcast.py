@@ -190,7 +190,7 @@ def on_ping(replica: "Replica", peer: PeerId, told: Ping, now_ms: int) -> None:
     """Answering says that we follow this leader still and have promised nobody a later epoch: see `ReadAsked`."""
     following = replica.following(peer)
     replica.demand(following.promised and told.epoch == following.epoch, peer, told)
-    assert replica.accepted_epoch == following.epoch
+    assert replica.keeps_to(following.epoch)
     replica.emit(Send(peer, Pong(told.number, told.epoch, replica.history.durable)))
 
 

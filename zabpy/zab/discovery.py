@@ -41,14 +41,17 @@ def follow(replica: "Replica", leader: PeerId, now_ms: int) -> None:
 def on_leader_info(replica: "Replica", peer: PeerId, told: LeaderInfo, now_ms: int) -> None:
     following = replica.following(peer)
     replica.demand(following.epoch == 0 and 0 < told.epoch <= EPOCH_MAX, peer, told)
-    if told.epoch < replica.accepted_epoch:
-        why = f"server {peer} offers epoch {told.epoch}, but {replica.accepted_epoch} is promised already"
+    # An observer's promise has helped nobody to lead, and nobody asks what it promised (trap D7): held to it, one that
+    # was told of an epoch that came to nothing would be left out until there is a later one. Its log binds it.
+    bound = replica.accepted_epoch if replica.me in replica.ensemble.voters else epoch_of(replica.history.last.zxid)
+    if told.epoch < bound:
+        why = f"server {peer} offers epoch {told.epoch}, but {bound} is promised already"
         election.begin(replica, why, now_ms)
         return
     following.epoch = told.epoch
     following.phase = Phase.SYNCHRONIZATION
     following.deadline_ms = now_ms + replica.timing.init_timeout_ms
-    if told.epoch == replica.accepted_epoch:
+    if told.epoch <= replica.accepted_epoch:
         # We promised it before, perhaps to another who computed the same number: follow, but do not count again.
         _promise(replica, following, counted=False)
     else:

@@ -299,6 +299,12 @@ class Replica:
         history = self.history
         return bool(self.saving_epoch or self.installing or history.durable < history.last.zxid)
 
+    def keeps_to(self, epoch: int) -> bool:
+        """Whether we may take part in this epoch: no later one is promised. To an observer its log alone matters."""
+        if self.me in self.ensemble.voters:
+            return self.accepted_epoch == epoch
+        return epoch_of(self.history.last.zxid) <= epoch <= self.accepted_epoch
+
     def save_epoch(self, epoch: int) -> None:
         assert not self.saving_epoch and epoch > self.accepted_epoch
         self.saving_epoch = epoch

@@ -169,7 +169,7 @@ def acknowledge(replica: "Replica", following: Following) -> None:
     durable = replica.history.durable
     if following.mark is None or replica.installing or durable < following.mark or durable == following.acked:
         return
-    assert epoch_of(durable) == following.epoch == replica.accepted_epoch
+    assert epoch_of(durable) == following.epoch and replica.keeps_to(following.epoch)
     following.acked = durable
     replica.emit(Send(following.leader, Ack(durable)))
 
