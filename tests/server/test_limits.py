@@ -13,7 +13,8 @@ from trio.testing import MockClock
 
 from tests.server.raw_client import RawClient
 from tests.server.servers import client_of, ensemble
-from zabpy.server.clock import SystemClock
+from zabpy.model import Acl
+from zabpy.server.clock import SystemClock, TrioClock
 from zabpy.server.config import parse
 from zabpy.server.transport import Channel, EpollNetwork
 from zabpy.testing.ensemble import MemoryEnsemble
@@ -250,3 +251,61 @@ def test_the_keys() -> None:
 def test_a_share_is_a_number_from_0_to_1(value: str) -> None:
     with pytest.raises(Exception, match="a number from 0 to 1"):
         parse(f"dataDir=/d\nclientPort=1\nconnection_throttle_drop_increase={value}\n")
+
+
+# Turns ----------------------------------------------------------------------------------------------------------------
+
+
+class SlowClock(TrioClock):
+    """A clock on which every look at it takes so long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look_ms = self.passed_ms = 0
+
+    def now_ms(self) -> int:
+        self.passed_ms += self.look_ms
+        return super().now_ms() + self.passed_ms
+
+
+async def test_who_asks_much_that_takes_long_is_put_off_for_the_others(autojump_clock: MockClock) -> None:
+    async with limited() as servers:
+        greedy = await client_of(servers, 1)
+        await greedy.create("/a")
+        acl = (Acl(31, "world", "anyone"), Acl(31, "digest", "a:b"))
+        assert (await greedy.ask(Op.CREATE, r.CreateRequest("/listed", b"", acl, 0))).err == 0
+        clients = servers.servers[1].clients
+        connection = clients.sessions[greedy.session_id]
+        clock = clients.clock = SlowClock()
+        work, answered = clients.work, list[int]()
+
+        def watched_work() -> None:
+            answered.append(connection.replies)
+            work()
+
+        clients.work = watched_work  # type: ignore[method-assign]
+        for op, record in (
+            (Op.EXISTS, r.ExistsRequest("/a", False)),
+            (Op.GET_DATA, r.GetDataRequest("/listed", False)),
+        ):
+            before = connection.replies
+            asked = b"".join(frame(struct.pack(">ii", xid, op) + packed(record)) for xid in range(100))
+            clock.look_ms = 2
+            await greedy.stream.send_all(asked)
+            assert [(await greedy.reply()).xid for _ in range(100)] == list(range(100))
+            clock.look_ms = 0
+            answered = [count for count in answered if before < count < before + 100]
+            assert len(set(answered)) > 20  # each time after no more than this, others have had their turn
+
+
+@pytest.mark.parametrize("said", [b"\0\0\0\x2d", b"stmk"])
+async def test_bytes_that_drip_in_are_no_handshake(autojump_clock: MockClock, said: bytes) -> None:
+    async with limited(handshake_timeout_ms=3_000) as servers:
+        stream = await servers.connect(1)
+        began = trio.current_time()
+        await stream.send_all(said)
+        with trio.fail_after(60), pytest.raises(trio.BrokenResourceError):
+            while True:
+                await trio.sleep(0.9)
+                await stream.send_all(b"\0")
+        assert 3 <= trio.current_time() - began <= 6

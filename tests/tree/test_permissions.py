@@ -1,5 +1,7 @@
 """Who may do what, and which lists are stored."""
 
+import time
+
 import pytest
 
 from zabpy.model import (
@@ -17,6 +19,7 @@ from zabpy.model import (
     MarshallingError,
 )
 from zabpy.tree import ACLS_ARE_OFF, ANY_SASL_USER, DEFAULT_SCHEMES, allowed, masked, normalize
+from zabpy.tree.permissions import _Indexes
 
 BOB = Identity("digest", "bob:hash")
 HERE = Identity("ip", "10.1.2.3")
@@ -247,3 +250,46 @@ def test_hashes_are_masked_and_nothing_else() -> None:
 def test_no_name_takes_longer_than_its_length(id: str) -> None:
     with pytest.raises(InvalidAclError):
         normalize([OPEN_ACL[0], Acl(READ, "x509", id)], [], EVERY_SCHEME)
+
+
+#: Entries that match nobody here, as many as make a list long.
+MANY = [(ALL, "digest", f"nobody:{number}") for number in range(40)]
+
+
+def test_a_long_list_says_what_a_short_one_says() -> None:
+    questions = next(mark for mark in test_who_may.pytestmark if mark.name == "parametrize").args[1]  # type: ignore[attr-defined]
+    for acl, perms, identities, expected in questions:
+        if acl:
+            assert allowed(tuple(Acl(*entry) for entry in (*MANY, *acl)), perms, identities) is expected, acl
+            assert allowed(tuple(Acl(*entry) for entry in (*acl, *MANY)), perms, identities) is expected, acl
+    assert allowed(tuple(Acl(*entry) for entry in (*MANY, (READ, "world", "anyone"))), READ, [HERE])
+
+
+@pytest.mark.parametrize("entry", ["10.{0}.{1}.{2}/24", "10.{0}.{1}.{2}", "user{0}{1}{2}:hash"])
+def test_a_list_of_thirty_thousand_is_asked_by_a_client_of_many_identities(entry: str) -> None:
+    """Both are a client's choice, and a question costs sixty bytes."""
+    scheme = "digest" if "user" in entry else "ip"
+    acl = tuple(
+        Acl(ALL, scheme, entry.format(number >> 16, number >> 8 & 255, number & 255)) for number in range(1, 30_000)
+    )
+    identities = [Identity("ip", "11.0.0.1"), *(Identity("digest", f"me{number}:hash") for number in range(500))]
+    began = time.process_time()
+    for _ in range(100):
+        assert not allowed(acl, READ, identities)
+    assert time.process_time() - began < 5  # 0.1 s, and one by one it is minutes
+    assert allowed(acl, READ, [Identity(scheme, entry.format(0, 1, 2))])
+
+
+def test_of_long_lists_only_so_many_are_kept() -> None:
+    indexes = _Indexes(entries_max=100)
+    lists = [tuple(Acl(ALL, "digest", f"a{number}:{each}") for each in range(40)) for number in range(5)]
+    first = indexes.of(lists[0])
+    assert indexes.of(lists[1]) is not first
+    assert indexes.of(lists[0]) is first
+    indexes.of(lists[2])  # in the place of the second, which was used longest ago
+    assert indexes.of(lists[0]) is first
+    for acl in lists[1:]:
+        indexes.of(acl)
+    assert indexes.of(lists[0]) is not first
+    long = tuple(Acl(ALL, "digest", f"b{each}:c") for each in range(400))
+    assert indexes.of(long) is indexes.of(long)  # one that is longer than all may be together is kept alone

@@ -68,6 +68,8 @@ _NO_NODE, _NO_AUTH = error_part(NoNodeError.code), error_part(NoAuthError.code)
 #: In a multiRead: children of one znode, and bytes of all results, that are not put off.
 _NAMES_AT_ONCE = 100
 _BYTES_AT_ONCE = 1 << 20
+#: Paths that are looked at for an answer that may be short, so that nothing else holds back who asks for many of them.
+_LOOKED_AT_AT_ONCE = 2_000
 #: Watches set back at once.
 _WATCHES_AT_ONCE = 2_000
 _CATCH_UP = frozenset((int(Op.SET_WATCHES), int(Op.SET_WATCHES2)))
@@ -236,7 +238,7 @@ def _get_ephemerals(
     if not prefix.strip(_BLANKS) or prefix == "/":
         prefix = ""
     paths = state.tree.ephemerals.of(session_id)
-    if len(paths) > SLICE_ITEMS:
+    if len(paths) > _LOOKED_AT_AT_ONCE:
         return _names_bytes_about(paths), filtered_names_in_slices(paths, prefix)
     return b"".join(filtered_names_in_slices(paths, prefix))
 
@@ -248,7 +250,7 @@ def _get_all_children_number(
     _readable(state, path, identities)
     if not path:  # the root by this name is not counted as below itself, but by its other name
         return _INT.pack(len(state.tree.nodes))
-    count = state.tree.descendants(path, SLICE_ITEMS)
+    count = state.tree.descendants(path, _LOOKED_AT_AT_ONCE)
     if count is None:
         return 4, count_in_slices(list(state.tree.nodes), path)
     return _INT.pack(count)

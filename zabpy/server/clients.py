@@ -32,7 +32,7 @@ from zabpy.zab import Role
 from .access import Access
 from .clock import Clock
 from .config import Config
-from .connection import CONNECTING, NOT_MEASURED, OPEN, Connection, remote_text
+from .connection import CONNECTING, NOT_MEASURED, OPEN, TOLD, Connection, remote_text
 from .counts import Counts
 from .driver import Driver
 from .local_sessions import Local
@@ -245,7 +245,8 @@ class Clients:
                         local.heard(connection.session_id, connection.heard_ms)
                     else:
                         heard.append((connection.session_id, connection.heard_ms))
-            elif silent_ms > handshake_ms:
+            # Until there is a session what counts is when the connection began: bytes that drip must not keep it.
+            elif (silent_ms if connection.phase == TOLD else now_ms - connection.reported_ms) > handshake_ms:
                 self.counts.connections_expired.value += 1
                 connection.drop("no session in time")
         if self.serving or self.read_only.on:

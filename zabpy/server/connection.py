@@ -40,6 +40,9 @@ SEND_PAUSE_BYTES: Final = 1 << 20
 #: The key of the limit on what a client sends at once, for messages.
 FRAME_KEY: Final = "jute.maxbuffer"
 
+#: What one connection asks for may take this long before others have their turn. Looked at behind what takes longest.
+TURN_MS_MAX: Final = 5
+
 #: Reads of one connection that may wait behind its writes. Their replies are made all at once when they may go, so
 #: this times the largest znode is what one client can make us hold; beyond `connection_send_bytes_max` it is dropped.
 READS_WAITING_MAX: Final = 256
@@ -73,8 +76,8 @@ class Connection:
 
     __slots__ = (
         "_asks_as", "_clients", "_dirty", "_finishing", "_missing", "_out", "_out_bytes", "_part", "_rest", "_sliced",
-        "_special", "admitted", "began_wall_ms", "channel", "ending", "heard_ms", "id", "identities", "last_op",
-        "last_xid", "last_zxid", "latency_last_ms",
+        "_put_off", "_special", "admitted", "began_wall_ms", "channel", "ending", "heard_ms", "id", "identities",
+        "last_op", "last_xid", "last_zxid", "latency_last_ms",
         "latency_max_ms", "latency_min_ms", "latency_total_ms", "password", "phase", "read_only", "received_frames",
         "reported_ms", "row", "sasl", "sasl_refused", "sent_frames", "session_id", "syncing", "timeout_ms", "unasked",
         "waited", "waits_for",
@@ -116,6 +119,8 @@ class Connection:
         #: Those in `_out` that are not sent yet, in order. What stands behind one waits until it is made.
         self._sliced: deque[Sliced] = deque()
         self._finishing = False
+        #: What it asks takes long: others come first, then `work` goes on.
+        self._put_off = False
         self._out_bytes = 0
         self._dirty = False
 
@@ -370,6 +375,7 @@ class Connection:
         at, end, count = 0, len(data), 0
         op, xid = self.last_op, self.last_xid
         missing = length = stop = 0
+        ends_ms = clients.turn_ms + TURN_MS_MAX
         while room > 0:
             left = end - at
             if left >= 16:
@@ -412,6 +418,10 @@ class Connection:
                 frame = get_data(state, clients.watches, self.id, data[at + 4 : stop], self.identities)
                 append(frame)
                 room -= len(frame)
+                if znode is not None and znode.acl is not OPEN_ACL and clients.clock.now_ms() > ends_ms:
+                    self._put_off = True
+                    at = stop
+                    break
             elif op == _PING and quick:
                 append(_REPLY(16, -2, zxid, 0))
                 room -= 20
@@ -423,7 +433,15 @@ class Connection:
                 if self.phase != OPEN:
                     return
                 quick = self.admitted and not self.row
-                if self.syncing or self.ending or self._sliced or self._reads_waiting >= READS_WAITING_MAX:
+                if quick and clients.clock.now_ms() > ends_ms:
+                    self._put_off = True
+                if (
+                    self.syncing
+                    or self.ending
+                    or self._sliced
+                    or self._put_off
+                    or self._reads_waiting >= READS_WAITING_MAX
+                ):
                     at = stop
                     break
             at = stop
@@ -432,7 +450,9 @@ class Connection:
             if xid >= 0:
                 self.last_xid = xid
         self._end_of_output(full - room, count)
-        if room <= 0 or self._sliced or (not quick and not self._may_go_on()):
+        if self._put_off:
+            clients.has_slices(self)
+        if room <= 0 or self._sliced or self._put_off or (not quick and not self._may_go_on()):
             self._rest = data[at:]
             if room <= 0 and op == _GET_DATA and full - room > limit:
                 self._data_sent(data[stop - length + 8 : stop])
@@ -454,7 +474,7 @@ class Connection:
     def _may_go_on(self) -> bool:
         """Whether more of this client's requests may be looked at."""
         return (
-            not (self.syncing or self.ending or self._sliced)
+            not (self.syncing or self.ending or self._sliced or self._put_off)
             and self._reads_waiting < READS_WAITING_MAX
             and self._clients.throttle.may_read(len(self.row))
         )
@@ -695,7 +715,10 @@ class Connection:
             self.finish()
 
     def work(self) -> bool:
-        """Make the next slice of an answer; whether there is more to do."""
+        """Make the next slice of an answer, or let what was put off go on; whether there is more to do."""
+        if self._put_off:
+            self._put_off = False  # the end of this turn reads on
+            return bool(self._sliced)
         for sliced in self._sliced:
             if not sliced.done:
                 if sliced.work():

@@ -23,7 +23,8 @@ _KEYWORDS = {
 }
 _SEQUENCE, _SET, _OID, _VERSION = 0x30, 0x31, 0x06, 0xA0
 #: String types that Java shows as text: UTF8, Printable, T61, IA5, General and BMP. It takes them all for UTF-8, which
-#: makes odd text of a BMP string, and so do we.
+#: makes odd text of a BMP string, and so do we; but where they are none Java writes U+FFFD, so that many names have one
+#: text, and whoever has one of them could come as all. We write bytes, as for any other type.
 _TEXTS = frozenset((0x0C, 0x13, 0x14, 0x16, 0x1B, 0x1E))
 _ESCAPED = frozenset(',=+<>#;"\\')
 
@@ -80,7 +81,10 @@ def _attribute(given: tuple[int, bytes, bytes]) -> str:
     keyword = _KEYWORDS.get(number)
     if keyword is None or kind not in _TEXTS:
         return f"{keyword or number}=#{whole.hex()}"
-    return f"{keyword}={_text(content.decode('utf-8', 'replace'))}"
+    try:
+        return f"{keyword}={_text(content.decode())}"
+    except UnicodeDecodeError:
+        return f"{keyword}=#{whole.hex()}"
 
 
 def _text(value: str) -> str:

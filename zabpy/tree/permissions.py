@@ -42,6 +42,8 @@ def allowed(acl: Acls, perms: int, identities: Collection[Identity]) -> bool:
     for scheme, _ in identities:
         if scheme == "super":
             return True
+    if len(acl) > _SHORT:
+        return _INDEXES.of(acl).allows(perms, identities)
     for granted, scheme, id in acl:
         if granted & perms:
             if scheme == "world":
@@ -54,6 +56,84 @@ def allowed(acl: Acls, perms: int, identities: Collection[Identity]) -> bool:
             if scheme == "sasl" and (ANY_SASL_USER, id) in identities:
                 return True
     return False
+
+
+class _Index:
+    """A long list, so that a question costs the identities and not the entries: a client may send a list of 30,000, and
+    be 500 identities."""
+
+    __slots__ = ("_exact", "_networks", "_sasl", "acl")
+
+    def __init__(self, acl: Acls) -> None:
+        self.acl = acl
+        #: Permissions by scheme and id; of anybody whom SASL let in; by a network's width, bits and number.
+        self._exact: dict[tuple[str, str], int] = {}
+        self._sasl = 0
+        self._networks: dict[tuple[int, int], dict[int, int]] = {}
+        exact = self._exact
+        for granted, scheme, id in acl:
+            key = (scheme, id)
+            exact[key] = exact.get(key, 0) | granted
+            if scheme == "sasl":
+                self._sasl |= granted
+            elif scheme == "ip" and len(id) <= _NETWORK_CHARS_MAX and (network := _network(id)) is not None:
+                width, bits, number = network
+                numbers = self._networks.setdefault((width, bits), {})
+                number >>= width - bits
+                numbers[number] = numbers.get(number, 0) | granted
+
+    def allows(self, perms: int, identities: Collection[Identity]) -> bool:
+        """As `allowed`, but for identities of the scheme ``super``."""
+        granted_to = self._exact.get
+        if granted_to(("world", "anyone"), 0) & perms:
+            return True
+        for identity in identities:
+            scheme, id = identity
+            if scheme != "world" and granted_to(identity, 0) & perms:
+                return True
+            if scheme == "sasl" and id == "super" and self._sasl & perms:
+                return True
+            if scheme == ANY_SASL_USER and granted_to(("sasl", id), 0) & perms:
+                return True
+            if scheme == "ip" and self._networks and self._names_address(perms, id):
+                return True
+        return False
+
+    def _names_address(self, perms: int, address: str) -> bool:
+        mine = _network(address)
+        if mine is None:
+            return False
+        width, _, number = mine
+        return any(
+            numbers.get(number >> (width - bits), 0) & perms
+            for (family, bits), numbers in self._networks.items()
+            if family == width
+        )
+
+
+class _Indexes:
+    """Of the lists that were asked last, so many entries together."""
+
+    def __init__(self, entries_max: int) -> None:
+        self._entries_max, self._entries = entries_max, 0
+        #: By the `id` of the list, which its index keeps alive; the one that was used last stands last.
+        self._kept: dict[int, _Index] = {}
+
+    def of(self, acl: Acls) -> _Index:
+        kept = self._kept
+        index = kept.pop(id(acl), None)
+        if index is None:
+            index = _Index(acl)
+            self._entries += len(acl)
+            while kept and self._entries > self._entries_max:
+                self._entries -= len(kept.pop(next(iter(kept))).acl)
+        kept[id(acl)] = index
+        return index
+
+
+#: Lists of so many entries are gone through one by one.
+_SHORT = 32
+_INDEXES = _Indexes(entries_max=300_000)  # of about 200 bytes each
 
 
 def normalize(
@@ -120,7 +200,11 @@ def _network(text: str) -> tuple[int, int, int] | None:
         except ValueError:
             return None
     else:
-        bytes_ = [_integer(part) for part in name.split(".", 4)]
+        parts = name.split(".", 4)
+        if len(name) <= 15 and name.isascii() and all(map(str.isdecimal, parts)):  # nearly always
+            bytes_ = [*map(int, parts)]
+        else:
+            bytes_ = [_integer(part) for part in parts]
         if len(bytes_) != 4 or not all(0 <= each <= 255 for each in bytes_):
             return None
         width, number = 32, int.from_bytes(bytes_, "big")
