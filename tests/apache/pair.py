@@ -33,6 +33,9 @@ _JARS = (
 )
 #: Only for tests: whoever reads the answer does not care for what a power cut leaves.
 _UNSAFE = "-Dzookeeper.forceSync=no"
+#: What of ours is compared: a server on its own; or, of three of which one never comes up, a follower or the leader.
+ROLE = os.environ.get("ZABPY_COMPARED", "standalone")
+assert ROLE in ("standalone", "follower", "leader"), f"ZABPY_COMPARED={ROLE}: expected standalone, follower or leader"
 #: What Apache's server tells of, if it does not come up or ends.
 _LOG_CONFIG = """\
 log4j.rootLogger=ERROR, out
@@ -123,11 +126,12 @@ class Server:
         shared_memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
         self._home = tempfile.mkdtemp(prefix="zabpy-apache-", dir=shared_memory)
         self.port = port
-        config = os.path.join(self._home, "zoo.cfg")
-        with open(config, "w") as file:
-            file.write(_CONFIG.format(home=self._home, port=self.port) + settings)
-        if ours:
-            command = [sys.executable, "-m", "zabpy", "serve", config]
+        self._role = ROLE if ours else "standalone"
+        self._processes: list[subprocess.Popen[bytes]] = []
+        if self._role != "standalone":
+            self._start_two_of_three(settings)
+        elif ours:
+            self._start([sys.executable, "-m", "zabpy", "serve", self._write_config(self._home, port, settings)])
         else:
             classpath = ":".join(os.path.join(APACHE_JARS, jar) for jar in _JARS.split())
             main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
@@ -136,9 +140,30 @@ class Server:
                 file.write(_LOG_CONFIG)
             java = ["java", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", _UNSAFE]
             java.append(f"-Dlog4j.configuration=file:{log_config}")
-            command = [*java, "-cp", classpath, main, config]
-        with open(os.path.join(self._home, "log"), "wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._start([*java, "-cp", classpath, main, self._write_config(self._home, port, settings)])
+
+    def _start_two_of_three(self, settings: str) -> None:
+        """Of two that know nothing yet the one with the higher number leads."""
+        other, *peer_ports = free_ports(4)
+        ports = (self.port, other) if self._role == "follower" else (other, self.port)
+        settings += "initLimit=20\nsyncLimit=10\n"
+        settings += "".join(f"server.{id}=127.0.0.1:{port}:{port}\n" for id, port in enumerate(peer_ports, 1))
+        for id, port in enumerate(ports, 1):
+            home = os.path.join(self._home, str(id))
+            os.makedirs(os.path.join(home, "data"))
+            with open(os.path.join(home, "data", "myid"), "w") as file:
+                file.write(str(id))
+            self._start([sys.executable, "-m", "zabpy", "serve", self._write_config(home, port, settings)])
+
+    def _write_config(self, home: str, port: int, settings: str) -> str:
+        config = os.path.join(home, "zoo.cfg")
+        with open(config, "w") as file:
+            file.write(_CONFIG.format(home=home, port=port) + settings)
+        return config
+
+    def _start(self, command: list[str]) -> None:
+        with open(os.path.join(self._home, "log"), "ab") as log:
+            self._processes.append(subprocess.Popen(command, stdout=log, stderr=log))
 
     def wait_serving(self) -> None:
         end = time.monotonic() + 60
@@ -146,11 +171,11 @@ class Server:
             try:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=5) as probe:
                     probe.sendall(b"srvr")
-                    if b"Mode: standalone" in probe.makefile("rb").read():
+                    if f"Mode: {self._role}".encode() in probe.makefile("rb").read():
                         return
             except OSError:
                 pass
-            if self._process.poll() is not None or time.monotonic() > end:
+            if any(process.poll() is not None for process in self._processes) or time.monotonic() > end:
                 raise RuntimeError(f"no server came up:\n{self.log()}")
             time.sleep(0.05)
 
@@ -159,8 +184,9 @@ class Server:
             return file.read()[-20_000:]
 
     def stop(self) -> None:
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+        for process in self._processes:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
         shutil.rmtree(self._home, ignore_errors=True)
 
 

@@ -58,6 +58,16 @@ class Ensemble:
         data: bytes = self.look.retry(self.look.get, path)[0]
         return data
 
+    def owner(self, path: str) -> int:
+        """The session that an ephemeral znode goes with."""
+        self.look.retry(self.look.sync, path)
+        session: int = self.look.retry(self.look.get, path)[1].ephemeralOwner
+        return session
+
+    def children(self, path: str) -> list[str]:
+        self.look.retry(self.look.sync, path)
+        return sorted(self.look.retry(self.look.get_children, path))
+
     def exists(self, path: str) -> bool:
         self.look.retry(self.look.sync, path)
         return self.look.retry(self.look.exists, path) is not None

@@ -76,7 +76,7 @@ def test_zkcli(ensemble: Ensemble, zkcli: CommandLine, situation: str) -> None:
     # sequential and ephemeral
     path = zkcli.type(f"create -s -e {top}/seq- x", f"Created {top}/seq-").removeprefix("Created ")
     assert path == f"{top}/seq-0000000001"
-    session = ensemble.look.get(path)[1].ephemeralOwner
+    session = ensemble.owner(path)
     zkcli.type("getEphemerals", path)
     zkcli.type(f"create -c {top}/container", f"Created {top}/container")
     zkcli.type(f"getAllChildrenNumber {top}", "=3")
@@ -96,7 +96,7 @@ def test_zkcli(ensemble: Ensemble, zkcli: CommandLine, situation: str) -> None:
     zkcli.wait_for("state:Disconnected type:None")
     zkcli.wait_for("state:SyncConnected type:None")
     zkcli.type_until(f"get {top}/private", "=hush", "ConnectionLoss")
-    assert ensemble.look.retry(ensemble.look.get, path)[1].ephemeralOwner == session
+    assert ensemble.owner(path) == session
     ensemble.look.retry(ensemble.look.create, f"{top}/a/b", b"")
     zkcli.wait_for(f"type:NodeCreated path:{top}/a/b")  # the persistent watch was set again
 
@@ -134,7 +134,7 @@ def test_cli_mt(ensemble: Ensemble, cli_mt: CommandLine, situation: str) -> None
     cli_mt.type(f"create +es {top}/seq-", f"[{top}/seq-]: rc = 0")
     path = f"{top}/seq-0000000001"
     cli_mt.wait_for(f"name = {path}")
-    session = ensemble.look.get(path)[1].ephemeralOwner
+    session = ensemble.owner(path)
     assert session != 0
     cli_mt.type(f"ls {top}", "=\tseq-0000000001")
 
@@ -144,7 +144,7 @@ def test_cli_mt(ensemble: Ensemble, cli_mt: CommandLine, situation: str) -> None
     cli_mt.wait_for("CONNECTED_STATE")
     ensemble.look.retry(ensemble.look.create, f"{top}/after", b"")
     cli_mt.wait_for("CREATED_EVENT")
-    assert ensemble.look.retry(ensemble.look.get, path)[1].ephemeralOwner == session
+    assert ensemble.owner(path) == session
     cli_mt.send("quit")
     assert cli_mt.process.wait(REPLY_SECONDS) == 0
     wait_until(lambda: not ensemble.exists(path), "its ephemeral znode is gone", 2)
