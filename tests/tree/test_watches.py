@@ -23,6 +23,7 @@ from zabpy.tree import (
     Tree,
     Watches,
 )
+from zabpy.tree.watches import FORGOTTEN_AT_ONCE
 
 Set = Callable[[Watches], None]
 
@@ -383,6 +384,27 @@ def test_a_million_one_shot_watches_fit_in_200_megabytes() -> None:
 
     assert total == 1_000_000
     assert size < 200_000_000
+
+
+@pytest.mark.parametrize("kind", ["data", "child", "both", "persistent"])
+@pytest.mark.parametrize("cleaned", [0, 100, FORGOTTEN_AT_ONCE])
+def test_who_leaves_with_many_watches_is_told_of_none_not_even_the_last(kind: str, cleaned: int) -> None:
+    watches = Watches()
+    paths = [f"/p{number}" for number in range(FORGOTTEN_AT_ONCE + 1)]
+    for path in paths:
+        if kind in ("data", "both"):
+            watches.add_data(7, path)
+        if kind in ("child", "both"):
+            watches.add_child(7, path)
+        if kind == "persistent":
+            watches.add_persistent(7, path, recursive=True)
+    watches.forget(7)
+    watches.clean_up(cleaned)
+    for path in paths:
+        assert watches.fire(Event(DELETED, path, OPEN_ACL)) == []
+        assert watches.fire(Event(CHILDREN_CHANGED, path, OPEN_ACL)) == []
+    watches.clean_up(2 * len(paths))
+    assert (watches.total, watches.paths, watches.leaving) == (0, 0, False)
 
 
 def test_what_the_words_show_is_the_data_table() -> None:

@@ -28,6 +28,8 @@ _REMOVES = {**_LOOKS_AT, PERSISTENT_WATCH: (_PERSISTENT, _PERSISTENT)}
 #: A watcher with more entries than this is forgotten in slices.
 FORGOTTEN_AT_ONCE = 5_000
 
+_NOBODY: frozenset[int] = frozenset()
+
 #: Entries counted at a time.
 _PART = 200
 
@@ -130,17 +132,19 @@ class Watches:
         filter: a watch whose owner may not know is used up all the same.
         """
         type, path, _ = event
+        # Asked before: whoever loses its last watch here is not among them any more, and as gone as before.
+        leaving = frozenset(self._leaving) if self._leaving else _NOBODY
         if type == CHILDREN_CHANGED:
             told = self._take(self._child, path) if path in self._child else []
-            return told if not self._leaving else [watcher for watcher in told if watcher not in self._leaving]
+            return told if not leaving else [watcher for watcher in told if watcher not in leaving]
         told = self._take(self._data, path) if path in self._data else []
         if self._recursive:
             told = list(dict.fromkeys(told + self._above(path)))
         if type == DELETED and path in self._child:
             already = set(told)
             told += [watcher for watcher in self._take(self._child, path) if watcher not in already]
-        if self._leaving:
-            return [watcher for watcher in told if watcher not in self._leaving]
+        if leaving:
+            return [watcher for watcher in told if watcher not in leaving]
         return told
 
     def paths_of(self, watcher: int) -> list[str]:
