@@ -8,6 +8,7 @@ from trio.testing import MockClock
 
 from tests.server.servers import client_of, ensemble
 from zabpy.model import OPEN_ACL, Request
+from zabpy.server.peers import UNNAMED_MAX
 from zabpy.testing.ensemble import PEER_PORT, MemoryEnsemble
 from zabpy.wire import PEER_VERSION, Hello, Op, encode, encode_hello, frame, packed, records as r
 from zabpy.zab import HistoryPartedError, Input, Received
@@ -159,3 +160,19 @@ async def test_what_a_leader_asks_of_itself_nobody_else_may_ask_of_it(autojump_c
         assert await client.get("/c") == (0, b"")
         await servers.wait_level()
         assert servers.leader == leader
+
+
+async def test_a_stranger_who_takes_all_places_at_the_peer_port_keeps_no_peer_out(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        servers = MemoryEnsemble(nursery, servers=3, seed=7)
+        await servers.start(1)
+        strangers = [await servers.wires.dial("stranger", "server1", PEER_PORT) for _ in range(2 * UNNAMED_MAX)]
+        stream = await servers.wires.dial("server2", "server1", PEER_PORT)
+        await stream.send_all(hello(2))
+        await trio.sleep(0.5)
+        peers = servers.servers[1].peers
+        assert peers.links.keys() == {2}
+        assert len(peers._unnamed) == UNNAMED_MAX - 1
+        for each in strangers:
+            await each.aclose()
+        nursery.cancel_scope.cancel()

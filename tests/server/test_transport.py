@@ -169,3 +169,33 @@ async def test_a_port_in_use_and_one_without_a_listener_are_oserrors(network: Ne
         with pytest.raises(OSError):
             await fresh.dial("127.0.0.1", port)
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="epoll is Linux's")
+async def test_connections_that_are_finished_but_left_open_do_not_use_up_the_descriptors() -> None:
+    network = EpollNetwork(lambda: int(trio.current_time() * 1000))
+    network.lingering_max = 5
+    ended = 0
+
+    def accepted(channel: Channel) -> None:
+        nonlocal ended
+        ended += 1
+        channel.start(Side(channel))
+        channel.send(b"last words")
+        channel.finish()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(network.run, lambda: None, lambda text: None)
+        listener = await network.listen("127.0.0.1", 0, accepted)
+        before = len(network.ends)
+        streams = []
+        with trio.fail_after(10):
+            for _ in range(20):
+                stream = await trio.open_tcp_stream("127.0.0.1", listener.port)
+                assert await stream.receive_some(100) == b"last words"
+                streams.append(stream)
+        assert ended == 20
+        assert len(network.ends) - before == 5
+        for stream in streams:
+            await stream.aclose()
+        nursery.cancel_scope.cancel()

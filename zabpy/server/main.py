@@ -34,10 +34,10 @@ from .disk import Disk, DiskFailedError, TaskWorker, ThreadWorker, Worker
 from .driver import Driver
 from .log import Log
 from .membership import Membership, quorums_of
-from .peers import Peers
+from .peers import UNNAMED_MAX, Peers
 from .snapshots import Snapshots, load_state
 from .tls_settings import TlsSettings
-from .transport import Channel, EpollNetwork, Listener, Network, StreamNetwork
+from .transport import LINGERING_MAX, Channel, EpollNetwork, Listener, Network, StreamNetwork
 from .words import Words
 
 if TYPE_CHECKING:
@@ -381,7 +381,13 @@ class Server:
             local_sessions=LocalSessions(self.me, found.start_number, config.tick_ms, self._random_bytes),
         )
         if self._threads:
-            room = _descriptors() - DESCRIPTORS_KEPT - 4 * len(config.members)
+            descriptors = _descriptors()
+            room = descriptors - DESCRIPTORS_KEPT - 4 * len(config.members)
+            if not config.standalone:
+                room -= UNNAMED_MAX
+            if isinstance(self.network, EpollNetwork):
+                self.network.lingering_max = max(1, min(LINGERING_MAX, descriptors // 8))
+                room -= self.network.lingering_max
             self.clients.connections_max = max(1, min(self.clients.connections_max, room))
         self.clients.begin_work = lambda: self._work.set()
         self.clients.four_letter = Words(self, nursery).answer

@@ -6,7 +6,7 @@ must be read from disk first (a tail of the log, a snapshot) is a job in the sam
 overtakes it.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Protocol, TypeVar
@@ -227,7 +227,7 @@ class Peers:
 
     def accept(self, channel: Channel) -> None:
         """A connection came in on the peer port."""
-        if len(self._unnamed) >= UNNAMED_MAX:
+        if len(self._unnamed) >= UNNAMED_MAX and not self._make_room(channel.remote[0]):
             channel.close()
             return
         if self.tls is not None:
@@ -235,6 +235,17 @@ class Peers:
         link = Link(self, channel, expected=None)
         self._unnamed[link] = None
         link.begin()
+
+    def _make_room(self, address: str) -> bool:
+        """For one more from there: by the oldest of the address that has most of those who have said nothing yet. One
+        stranger must not keep all peers out. False: it is that address."""
+        strangers = [link for link in self._unnamed if link.expected is None]
+        counts = Counter(link.channel.remote[0] for link in strangers)
+        most, count = counts.most_common(1)[0] if counts else (address, 0)
+        if counts[address] >= count:
+            return False
+        next(link for link in strangers if link.channel.remote[0] == most).end(_CLOSED_QUIETLY)
+        return True
 
     def _look_after(self) -> None:
         now_ms = self.clock.now_ms()

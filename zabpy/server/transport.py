@@ -33,6 +33,8 @@ PATIENCE_SECONDS = 0.001
 ACCEPTS_MAX = 128
 #: A finished connection may take this long to hand over its last bytes and to see the other side's end.
 LINGER_MS = 2_000
+#: So many of them at most: they have a file descriptor each, and nobody counts them any more. The oldest are closed.
+LINGERING_MAX = 1_024
 
 
 class Handler(Protocol):
@@ -120,6 +122,7 @@ class EpollNetwork:
         self.epoll = select.epoll()
         self.ends: dict[int, EpollChannel | EpollListener | EpollWaker] = {}
         self.lingering: deque[tuple[int, EpollChannel]] = deque()
+        self.lingering_max = LINGERING_MAX
         self.trouble: Trouble = lambda text: None
 
     async def listen(self, host: str, port: int, accept: Accept, *, backlog: int = 1024) -> Listener:
@@ -203,6 +206,11 @@ class EpollNetwork:
     def waker(self, call: Callable[[], None]) -> Callable[[], None]:
         return EpollWaker(self, call).wake
 
+    def linger(self, channel: "EpollChannel") -> None:
+        self.lingering.append((self.now_ms() + LINGER_MS, channel))
+        while len(self.lingering) > self.lingering_max:
+            self.lingering.popleft()[1].close()
+
     def reap(self, now_ms: int) -> None:
         while self.lingering and self.lingering[0][0] <= now_ms:
             self.lingering.popleft()[1].close()
@@ -262,7 +270,7 @@ class EpollChannel:
         if self._fd not in self._network.ends:  # never started
             return self.close()
         self._finishing, self._handler = True, _NOBODY
-        self._network.lingering.append((self._network.now_ms() + LINGER_MS, self))
+        self._network.linger(self)
         self.resume()
         if not self.backlog:
             self._end_output()
