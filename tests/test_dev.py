@@ -148,6 +148,8 @@ def test_a_status_line_says_why_there_is_no_status() -> None:
         ),
         (b"", "no status: no answer"),
         (b"SSH-2.0-x\r\n", "no status: SSH-2.0-x"),
+        (b"a\x1b[2Jb\x00", "no status: a?[2Jb?"),  # nothing that a terminal would obey
+        (b"\x15\x03\x03\x00\x02\x02\x46", "no status: it takes nothing but TLS on this port"),
     ],
 )
 def test_a_status_line_of_what_answers_otherwise(answer: bytes, told: str) -> None:

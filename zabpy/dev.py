@@ -299,6 +299,10 @@ def _lives_bound_to_ours() -> Callable[[], None] | None:
     return bind
 
 
+#: How a TLS server's answer to what is no TLS begins: a record of type alert, of a version 3.x.
+_TLS_ALERT = "\x15\x03"
+
+
 def status_line(server: str) -> tuple[bool, str]:
     """Whether the server at ``host:port`` serves, and a line about it."""
     host, _, port = server.rpartition(":")
@@ -312,7 +316,10 @@ def status_line(server: str) -> tuple[bool, str]:
     facts = dict(line.split(": ", 1) for line in answer.splitlines() if ": " in line)
     if "Mode" not in facts:
         why = "not serving" if "not currently serving" in answer else "no status"
-        return False, f"{server}: {why}: {' '.join(answer.split())[:120] or 'no answer'}"
+        said = "".join(letter if letter.isprintable() else "?" for letter in " ".join(answer.split())[:120])
+        if answer.startswith(_TLS_ALERT):
+            said = "it takes nothing but TLS on this port"
+        return False, f"{server}: {why}: {said or 'no answer'}"
     version = facts.get("Zookeeper version", "?").split(",")[0]
     return True, (
         f"{server}: {facts['Mode']}, zxid {facts.get('Zxid', '?')}, {facts.get('Node count', '?')} znodes, "

@@ -113,6 +113,14 @@ def test_a_txn_comes_back_as_it_was_and_not_from_fewer_or_more_bytes(body: Body)
             decode_txn(payload + tail)
 
 
+def test_a_txn_of_a_kind_that_came_later_is_called_that() -> None:
+    """What the log says of a server that was left behind when the others were upgraded, and stops."""
+    items = cbor2.loads(encode_txn(sample(SAMPLES[0])))
+    items[1] = 200
+    with pytest.raises(TxnDecodeError, match="^a transaction of kind 200, which only newer servers know$"):
+        decode_txn(cbor2.dumps(items))
+
+
 @given(txns)
 def test_any_txn_comes_back(txn: Txn) -> None:
     again = decode_txn(encode_txn(txn))

@@ -26,7 +26,7 @@ from zabpy.model import (
 )
 from zabpy.pipeline import Preparer, State, Upkeep, apply_entry
 from zabpy.tree import Outcome
-from zabpy.wire import Op, decode_txn, encode_txn
+from zabpy.wire import Op, TxnDecodeError, decode_txn, encode_txn
 from zabpy.zab import (
     Append,
     Deliver,
@@ -217,7 +217,10 @@ class Driver:
                 continue
             txn = proposed.pop(zxid, None) if proposed else None
             if txn is None:
-                txn = decode_txn(payload)
+                try:
+                    txn = decode_txn(payload)
+                except TxnDecodeError as error:
+                    raise TxnDecodeError(f"zxid {zxid:#x}: {error}") from None
             size += len(payload)
             outcome = apply_entry(state, zxid, txn)
             if type(txn.body) in _OF_MORE_THAN_ZNODES:

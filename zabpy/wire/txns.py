@@ -102,7 +102,9 @@ def decode_txn(payload: bytes) -> Txn:
             session_id -= 1 << 64
         if xid > 0x7FFFFFFF:
             xid -= 1 << 32
-        body, end = _TAKE[kind](items, 6)
+        if (take := _TAKE.get(kind)) is None:
+            raise TxnDecodeError(f"a transaction of kind {kind}, which only newer servers know")
+        body, end = take(items, 6)
         if end != len(items):
             raise TxnDecodeError(f"{len(items)} items, {end} expected")
     except CborError as error:
