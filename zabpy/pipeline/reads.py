@@ -104,9 +104,8 @@ def read_now(
         if answer is None:
             return refusal_frame(xid)
         body = answer(state, watches, watcher, session_id, record, identities)
-        if type(body) is tuple:
+        if not isinstance(body, bytes):
             return Sliced(xid, zxid, body[1], body[0])
-        assert isinstance(body, bytes)
         return reply_frame(_PING_XID if op == _PING else xid, 0 if op == _SASL else zxid, 0, body)
     except _UnreadableError as error:
         return reply_frame(xid, zxid, error.code, error.body)

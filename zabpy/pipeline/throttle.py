@@ -60,9 +60,6 @@ class LargeRequests:
         self._sizes: dict[int, int] = {}
         self.bytes = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._sizes)
-
     def began(self, request_id: int, size: int) -> bool:
         """Whether there is room for it; if not, it is not counted either."""
         if self.bytes + size > self._bytes_max:

@@ -122,6 +122,8 @@ class Clients:
         self.latency_total_ms = self.latency_max_ms = 0
         self.latency_min_ms = NOT_MEASURED
         self.reply_bytes_last, self.reply_bytes_min, self.reply_bytes_max = -1, NOT_MEASURED, -1
+        #: Of what leaves in a turn, the last that went to one client; see `flush`.
+        self.sent_last = b""
 
     @property
     def replies(self) -> int:
@@ -286,7 +288,8 @@ class Clients:
                 answer = connection.row.answer_first(request_id, zxid, err, reply)
                 if answer is not None:
                     connection.put(answer)
-                    connection.count_replies(1)
+                    connection.sent_frames += 1
+                    self.sent += 1
                     connection.last_zxid = zxid
                 elif connection.row.complete(request_id, err, reply):
                     connection.go_on()
@@ -320,8 +323,7 @@ class Clients:
             self.counts.watches_fired[frame[_EVENT_TYPE]].add(watchers)
 
     def count_size(self, size: int) -> None:
-        """A reply that is smaller or larger than all before. Of what leaves together only the first is looked at:
-        that costs the same however many there are."""
+        """A reply that is perhaps smaller or larger than all before."""
         self.reply_bytes_min = min(self.reply_bytes_min, size)
         self.reply_bytes_max = max(self.reply_bytes_max, size)
 
@@ -412,6 +414,11 @@ class Clients:
             dirty, self.dirty = self.dirty, []
             for connection in dirty:
                 connection.flush()
+            if self.sent_last:
+                # Of all that leaves in one turn only one reply is measured: that costs the same however many there are.
+                size = self.reply_bytes_last = int.from_bytes(self.sent_last[:4], "big")
+                self.sent_last = b""
+                self.count_size(size)
         if self.held:
             for connection in list(self.held):
                 connection.read_on()

@@ -369,12 +369,12 @@ class Connection:
         nodes, zxid = state.tree.nodes, state.last_applied
         limit = clients.config.frame_bytes_max
         append = self._out.append
-        quick = self.admitted and not self.row
+        waiting = self.row.waiting
+        quick = self.admitted and not waiting
         room = SEND_PAUSE_BYTES - self._out_bytes - self.channel.backlog
         full = room
         at, end, count = 0, len(data), 0
-        op, xid = self.last_op, self.last_xid
-        missing = length = stop = 0
+        op = xid = missing = length = stop = 0
         ends_ms = clients.turn_ms + TURN_MS_MAX
         while room > 0:
             left = end - at
@@ -386,7 +386,7 @@ class Connection:
             elif left >= 4:
                 (length,) = _LENGTH.unpack_from(data, at)
                 if not 8 <= length <= limit:
-                    self._end_of_output(full - room, count)
+                    self._end_of_output(full - room, count, quick)
                     self.drop_garbage(f"a frame of {length} bytes", limit=limit, key=FRAME_KEY)
                     return
                 missing = 4 + length - left
@@ -397,7 +397,7 @@ class Connection:
             stop = at + 4 + length
             if stop > end or length < 8:
                 if not 8 <= length <= limit:
-                    self._end_of_output(full - room, count)
+                    self._end_of_output(full - room, count, quick)
                     self.drop_garbage(f"a frame of {length} bytes", limit=limit, key=FRAME_KEY)
                     return
                 op, xid = self.last_op, self.last_xid  # what has not come whole is not the last operation
@@ -432,7 +432,7 @@ class Connection:
                     self.last_xid = xid
                 if self.phase != OPEN:
                     return
-                quick = self.admitted and not self.row
+                quick = self.admitted and not waiting
                 if quick and clients.clock.now_ms() > ends_ms:
                     self._put_off = True
                 if (
@@ -440,7 +440,7 @@ class Connection:
                     or self.ending
                     or self._sliced
                     or self._put_off
-                    or self._reads_waiting >= READS_WAITING_MAX
+                    or (waiting and self._reads_waiting >= READS_WAITING_MAX)
                 ):
                     at = stop
                     break
@@ -449,7 +449,7 @@ class Connection:
             self.last_op, self.last_zxid = op, zxid
             if xid >= 0:
                 self.last_xid = xid
-        self._end_of_output(full - room, count)
+        self._end_of_output(full - room, count, quick)
         if self._put_off:
             clients.has_slices(self)
         if room <= 0 or self._sliced or self._put_off or (not quick and not self._may_go_on()):
@@ -479,15 +479,16 @@ class Connection:
             and self._clients.throttle.may_read(len(self.row))
         )
 
-    def _end_of_output(self, size: int, count: int) -> None:
-        """After `_serve` has put ``size`` bytes of output there by itself, for ``count`` requests.
+    def _end_of_output(self, size: int, count: int, quick: bool) -> None:
+        """After `_serve` has put ``size`` bytes of output there by itself, for ``count`` requests. ``quick``: nothing
+        is in the row.
 
         What is in the row came behind all that was answered on the spot, each of those within 0 ms.
         """
         clients = self._clients
         self.received_frames += count
         clients.received += count
-        answered = count - len(self.row)
+        answered = count if quick else count - len(self.row)
         if answered > 0:
             self.sent_frames += answered
             self.latency_last_ms = 0
@@ -496,7 +497,7 @@ class Connection:
             self._out_bytes += size
             if not self._dirty:
                 self._dirty = True
-                self._clients.dirty.append(self)
+                clients.dirty.append(self)
 
     def _take(self, xid: int, op: int, record: bytes) -> int:
         """One request that is not of the most frequent kind. How many bytes of output it made at once."""
@@ -529,7 +530,7 @@ class Connection:
             return self._in_turn(*clients.access.sasl(self, xid, record))
         if route is _UNKNOWN:
             return self._in_turn(refusal_frame(xid), True)
-        if row:
+        if row.waiting:
             row.push_read(xid, op, record, self.identities)
             return 0
         reply = self._answer(xid, op, record, self.identities)
@@ -589,7 +590,7 @@ class Connection:
 
     def _in_turn(self, frame: bytes, over: bool) -> int:
         """An answer that is there already: behind what is in the row. ``over``: the connection ends behind it."""
-        if self.row or over:
+        if over or self.row.waiting:
             self.ending = self.ending or over
             self.row.push_frame(frame, over)
             self._clients.ready[self] = None
@@ -607,7 +608,7 @@ class Connection:
         clients = self._clients
         what, came_ms = self.waits_for.pop(request_id)
         clients.throttle.outstanding -= 1
-        if clients.large:
+        if clients.large.bytes:
             clients.large.ended(request_id)
         self.latency_last_ms = took_ms = clients.turn_ms - came_ms
         self.waited += 1
@@ -644,18 +645,14 @@ class Connection:
             self.drop("asks for more than it can be sent", bytes=self._out_bytes, limit=limit)
             return
         self._out += frames
-        self.count_replies(len(frames))
+        self.sent_frames += len(frames)
+        self._clients.sent += len(frames)
         self.last_zxid = self._clients.driver.state.last_applied
         if self.row.over:
             self.finish()
         elif frames and not self._dirty:
             self._dirty = True
             self._clients.dirty.append(self)
-
-    def count_replies(self, count: int) -> None:
-        """So many that waited in the row have been put there."""
-        self.sent_frames += count
-        self._clients.sent += count
 
     def flush(self) -> None:
         self._dirty = False
@@ -671,10 +668,7 @@ class Connection:
             if self.phase == OPEN:
                 clients = self._clients
                 clients.bytes_sent += len(data)
-                (size,) = _LENGTH.unpack_from(data)
-                clients.reply_bytes_last = size
-                if not clients.reply_bytes_min <= size <= clients.reply_bytes_max:
-                    clients.count_size(size)
+                clients.sent_last = data
             self.channel.send(data)
         backlog = self.channel.backlog
         if not backlog or self.phase == OVER:
