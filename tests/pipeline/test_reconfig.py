@@ -1,5 +1,6 @@
 """reconfig: what is asked for, and what comes of it. Codes and texts as Apache ZooKeeper 3.8.0 gave them."""
 
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -261,3 +262,26 @@ def test_the_watch_on_the_configuration_fires() -> None:
     ((_, outcome, _),) = world.deliver()
     ((watcher, frame),) = world.tell(world.last, outcome)
     assert watcher == 7 and frame.endswith(CONFIG_PATH.encode()) and frame[20:24] == b"\0\0\0\3"
+
+
+MANY = [f"server.{n}=a{n}:1:2:observer;7" for n in range(20_000)]
+LONG = {
+    "brackets": Case("server.9=" + "[" * 100_000),
+    "colons": Case("server.9=" + ":" * 400_000),
+    "joining": Case(",".join(MANY)),
+    "leaving": Case(leaving="7," * 200_000),
+    "commas": Case("," * 500_000),
+    "members": Case(members="\n".join(MANY)),
+    "newlines": Case(members="\n" * 500_000),
+    "as many as may be": Case(",".join(MANY[1:900])),
+    "all at one place": Case(",".join(f"server.{n}=a:1:2:observer;7" for n in range(5, 900))),
+    "equal signs": Case("=" * 500_000),
+}
+
+
+@pytest.mark.parametrize("case", LONG.values(), ids=LONG)
+def test_what_anybody_may_ask_keeps_the_leader_for_a_moment_only(case: Case) -> None:
+    ground = Ground()
+    began = time.process_time()
+    assert ground.ask(case.joining, case.leaving, case.members, identities=ANYBODY) in (-8, -102)
+    assert time.process_time() - began < 0.2

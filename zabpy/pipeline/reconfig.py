@@ -11,7 +11,7 @@ are not 1 to 255, ports that are 0, a host that is missing.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from zabpy.model import (
@@ -34,6 +34,10 @@ from zabpy.wire import records as r
 SERVER_ID_MAX = 255
 #: A DNS name is no longer.
 HOST_CHARS_MAX = 253
+#: Servers, and other lines, that one request may name; and the characters of each. Anybody may ask, and the leader reads
+#: it all before it is known whether he may.
+LINES_MAX = 1_000
+LINE_CHARS_MAX = 1_000
 ANY_HOST = "0.0.0.0"
 #: Addresses that ZooKeeper leaves out when it looks for two servers at one place: they are another place on each host.
 _EVERYWHERE = frozenset(("0.0.0.0", "127.0.0.1", "localhost", "::", "::1", "0:0:0:0:0:0:0:0", "0:0:0:0:0:0:0:1"))
@@ -63,6 +67,7 @@ def judge_reconfig(ensemble: EnsembleView, now: Members, may: bool, asked: r.Rec
     try:
         if asked.cur_config_id not in (-1, now.version):
             raise BadVersionError(f"version {asked.cur_config_id & (1 << 64) - 1:x}, it is {now.version:x}")
+        _check_size(asked)
         if asked.new_members is None:
             wanted = _changed(now.servers, asked.joining_servers, asked.leaving_servers)
         else:
@@ -81,6 +86,16 @@ def judge_reconfig(ensemble: EnsembleView, now: Members, may: bool, asked: r.Rec
     return Members(wanted, zxid)
 
 
+def _check_size(asked: r.ReconfigRequest) -> None:
+    for text in (asked.new_members, asked.joining_servers, asked.leaving_servers):
+        if text is None:
+            continue
+        if text.count(",") + text.count("\n") >= LINES_MAX:
+            raise BadArgumentsError(f"more than {LINES_MAX} servers or lines")
+        if len(text) > LINE_CHARS_MAX and max(map(len, re.split("[,\n]", text))) > LINE_CHARS_MAX:
+            raise BadArgumentsError(f"more than {LINE_CHARS_MAX} characters for one server")
+
+
 def _changed(now: Iterable[Member], joining: str | None, leaving: str | None) -> tuple[Member, ...]:
     """Incremental: those of now, without the leaving ones (who need not be there), then with the joining ones, each in
     place of the one that has its number."""
@@ -89,6 +104,7 @@ def _changed(now: Iterable[Member], joining: str | None, leaving: str | None) ->
         raise BadArgumentsError("joining and leaving go with a majority of the voters; say newMembers, all of them")
     for number in _pieces(leaving):
         servers.pop(_long(number), None)
+    taken = {place: member.server_id for member in servers.values() for place in _places(member)}
     for piece in _pieces(joining):
         parts = [part for part in piece.split("=") if part.strip()]
         if len(parts) != 2:
@@ -97,7 +113,12 @@ def _changed(now: Iterable[Member], joining: str | None, leaving: str | None) ->
         joiner = _joiner(server_id, parts[1].strip())
         if joiner.client_port is None:
             raise BadArgumentsError(f"server.{server_id} needs its client port too: …;clientPort")
-        _check_places(joiner, (member for member in servers.values() if member.server_id != server_id))
+        _check_places(joiner, taken)
+        if server_id in servers:
+            for place in _places(servers[server_id]):
+                if taken.get(place) == server_id:  # a file may have put two at one place
+                    del taken[place]
+        taken.update(dict.fromkeys(_places(joiner), server_id))
         servers[server_id] = joiner
     return tuple(member for _, member in sorted(servers.items()))
 
@@ -115,8 +136,10 @@ def _replaced(text: str) -> tuple[Member, ...]:
         ]
     except ValueError as error:
         raise BadArgumentsError(str(error)) from None
-    for at, member in enumerate(members):
-        _check_places(member, members[:at])
+    taken: dict[tuple[str, int], int] = {}
+    for member in members:
+        _check_places(member, taken)
+        taken.update(dict.fromkeys(_places(member), member.server_id))
     return tuple(members)
 
 
@@ -139,15 +162,18 @@ def _client_host(member: Member) -> str | None:
     return ANY_HOST if member.client_port is not None and member.client_host is None else member.client_host
 
 
-def _check_places(member: Member, others: Iterable[Member]) -> None:
-    """No two ports of it, and none of it and of another, are the same. Hosts are compared as they are written."""
+def _check_places(member: Member, taken: Mapping[tuple[str, int], int]) -> None:
+    """No two ports of it, and none of it and of another, are the same. Hosts are compared as they are written.
+
+    ``taken``: which server is where, it itself perhaps among them.
+    """
     mine = _places(member)
     if len(set(mine)) < len(mine):
         raise BadArgumentsError(f"server.{member.server_id} has one port for two things")
-    for other in others:
-        if shared := set(mine) & set(_places(other)):
-            host, port = min(shared)
-            raise BadArgumentsError(f"server.{member.server_id} and server.{other.server_id} are both at {host}:{port}")
+    for host, port in mine:
+        other = taken.get((host, port), member.server_id)
+        if other != member.server_id:
+            raise BadArgumentsError(f"server.{member.server_id} and server.{other} are both at {host}:{port}")
 
 
 def _places(member: Member) -> list[tuple[str, int]]:
