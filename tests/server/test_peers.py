@@ -8,10 +8,10 @@ from trio.testing import MockClock
 
 from tests.server.servers import client_of, ensemble
 from zabpy.model import OPEN_ACL, Request
-from zabpy.server.peers import UNNAMED_MAX
+from zabpy.server.peers import UNNAMED_MAX, ensemble_text
 from zabpy.testing.ensemble import PEER_PORT, MemoryEnsemble
 from zabpy.wire import PEER_VERSION, Hello, Op, encode, encode_hello, frame, packed, records as r
-from zabpy.zab import HistoryPartedError, Input, Received
+from zabpy.zab import HistoryPartedError, Input, Quorums, Received
 from zabpy.zab.messages import Ack, Forward
 
 
@@ -43,9 +43,22 @@ async def closed(stream: trio.abc.Stream) -> bool:
         hello(9),
         hello(1),
         hello(2, ensemble="1,2,4"),
+        hello(2, ensemble="1,2*3,3"),
         hello(2, version=99),
     ],
-    ids=["nothing", "word", "negative", "huge", "no CBOR", "no Hello", "unknown", "we", "other list", "other version"],
+    ids=[
+        "nothing",
+        "word",
+        "negative",
+        "huge",
+        "no CBOR",
+        "no Hello",
+        "unknown",
+        "we",
+        "other list",
+        "other weights",
+        "other version",
+    ],
 )
 async def test_a_stranger_on_the_peer_port_is_refused_with_a_line(autojump_clock: MockClock, said: bytes) -> None:
     async with ensemble(servers=3, seed=1) as servers:
@@ -176,3 +189,22 @@ async def test_a_stranger_who_takes_all_places_at_the_peer_port_keeps_no_peer_ou
         for each in strangers:
             await each.aclose()
         nursery.cancel_scope.cancel()
+
+
+def test_servers_that_reckon_differently_have_different_names_for_their_ensemble() -> None:
+    voters = frozenset((1, 2, 3, 4))
+    names = [
+        ensemble_text(quorums)
+        for quorums in (
+            Quorums(voters),
+            Quorums(voters - {4}),
+            Quorums(voters, {2: 0}),
+            Quorums(voters, {2: 2}),
+            Quorums(voters, {}, {1: frozenset((1, 2)), 2: frozenset((3, 4))}),
+            Quorums(voters, {}, {1: frozenset((1, 3)), 2: frozenset((2, 4))}),
+            Quorums(voters, {}, {1: voters}),
+        )
+    ]
+    assert names[0] == "1,2,3,4"
+    assert len(set(names)) == len(names)
+    assert ensemble_text(Quorums(voters, {}, {7: frozenset((3, 4)), 5: frozenset((1, 2))})) == names[4]

@@ -34,8 +34,8 @@ from zabpy.wire import records as r
 SERVER_ID_MAX = 255
 #: A DNS name is no longer.
 HOST_CHARS_MAX = 253
-#: Servers, and other lines, that one request may name; and the characters of each. Anybody may ask, and the leader reads
-#: it all before it is known whether he may.
+#: Servers, and other lines, that one request may name; and the characters of each. Anybody may ask, and the leader
+#: reads it all before it is known whether he may.
 LINES_MAX = 1_000
 LINE_CHARS_MAX = 1_000
 ANY_HOST = "0.0.0.0"

@@ -346,7 +346,7 @@ class Server:
         self.peers = Peers(
             self.me,
             {member.server_id: (member.host, member.peer_port) for member in config.members},
-            voters=self.replica.ensemble.voters,
+            quorums=self.replica.ensemble.quorums,
             tick_ms=config.tick_ms,
             dial_timeout_ms=config.peer_dial_timeout_ms,
             send_bytes_max=config.peer_send_bytes_max,

@@ -7,7 +7,7 @@ overtakes it.
 """
 
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -27,7 +27,7 @@ from zabpy.wire import (
     encode_hello,
     frame,
 )
-from zabpy.zab import Input, Linked, LinkId, PeerId, Received, Unlinked
+from zabpy.zab import Input, Linked, LinkId, PeerId, Quorums, Received, Unlinked
 from zabpy.zab.messages import CARRIED, ImageChunk, Message, Propose
 
 from .clock import Clock
@@ -96,7 +96,7 @@ class Peers:
         me: PeerId,
         addresses: dict[PeerId, tuple[str, int]],
         *,
-        voters: frozenset[PeerId],
+        quorums: Quorums,
         tick_ms: int,
         dial_timeout_ms: int,
         send_bytes_max: int,
@@ -110,7 +110,8 @@ class Peers:
         """``carried`` takes the messages that are not the replica's. ``addresses`` names every server that may link,
         also us; observers come and go in it, see `allow`. A peer for which more than ``send_bytes_max`` wait is better
         off with a new link and a new synchronisation."""
-        self.me, self.addresses, self.voters, self.ensemble = me, addresses, voters, ensemble_text(voters)
+        self.me, self.addresses, self.voters = me, addresses, quorums.voters
+        self.ensemble = ensemble_text(quorums)
         self._shut_out = False
         self._refused_ms: dict[PeerId, int] = {}
         self.network, self.clock, self.log = network, clock, log
@@ -285,7 +286,8 @@ class Peers:
             raise PeerLinkError(f"says it is server {hello.sid}, expected {link.expected}")
         if hello.ensemble != self.ensemble:
             raise PeerLinkError(
-                f"server {hello.sid} has other voters than {self.ensemble} in its list: {hello.ensemble}"
+                f"server {hello.sid} has other voters, or weighs them otherwise, in its list than {self.ensemble}:"
+                f" {hello.ensemble}"
             )
         if link.expected is None:
             link.say_hello()  # only now: who is not let in must not take the link for one that stood
@@ -510,7 +512,11 @@ def _no_image(tip: Tip) -> ImageSource:
     raise PeerLinkError("no snapshot can be read")
 
 
-def ensemble_text(voters: Iterable[PeerId]) -> str:
-    """What both ends of a link must agree on: which servers vote. Not where they are, for the same server may be
-    reached under different names; and not who observes, for that changes, and nobody learns of it at the same time."""
-    return ",".join(map(str, sorted(voters)))
+def ensemble_text(quorums: Quorums) -> str:
+    """What both ends of a link must agree on: which servers vote, and what their votes weigh, for two servers that
+    reckon differently may each find a quorum. Not where they are, for the same server may be reached under different
+    names; and not who observes, for that changes, and nobody learns of it at the same time."""
+    weights = {voter: quorums.weight(voter) for voter in sorted(quorums.voters)}
+    text = ",".join(str(voter) if weight == 1 else f"{voter}*{weight}" for voter, weight in weights.items())
+    groups = sorted(sorted(group) for group in quorums.groups.values())
+    return text + "".join(f" ({','.join(map(str, group))})" for group in groups)
