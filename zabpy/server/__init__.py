@@ -3,8 +3,9 @@
 May import: everything below (model, metrics, wire, zab, storage, tree, sessions, pipeline, admin); trio. Threads only
 in disk.py and where trio lends them.
 Imported by: zabpy.testing, zabpy.__main__, zabpy.dev; by those only through the names below and those of config.py.
-Read main.py first (the parts, and `settle`, the end of every turn), then the way of a write: transport.py, clients.py,
-driver.py, disk.py and peers.py, back through driver.py to clients.py.
+Read main.py first (the parts, and `settle`, the end of every turn), then the way of a write: transport.py,
+connection.py, driver.py, disk.py and peers.py, back through driver.py to clients.py and connection.py. How a client
+comes by its session is handshake.py.
 """
 
 from .clock import Clock as Clock, SystemClock as SystemClock, TrioClock as TrioClock

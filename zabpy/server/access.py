@@ -16,7 +16,7 @@ from zabpy.wire import JuteError, Reader
 from .accounts import Accounts, AccountsFile
 from .config import Config
 from .counts import Counts
-from .log import Log
+from .log import Log, hex_text, remote_text
 from .sasl import Exchange, SaslError
 from .transport import Channel
 
@@ -59,9 +59,8 @@ class Access:
     def failed(self, connection: "Connection", why: str) -> None:
         """Count it and tell it. ``why`` has nothing in it that the client has sent."""
         self._counts.auth_failed.value += 1
-        remote = connection.channel.remote
-        session = f"0x{connection.session_id & 0xFFFFFFFFFFFFFFFF:x}"
-        self._log("auth_failed", remote=f"{remote[0]}:{remote[1]}", session=session, why=why)
+        remote, session = remote_text(connection.channel), hex_text(connection.session_id)
+        self._log("auth_failed", remote=remote, session=session, why=why)
 
     # What a connection asks: each gives its answer, and whether the connection ends behind it -------------------------
 

@@ -32,11 +32,13 @@ from zabpy.zab import Role
 from .access import Access
 from .clock import Clock
 from .config import Config
-from .connection import CONNECTING, NOT_MEASURED, OPEN, TOLD, Connection, remote_text
+from .connection import NOT_MEASURED, Connection
 from .counts import Counts
 from .driver import Driver
+from .handshake import resume
 from .local_sessions import Local
-from .log import Log
+from .log import Log, remote_text
+from .phases import CONNECTING, OPEN, TOLD
 from .read_only import ReadOnlyMode
 from .transport import Channel
 
@@ -343,7 +345,7 @@ class Clients:
             path = connection.answered(request_id)
             assert isinstance(path, bytes)
             if connection.phase == CONNECTING:
-                connection.resume(caught_up=True)
+                resume(connection, self, caught_up=True)
                 return
             connection.syncing = False
             if connection.row.complete(request_id, 0, path):

@@ -1,4 +1,4 @@
-"""Connection: one client, from its first byte to its last.
+"""Connection: one client, from its first byte to its last. What it says first is `handshake.py`.
 
 One plain loop answers all the requests that one ``recv`` brought (`Connection._serve`); replies gather here and leave
 with one send at the end of the turn. Reads are answered where they stand while nothing of the connection is
@@ -24,11 +24,12 @@ from zabpy.pipeline import (
 )
 from zabpy.wire import JuteError, Op, Reader, packed, records
 
-from .config import WORDS
-from .local_sessions import open_local, take_local
-from .read_only import resume_read_only, take_read_only
+from .handshake import greet
+from .local_sessions import take_local
+from .log import hex_text, remote_text
+from .phases import CONNECTING, NEW, OPEN, OVER
+from .read_only import take_read_only
 from .sasl import Exchange
-from .tls import TLS_BEGINNINGS
 from .transport import Channel
 
 if TYPE_CHECKING:
@@ -47,8 +48,6 @@ TURN_MS_MAX: Final = 5
 #: this times the largest znode is what one client can make us hold; beyond `connection_send_bytes_max` it is dropped.
 READS_WAITING_MAX: Final = 256
 
-# Phases of a connection. TOLD: it asked a four-letter word, and what more it says is not read.
-NEW, CONNECTING, OPEN, OVER, TOLD = range(5)
 #: What stands for an operation before the first one, and for a smallest latency before the first.
 NO_OP: Final = -(1 << 31)
 NOT_MEASURED: Final = 1 << 62
@@ -63,9 +62,6 @@ _LOGINS = frozenset((int(Op.AUTH), int(Op.SASL)))
 _WRITE, _CLOSE, _SYNC, _AUTH, _UNKNOWN = Route.WRITE, Route.CLOSE, Route.SYNC, Route.AUTH, Route.UNKNOWN
 #: Half the cost of calling a NamedTuple by name.
 _new: Callable[..., Any] = tuple.__new__
-_WORDS = {word.encode(): word for word in WORDS}
-#: What a telnet client says when it is told to stop. ZooKeeper takes it for a word, one without an answer.
-TELNET_GOODBYE = b"\xff\xf4\xff\xfd"
 #: What a connection of a local session or in read-only mode does with a request before all else: xid, opcode and record
 #: → the reply; empty if it comes later; None if the request is like any other.
 _Special = Callable[["Connection", "Clients", int, int, bytes], bytes | None]
@@ -154,9 +150,14 @@ class Connection:
         if self.phase == OPEN:
             self._serve(data)
         elif self.phase == NEW:
-            self._greet(data)
+            self._rest = greet(self, clients, data)
         elif self.phase == CONNECTING:
             self._rest = data
+
+    def keep(self, data: bytes, length: int) -> None:
+        """The beginning of something that is so long: it comes again when all is there."""
+        self._part += data
+        self._missing = length - len(data)
 
     def drained(self) -> None:
         """Only a long answer to a word waits for this: `Clients.flush` follows, and reads on where there is room."""
@@ -200,122 +201,7 @@ class Connection:
         self.identities = identities
         self.admitted = self._clients.access.admits(identities)
 
-    # The handshake ----------------------------------------------------------------------------------------------------
-
-    def _greet(self, data: bytes) -> None:
-        """The first bytes: a four-letter word, or a ConnectRequest."""
-        clients = self._clients
-        word = _WORDS.get(data[:4])
-        if word is not None:
-            if word == "stmk" and len(data) < 12:
-                self._rest = data
-                return
-            self.phase = TOLD
-            self._rest = b""
-            self.received_frames += 1
-            clients.received += 1
-            self.channel.pause()
-            clients.four_letter(self, word, data[4:12])
-            return
-        if data[:4] == TELNET_GOODBYE:
-            self.drop("telnet is over")
-            return
-        if len(data) < 4:
-            self._keep(data, 4)
-            return
-        (length,) = _LENGTH.unpack_from(data)
-        if not 28 <= length <= clients.config.frame_bytes_max:
-            tls = data.startswith(TLS_BEGINNINGS)
-            self.drop_garbage("TLS, on a port without it" if tls else f"a first frame of {length} bytes")
-            return
-        if len(data) < 4 + length:
-            self._keep(data, 4 + length)
-            return
-        self._rest = data[4 + length :]
-        try:
-            asked = records.ConnectRequest.read(Reader(data[4 : 4 + length]))
-        except JuteError as error:
-            self.drop_garbage(f"no ConnectRequest: {error}")
-            return
-        self._connect(asked)
-
-    def _keep(self, data: bytes, length: int) -> None:
-        """The beginning of something that is so long."""
-        self._part += data
-        self._missing = length - len(data)
-
-    def _connect(self, asked: records.ConnectRequest) -> None:
-        clients = self._clients
-        self.received_frames += 1
-        clients.received += 1
-        clients.counts.connection_requests.value += 1
-        state = clients.state
-        if not (clients.serving or (clients.read_only.on and asked.read_only)):
-            clients.counts.closed_not_serving.value += 1
-            self.drop("not serving")
-            return
-        if not clients.admits(asked.session_id):
-            clients.counts.connections_rejected.value += 1
-            clients.log("client_refused", remote=remote_text(self.channel), why="connection_throttle_tokens")
-            self.drop("too many handshakes at once")
-            return
-        self.read_only = None if asked.read_only is None else clients.read_only.on  # told if the byte came
-        if asked.last_zxid_seen > state.last_applied:
-            clients.log(
-                "client_refused",
-                remote=remote_text(self.channel),
-                why="client has seen a later zxid",
-                seen=hex_text(asked.last_zxid_seen),
-                applied=hex_text(state.last_applied),
-            )
-            self.drop("ahead of us")
-            return
-        smallest, largest = clients.negotiable
-        self.timeout_ms = min(max(asked.timeout_ms, smallest), largest)
-        self.phase = CONNECTING
-        self.session_id, self.password = asked.session_id, asked.password
-        if asked.session_id == 0 and clients.local.opens:
-            open_local(self, clients)
-        elif asked.session_id == 0 and clients.serving:
-            request_id = clients.ids.next()
-            self._wait_for(request_id, Op.CREATE_SESSION)
-            record = packed(records.CreateSessionRequest(self.timeout_ms))
-            clients.driver.submit(Request(request_id, 0, 0, int(Op.CREATE_SESSION), record, ()))
-        elif asked.session_id == 0:
-            self.drop("no local session can be opened any more")
-        elif clients.read_only.on:
-            resume_read_only(self, clients)
-        else:
-            self.resume(caught_up=False)
-        if self.phase == CONNECTING:
-            self.channel.pause()  # requests may follow at once; they are read when there is a session
-
-    def resume(self, *, caught_up: bool) -> None:
-        """A client came back with a session: check the password here, then ask the leader whether the session lives.
-
-        In this order, since the leader makes us its owner, and whoever does not know the password must not cut off
-        the one who does. A session that is not known here may only be too new: catch up with the leader first.
-        """
-        clients = self._clients
-        session = clients.local.sessions.get(self.session_id)
-        if session is not None and session.password == self.password:
-            self.take_over(session.password)
-            return
-        session = clients.state.sessions.get(self.session_id)
-        if session is None and not caught_up:
-            request_id = clients.ids.next()
-            self._wait_for(request_id, b"")
-            clients.driver.submit(Request(request_id, 0, 0, int(Op.SYNC), b"", ()))
-            return
-        if session is None or session.password != self.password:
-            self.refuse_session()
-            return
-        older = clients.sessions.get(self.session_id)
-        if older is not None:
-            older.drop("session resumed on another connection")
-        request_id = clients.ids.next()
-        self._wait_for(request_id, 0)
-        clients.driver.revalidate(request_id, self.session_id, self.timeout_ms)
+    # The session ------------------------------------------------------------------------------------------------------
 
     def take_over(self, password: bytes) -> None:
         """The session the client came with is known to live, without asking the leader."""
@@ -584,7 +470,7 @@ class Connection:
         request_id = clients.ids.next()
         self.row.push_write(request_id, xid, Op.SYNC)
         self.syncing = True
-        self._wait_for(request_id, body)
+        self.wait_for(request_id, body)
         clients.driver.submit(Request(request_id, self._asks_as, xid, int(Op.SYNC), b"", ()))
         return 0
 
@@ -598,7 +484,7 @@ class Connection:
         self._out.append(frame)
         return len(frame)
 
-    def _wait_for(self, request_id: int, what: int | bytes) -> None:
+    def wait_for(self, request_id: int, what: int | bytes) -> None:
         self.waits_for[request_id] = what, self.heard_ms
         self._clients.waiting[request_id] = self
         self._clients.throttle.began()
@@ -753,11 +639,3 @@ class Connection:
             self.phase = OVER
             self._clients.forget(self)
             self.channel.close()
-
-
-def remote_text(channel: Channel) -> str:
-    return f"{channel.remote[0]}:{channel.remote[1]}"
-
-
-def hex_text(number: int) -> str:
-    return f"0x{number & 0xFFFFFFFFFFFFFFFF:x}"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from .clock import Clock
+from .transport import Channel
 
 #: Events of one name that are written in one second; the rest is counted and told in the next line of that name. A
 #: client that reconnects in a loop, or garbage sent without end, must not fill a disk with lines.
@@ -37,6 +38,16 @@ class Log:
         moment = datetime.fromtimestamp(wall_ms / 1000, UTC).isoformat(timespec="milliseconds")[:-6]
         head = f"{moment}Z" if self.server_id is None else f"{moment}Z server={self.server_id}"
         self._write(f"{head} event={event}{''.join(f' {key}={_text(value)}' for key, value in facts.items())}\n")
+
+
+def remote_text(channel: Channel) -> str:
+    """The other end of a connection, as lines show it."""
+    return f"{channel.remote[0]}:{channel.remote[1]}"
+
+
+def hex_text(number: int) -> str:
+    """A session id or a zxid as ZooKeeper writes them, a negative one in two's complement."""
+    return f"0x{number & 0xFFFFFFFFFFFFFFFF:x}"
 
 
 def _text(value: object) -> str:

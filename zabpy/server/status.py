@@ -18,7 +18,8 @@ from zabpy.wire import Op
 from zabpy.zab import Role
 
 from .clients import Clients
-from .connection import CONNECTING, NEW, OPEN, OVER, TOLD, Connection
+from .connection import Connection
+from .phases import CONNECTING, NEW, OPEN, OVER, TOLD
 
 if TYPE_CHECKING:
     from .main import Server

@@ -20,9 +20,9 @@ import trio
 from zabpy.model import Identity
 from zabpy.pipeline import IDENTITIES_CHARS_MAX
 
-from .connection import Connection, remote_text
+from .connection import Connection
 from .counts import Counts
-from .log import Log
+from .log import Log, remote_text
 from .tls import TLS_FAILED, Contexts, TlsChannel, TlsDoor
 from .transport import Channel, Network
 from .x509 import hosts_of, names_host, subject_of

@@ -13,7 +13,8 @@ import trio
 
 from zabpy.admin import answer
 
-from .connection import TOLD, Connection
+from .connection import Connection
+from .phases import TOLD
 from .status import status_of
 
 if TYPE_CHECKING:
