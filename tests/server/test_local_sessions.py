@@ -12,7 +12,7 @@ from tests.server.raw_client import RawClient
 from tests.server.servers import client_of, ensemble
 from zabpy.model import OPEN_ACL, EphemeralOnLocalSessionError, SessionExpiredError
 from zabpy.pipeline import Pending
-from zabpy.sessions import is_local_id
+from zabpy.sessions import LocalSessions, is_local_id
 from zabpy.testing.ensemble import MemoryEnsemble
 from zabpy.wire import Op, packed, records as r
 
@@ -353,3 +353,55 @@ async def test_the_marker_of_local_sessions_is_no_session_a_client_can_name(auto
         client = RawClient(await servers.connect(1))
         assert not await client.handshake(session_id=-1)
         assert SessionExpiredError.code == -112
+
+
+def forget_starts(servers: MemoryEnsemble, id: int) -> None:
+    """As a server does whose data directory was emptied: it counts its starts from one, and so gives ids again."""
+    servers.servers[id].clients.local.sessions._counter = 0
+
+
+async def owner_of(client: RawClient, path: str) -> int:
+    told = await client.ask(Op.EXISTS, r.ExistsRequest(path, False))
+    assert told.err == 0
+    (owner,) = struct.unpack_from(">q", told.body, 44)
+    return int(owner)
+
+
+async def test_an_emptied_server_gives_no_id_of_a_session_that_is_global_since(autojump_clock: MockClock) -> None:
+    async with ensemble(config=UPGRADING) as servers:
+        here, there = followers(servers)
+        old = await client_of(servers, here)
+        assert (await old.create("/old", flags=1)).err == 0
+        assert await old.resume(await servers.connect(there))
+        forget_starts(servers, here)
+        new = await client_of(servers, here)
+        assert new.session_id != old.session_id
+        assert (await new.create("/new", flags=1)).err == 0
+        assert await owner_of(new, "/new") == new.session_id
+        assert (await old.ask(Op.CLOSE_SESSION)).err == 0
+        await new.sync()
+        assert (await new.ask(Op.EXISTS, r.ExistsRequest("/old", False))).err == -101
+        assert (await new.ask(Op.EXISTS, r.ExistsRequest("/new", False))).err == 0
+
+
+async def test_a_local_session_with_a_global_ones_id_asks_nothing_in_its_name(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opened in read-only mode by an emptied server, that did not know which there are."""
+    async with ensemble(config=UPGRADING) as servers:
+        here, there = followers(servers)
+        old = await client_of(servers, here)
+        assert (await old.create("/old", flags=1)).err == 0
+        forget_starts(servers, here)
+        blind = LocalSessions.open
+        monkeypatch.setattr(
+            LocalSessions, "open", lambda self, timeout_ms, now_ms, taken=(): blind(self, timeout_ms, now_ms)
+        )
+        new = await client_of(servers, here)
+        assert new.session_id == old.session_id
+        await new.send(Op.CREATE, r.CreateRequest("/new", b"", WORLD, 1))
+        assert await closed(new)
+        other = await client_of(servers, there)
+        await other.sync()
+        assert (await other.ask(Op.EXISTS, r.ExistsRequest("/new", False))).err == -101
+        assert await owner_of(other, "/old") == old.session_id

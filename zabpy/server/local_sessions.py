@@ -22,7 +22,8 @@ _WRITE, _CLOSE = Route.WRITE, Route.CLOSE
 
 def open_local(connection: "Connection", clients: "Clients") -> None:
     """A client wants a new session, and gets one of ours."""
-    session_id, password = clients.local.sessions.open(connection.timeout_ms, clients.clock.now_ms())
+    taken = clients.state.sessions
+    session_id, password = clients.local.sessions.open(connection.timeout_ms, clients.clock.now_ms(), taken)
     connection.last_op, connection.last_xid = 0, 0
     connection.connected(session_id, password)
 
@@ -35,7 +36,7 @@ def take_local(connection: "Connection", clients: "Clients", xid: int, op: int, 
         close_local(connection, clients, xid)
         return b""
     if route is _WRITE and clients.config.local_sessions_upgrading and makes_ephemeral(op, record):
-        clients.local.upgrade(connection)
+        return None if clients.local.upgrade(connection) else b""
     return None
 
 
@@ -68,17 +69,25 @@ class Local:
         """Whether a new session is local."""
         return (self._wanted or self._clients.read_only.on) and not self.sessions.exhausted
 
-    def upgrade(self, connection: "Connection") -> None:
-        """Ask for the session to be made global; what the connection asks from now on it asks as that."""
+    def upgrade(self, connection: "Connection") -> bool:
+        """Ask for the session to be made global; what the connection asks from now on it asks as that. False: the
+        connection is closed instead."""
         clients, session_id = self._clients, connection.session_id
         session = self.sessions.get(session_id)
         assert session is not None
+        if session_id in clients.state.sessions:
+            # Somebody else's, from before our disk was emptied, which we did not know of without a quorum. What is
+            # asked behind this must not be asked in that one's name.
+            self.sessions.close(session_id)
+            connection.drop("its id is that of a global session")
+            return False
         self.sessions.upgrade(session_id)
         request_id = clients.ids.next()
         self.upgrades[request_id] = session_id
         record = packed(records.UpgradeSessionRequest(session.timeout_ms, session.password))
         clients.driver.submit(Request(request_id, session_id, 0, int(Op.CREATE_SESSION), record, ()))
         connection.be_global()
+        return True
 
     def upgraded(self, request_id: int, body: object) -> None:
         """What has become of an `upgrade`: it is global now, or it is over."""

@@ -2,10 +2,11 @@
 
 Ids. A session opened by a transaction has bit 55 clear (`pipeline.prepare`), a local one has it set; then come the
 number of this start of the process, which storage never gives twice, and a counter. So an id of one kind is never one
-of the other, nor was it given by another server or before a restart.
+of the other, nor was it given by another server or before a restart. But storage counts from 1 again when its directory
+was emptied, and a session of before that, global since, may live on elsewhere: its id is passed over.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from .expiry import Expiry
 from .table import Session
@@ -50,11 +51,12 @@ class LocalSessions:
         """This start of the server has given all its ids, four thousand million: none is given twice."""
         return self._counter >= _COUNTER_MAX
 
-    def open(self, timeout_ms: int, now_ms: int) -> tuple[int, bytes]:
-        """A new session: its id and password. Not once we are `exhausted`."""
+    def open(self, timeout_ms: int, now_ms: int, taken: Container[int] = ()) -> tuple[int, bytes]:
+        """A new session: its id and password. Not once we are `exhausted`. ``taken``: the global sessions."""
         assert not self.exhausted
         self._counter += 1
-        id = signed(self._base | self._counter)
+        while (id := signed(self._base | self._counter)) in taken:
+            self._counter += 1
         password = self._random_bytes(16)
         self._sessions[id] = Session(timeout_ms, password)
         self._expiry.touch(id, timeout_ms, now_ms)
