@@ -6,10 +6,10 @@ of the other, nor was it given by another server or before a restart. But storag
 was emptied, and a session of before that, global since, may live on elsewhere: its id is passed over.
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 
 from .expiry import Expiry
-from .table import Session
+from .table import Session, SessionTable
 
 LOCAL_BIT = 1 << 55
 _START_MASK = 0x7FFFFF
@@ -51,7 +51,9 @@ class LocalSessions:
         """This start of the server has given all its ids, four thousand million: none is given twice."""
         return self._counter >= _COUNTER_MAX
 
-    def open(self, timeout_ms: int, now_ms: int, taken: Container[int] = ()) -> tuple[int, bytes]:
+    def open(
+        self, timeout_ms: int, now_ms: int, taken: SessionTable | frozenset[int] = frozenset()
+    ) -> tuple[int, bytes]:
         """A new session: its id and password. Not once we are `exhausted`. ``taken``: the global sessions."""
         assert not self.exhausted
         self._counter += 1
