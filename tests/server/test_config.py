@@ -462,6 +462,7 @@ def test_versions_and_ciphers_by_their_names_in_java(lines: str, protocols: obje
         (f"{STORES}ssl.clientAuth=perhaps", "expected need, want or none"),
         (f"{STORES}ssl.keyStore.type=BCFKS", "expected JKS, PEM or PKCS12"),
         (f"{STORES}ssl.ciphersuites=a b", "expected cipher suites by their names"),
+        (f"{STORES}ssl.ciphersuites=TLS_AES_512_GCM_SHA256", "expected cipher suites by their names"),
         (
             f"{STORES}ssl.protocol=TLSv1.2\nssl.ciphersuites=TLS_AES_128_GCM_SHA256",
             "ssl.ciphersuites: none of them is of the versions of TLS that are left",

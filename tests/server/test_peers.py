@@ -208,3 +208,19 @@ def test_servers_that_reckon_differently_have_different_names_for_their_ensemble
     assert names[0] == "1,2,3,4"
     assert len(set(names)) == len(names)
     assert ensemble_text(Quorums(voters, {}, {7: frozenset((3, 4)), 5: frozenset((1, 2))})) == names[4]
+
+
+async def test_whoever_answers_in_the_place_of_a_peer_must_be_that_one(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        servers = MemoryEnsemble(nursery, servers=3, seed=8)
+
+        async def answer(stream: trio.abc.Stream) -> None:
+            await stream.send_all(hello(2))
+            assert await closed(stream)
+
+        servers.wires.listen("server1", PEER_PORT, lambda stream, remote: nursery.start_soon(answer, stream))
+        await servers.start(3)
+        await trio.sleep(1)
+        assert servers.servers[3].peers.links == {}
+        assert any("says it is server 2, expected 1" in line for line in servers.lines)
+        nursery.cancel_scope.cancel()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,9 @@ from tests.server.authority import PASSWORD, Authority, jks_of, jks_trust_of, pe
 from tests.server.raw_client import RawClient
 from tests.server.servers import ensemble
 from zabpy.bench.systems import Servers, free_ports
+from zabpy.model import Identity
+from zabpy.server.connection import Connection
+from zabpy.server.tls_ports import ClientTls, names_of
 from zabpy.server.tls_settings import StoreSettings, TlsSettings
 from zabpy.server.x509 import subject_of
 from zabpy.testing.ensemble import PEER_PORT, MemoryEnsemble
@@ -232,6 +236,41 @@ def test_a_certificate_for_elsewhere_is_refused(strict: Fleet, authority: Author
     strict.wait_line(
         1, "event=client_refused", "TLS: the certificate is for elsewhere.example, 10.9.8.7, not for 127.0"
     )
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_nothing_is_read_from_a_client_whose_certificate_is_still_looked_at(authority: Authority, wanted: bool) -> None:
+    pem = Path(authority.pem("held.pem", "elsewhere.example")).read_text()
+    der = ssl.PEM_cert_to_DER_cert("-----BEGIN CERTIFICATE-----" + pem.split("-----BEGIN CERTIFICATE-----")[1])
+    looked_at: list[object] = []
+    nursery: Any = SimpleNamespace(start_soon=lambda *given: looked_at.append(given))
+    network: Any = SimpleNamespace(waker=lambda call: call)
+    contexts: Any = None
+    tls = ClientTls(network, contexts, nursery, lambda *_, **__: None, super_name=None, check_hosts=wanted)  # type: ignore[arg-type]
+    connection = object.__new__(Connection)
+    connection.identities = (Identity("ip", "10.1.2.3"),)
+    connection._clients = SimpleNamespace(access=SimpleNamespace(admits=lambda identities: True))  # type: ignore[assignment]
+    channel: Any = SimpleNamespace(certificate=lambda: der, handler=connection)
+    assert tls.secure.secured(channel) is not wanted
+    assert bool(looked_at) is wanted
+    assert connection.identities[-1].scheme == "x509"
+
+
+@pytest.mark.parametrize(("leads_to", "names"), [("10.1.2.3", ["good.example"]), ("10.9.9.9", [])])
+async def test_a_name_of_an_address_counts_only_if_it_leads_back_there(
+    leads_to: str, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever owns an address may give it any name."""
+
+    async def reverse(address: object, flags: int) -> tuple[str, str]:
+        return "good.example", "0"
+
+    async def forward(name: str, port: None, type: int) -> list[Any]:
+        return [(2, 1, 6, "", (leads_to, 0))]
+
+    monkeypatch.setattr(trio.socket, "getnameinfo", reverse)
+    monkeypatch.setattr(trio.socket, "getaddrinfo", forward)
+    assert await names_of("10.1.2.3") == names
 
 
 def test_one_port_for_both_takes_both(strict: Fleet, authority: Authority) -> None:

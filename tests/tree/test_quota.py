@@ -20,7 +20,7 @@ from zabpy.model import (
     parent_of,
 )
 from zabpy.tree import DATA_CHANGED, Row, Tree
-from zabpy.tree.quota import Exceeded, Text, Usage, read_text
+from zabpy.tree.quota import Exceeded, Quotas, Text, Usage, read_text
 
 Q, L, S = "/zookeeper/quota", "/zookeeper_limits", "/zookeeper_stats"
 
@@ -235,6 +235,41 @@ def test_gauges_by_the_first_name_of_the_path() -> None:
     story.quota("/a/b", b"count=10,bytes=7=;byteHardLimit=9;countHardLimit=-1")
     story.quota("/z", b"?")
     assert story.tree.quotas.by_namespace() == {"a": Usage(13, 9, 3, 7), "z": Usage(-1, -1, 0, 0)}
+
+
+def test_a_subtree_is_walked_once_however_often_its_stats_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    walks: list[str] = []
+    walk = Quotas._walk
+
+    def counted(self: Quotas, path: str) -> tuple[int, int]:
+        walks.append(path)
+        return walk(self, path)
+
+    monkeypatch.setattr(Quotas, "_walk", counted)
+    story = Story()
+    story.create("/a", b"12345")
+    for number in range(5):
+        story.quota("/a")
+        story.create(f"/a/{number}", b"1")
+        story.set(f"{Q}/a{S}", b"garbage")
+        story.set(f"/a/{number}", b"12")  # with such a text the usage is found anew
+        for name in (f"{Q}/a{S}", f"{Q}/a{L}", f"{Q}/a"):
+            story.delete(name)
+        story.create(f"/a/{number}/unseen", b"1234")  # while there is no quota at all
+        story.set(f"/a/{number}", b"1")
+    story.quota("/a")
+    assert story.stats("/a") == b"count=%d,bytes=%d" % count(story.tree, "/a")
+    assert walks == ["/a"]
+
+
+def test_what_is_kept_of_counted_subtrees_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zabpy.tree.quota._KNOWN_MAX", 3)
+    story = Story()
+    for name in "abcde":
+        story.create(f"/{name}")
+        story.quota(f"/{name}")
+    story.quota("/zookeeper")
+    assert list(story.tree.quotas.known) == ["/c", "/d", "/e"]
 
 
 # Any history, against counting anew --------------------------------------------------------------------------------

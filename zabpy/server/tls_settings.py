@@ -20,6 +20,10 @@ NAMES = (
 )
 STORE_TYPES = ("jks", "pem", "pkcs12")
 TLS12, TLS13 = "TLSv1.2", "TLSv1.3"
+#: The cipher suites of TLS 1.3.
+_TLS13_SUITES = frozenset(
+    ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_CCM_SHA256")
+)
 _OLD = frozenset(("SSLv2Hello", "SSLv3", "TLSv1", "TLSv1.0", "TLSv1.1"))
 
 
@@ -95,6 +99,8 @@ def _openssl_name(name: str) -> str:
         raise ValueError(name)
     exchange, with_, cipher = name.removeprefix("TLS_").partition("_WITH_")
     if not with_:
+        if is_tls13_suite(name) and name not in _TLS13_SUITES:
+            raise ValueError(name)
         return name
     cipher = cipher.replace("AES_128", "AES128").replace("AES_256", "AES256").replace("_CBC", "")
     if cipher.startswith("CHACHA20_POLY1305"):

@@ -86,8 +86,9 @@ class Tree:
         for path in _BUILT_IN:
             self._adopt(path, Znode(b"", OPEN_ACL, PERSISTENT, 0, 0, 0, 0, 0, 0))
         self.quotas = Quotas(self.nodes, self._rewrite)
-        #: While it has no children there are no quotas, and a change needs to know no more.
+        #: While it has no children there are no quotas, and a change needs to know no more; unless there were some.
         self._quota_root = self.nodes[QUOTA_PATH]
+        self._known_counts = self.quotas.known
         self.nodes[CONFIG_PATH].acl = READ_ACL
         self.nodes[CONFIG_PATH].aversion = -1
         self._fill_config(standalone, config)
@@ -185,7 +186,7 @@ class Tree:
                 self.lifetimes.add(path, znode)
         if parent.kind >= CONTAINER:
             self.lifetimes.update(above, parent)
-        if self._quota_root.children:
+        if self._quota_root.children or self._known_counts:
             self.quotas.created(path, len(data) if data else 0)
         events = _new(Event, (CREATED, path, acl)), _new(Event, (CHILDREN_CHANGED, above, parent.acl))
         return _new(Outcome, (znode, (), events))  # type: ignore[no-any-return]
@@ -219,7 +220,7 @@ class Tree:
                 self.lifetimes.remove(path, znode)
         if parent.kind >= CONTAINER:
             self.lifetimes.update(above, parent)
-        if self._quota_root.children:
+        if self._quota_root.children or self._known_counts:
             self.quotas.deleted(path, len(znode.data) if znode.data else 0)
         return _new(Event, (DELETED, path, znode.acl)), _new(Event, (CHILDREN_CHANGED, above, parent.acl))
 
@@ -237,7 +238,7 @@ class Tree:
         znode.reply = None
         if znode.kind >= CONTAINER:
             self.lifetimes.update(path, znode)
-        if self._quota_root.children:
+        if self._quota_root.children or self._known_counts:
             # What no txn has written is this server's own (`_fill_config`), and counts for nothing.
             self.quotas.changed(path, (len(data) if data else 0) - (len(before) if before and counted else 0))
         return _new(Outcome, (znode, (), (_new(Event, (DATA_CHANGED, path, znode.acl)),)))  # type: ignore[no-any-return]
