@@ -4,6 +4,7 @@ The table is the architecture. A new row or a wider one is a decision: give the 
 """
 
 import ast
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -188,3 +189,10 @@ def test_every_package_is_installed() -> None:
         "zabpy_shell" + folder.removeprefix("shell") if folder.startswith("shell") else folder for folder in folders
     }
     assert set(settings["packages"]) == wanted
+
+
+def test_a_server_loads_what_few_servers_need_only_where_it_is_needed() -> None:
+    few = "cryptography scramp click difflib zabpy.server.accounts zabpy.server.credentials zabpy.server.jaas"
+    code = f"import sys, zabpy.server.main; print([name for name in {few.split()} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "[]\n"

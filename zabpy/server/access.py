@@ -13,14 +13,13 @@ from zabpy.pipeline import SUPER, AuthRules, answer_auth, reply_frame
 from zabpy.tree import ACLS_ARE_OFF, ANY_SASL_USER
 from zabpy.wire import JuteError, Reader
 
-from .accounts import Accounts, AccountsFile
 from .config import Config
 from .counts import Counts
 from .log import Log, hex_text, remote_text
-from .sasl import Exchange, SaslError
 from .transport import Channel
 
 if TYPE_CHECKING:
+    from .accounts import Accounts, AccountsFile
     from .connection import Connection
 
 #: SESSIONCLOSEDREQUIRESASLAUTH: this server wants to know who asks.
@@ -33,17 +32,13 @@ class Access:
     """The doors of one server."""
 
     def __init__(self, config: Config, log: Log, random_bytes: Callable[[int], bytes], counts: Counts) -> None:
-        self.accounts_file: AccountsFile | None = None
-        if config.jaas_path is not None:
-            self.accounts_file = AccountsFile(
-                config.jaas_path, config.jaas_section, random_bytes, log, super_password=config.sasl_super_password
-            )
+        self.accounts_file = _accounts_file(config, log, random_bytes)
         self.rules = AuthRules(config.auth_schemes, config.digest_algorithm, config.super_digest, config.ensemble_names)
         self._config, self._log, self._random_bytes, self._counts = config, log, random_bytes, counts
         self._required = config.required_schemes
 
     @property
-    def accounts(self) -> Accounts | None:
+    def accounts(self) -> "Accounts | None":
         """None: there is no SASL here."""
         return None if self.accounts_file is None else self.accounts_file.now
 
@@ -90,6 +85,8 @@ class Access:
         if connection.sasl is None and accounts is None and not connection.sasl_refused:
             connection.sasl_refused = True
             return reply_frame(xid, 0, 0, _NULL_TOKEN), False
+        from .sasl import Exchange, SaslError  # few servers have accounts
+
         try:
             if connection.sasl_refused or accounts is None:
                 raise SaslError("asks again where it was refused")
@@ -121,3 +118,13 @@ class Access:
             if config.sasl_any_user is not None:
                 identities += (Identity(ANY_SASL_USER, config.sasl_any_user),)
         return (*identities, SUPER) if name in config.sasl_super_users else identities
+
+
+def _accounts_file(config: Config, log: Log, random_bytes: Callable[[int], bytes]) -> "AccountsFile | None":
+    if config.jaas_path is None:
+        return None
+    from .accounts import AccountsFile  # with the syntax of JAAS it takes longer to load than all else of ours
+
+    return AccountsFile(
+        config.jaas_path, config.jaas_section, random_bytes, log, super_password=config.sasl_super_password
+    )

@@ -29,11 +29,11 @@ from .local_sessions import take_local
 from .log import hex_text, remote_text
 from .phases import CONNECTING, NEW, OPEN, OVER
 from .read_only import take_read_only
-from .sasl import Exchange
 from .transport import Channel
 
 if TYPE_CHECKING:
     from .clients import Clients
+    from .sasl import Exchange
 
 #: Bytes waiting for one client before no more of its requests are read.
 SEND_PAUSE_BYTES: Final = 1 << 20
