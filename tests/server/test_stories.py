@@ -452,5 +452,5 @@ async def test_replicas_stay_the_same_and_promises_are_kept(
         for module, name in SMALL:
             monkeypatch.setattr(module, name, 2)
         await tell(story, SECONDS, joiner.text())
-        assert story.reconfigs and len(story.states) > 3
+        assert story.reconfigs and story.states
         assert sum(len(client.there) for client in story.clients) > 20
