@@ -3,9 +3,8 @@
 Not asked for at all, since the servers part ways there:
 
 * check outside a multi (3.8 does not answer, we refuse it as 3.9.3 does), createSession (ZooKeeper makes a session, we
-  refuse), SASL; each has tests of its own;
+  refuse), SASL, auth packets that cannot be read; each has tests of its own;
 * a createTTL with a negative TTL and the flags of another kind: Apache's server ends, we answer -8;
-* an auth packet that cannot be read: Apache's server closes the connection, we answer -5;
 * a reconfig that cannot be read: -5 from both, but with us it takes a zxid;
 * a write pipelined behind a setACL or towards a quota: Apache's server judges by what is applied, we by what is
   proposed;
