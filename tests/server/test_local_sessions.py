@@ -13,6 +13,7 @@ from tests.server.servers import client_of, ensemble
 from zabpy.model import OPEN_ACL, EphemeralOnLocalSessionError, SessionExpiredError
 from zabpy.pipeline import Pending
 from zabpy.sessions import LocalSessions, is_local_id
+from zabpy.testing.disk import FaultyFiles
 from zabpy.testing.ensemble import MemoryEnsemble
 from zabpy.wire import Op, packed, records as r
 
@@ -356,7 +357,8 @@ async def test_the_marker_of_local_sessions_is_no_session_a_client_can_name(auto
 
 
 def forget_starts(servers: MemoryEnsemble, id: int) -> None:
-    """As a server does whose data directory was emptied: it counts its starts from one, and so gives ids again."""
+    """As a server whose data directory was emptied would, were its new first start by chance the same: it gives ids
+    again."""
     servers.servers[id].clients.local.sessions._counter = 0
 
 
@@ -405,3 +407,14 @@ async def test_a_local_session_with_a_global_ones_id_asks_nothing_in_its_name(
         await other.sync()
         assert (await other.ask(Op.EXISTS, r.ExistsRequest("/new", False))).err == -101
         assert await owner_of(other, "/old") == old.session_id
+
+
+async def test_an_emptied_server_counts_its_starts_from_elsewhere(autojump_clock: MockClock) -> None:
+    async with ensemble(config=UPGRADING) as servers:
+        id = followers(servers)[0]
+        before = servers.servers[id].store.recovered.start_number
+        servers.crash(id)
+        servers.files[id] = FaultyFiles()
+        await servers.start(id)
+        await servers.wait_serving()
+        assert servers.servers[id].store.recovered.start_number not in (before, before + 1)

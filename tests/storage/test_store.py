@@ -84,6 +84,13 @@ def test_an_empty_directory_is_initialised(place: Place) -> None:
     store.close()
 
 
+def test_an_empty_directory_counts_its_starts_from_where_it_is_told(place: Place) -> None:
+    for expected in (1_000, 1_001):
+        store = Store.open(place.files, place.path, place.path, 1, first_start=1_000)
+        assert store.recovered.start_number == expected
+        store.close()
+
+
 def test_what_was_appended_is_there_after_a_restart(place: Place) -> None:
     store = place.open()
     entries = fill(store, [10] * 50)

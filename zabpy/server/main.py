@@ -53,6 +53,8 @@ CLOSE_MS_MAX = 3_000
 #: File descriptors that clients cannot have: for the log, snapshots, links and listeners. A server that cannot open its
 #: next log would have to end.
 DESCRIPTORS_KEPT = 64
+#: Local sessions' ids have 23 bits for the number of a start: room for as many more starts.
+FIRST_START_MAX = 1 << 22
 #: Collections of Python's garbage collector. There is next to no garbage in cycles here, and a collection walks the
 #: whole tree of znodes: half a second for a million.
 GC_THRESHOLDS = (50_000, 50, 1_000)
@@ -264,10 +266,16 @@ class Server:
 
     async def _open_store(self) -> Store:
         config = self.config
+        first_start = self.rng.randrange(1, FIRST_START_MAX)
 
         def open_store() -> Store:
             return Store.open(
-                self.files, config.log_dir, config.snapshot_dir, self.me, segment_bytes=config.log_segment_bytes
+                self.files,
+                config.log_dir,
+                config.snapshot_dir,
+                self.me,
+                segment_bytes=config.log_segment_bytes,
+                first_start=first_start,
             )
 
         return await self._aside(open_store)

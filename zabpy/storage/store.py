@@ -69,12 +69,16 @@ class Store:
         *,
         segment_bytes: int = 64 << 20,
         allocate_bytes: int = 1 << 20,
+        first_start: int = 1,
     ) -> "Store":
         """Take the directories (they may be one) and recover what they hold; empty ones are initialised.
 
         ``segment_bytes``: begin a new segment at the batch that finds this many in the last one. ``allocate_bytes``:
-        by how much a segment grows at a time. Costs reading all of the log that is kept and the newest snapshot, about
-        1.5 µs a record, and a handful of syncs.
+        by how much a segment grows at a time. ``first_start``: where empty directories begin to count their starts; a
+        number of chance, so that a server whose directory was emptied does not count again what it counted before.
+
+        Costs reading all of the log that is kept and the newest snapshot, about 1.5 µs a record, and a handful of
+        syncs.
 
         Raises:
             StoreError: one of its subclasses; the text is one line, and nothing was changed.
@@ -85,7 +89,7 @@ class Store:
                 files.make_dir(directory)
                 locks.append(_lock(files, directory))
             store = cls()
-            store._open(files, log_dir, snap_dir, server_id, segment_bytes, allocate_bytes)
+            store._open(files, log_dir, snap_dir, server_id, segment_bytes, allocate_bytes, first_start)
             store._locks = locks
         except OSError as error:
             _close(locks)
@@ -97,7 +101,14 @@ class Store:
         return store
 
     def _open(
-        self, files: Files, log_dir: str, snap_dir: str, server_id: int, segment_bytes: int, allocate_bytes: int
+        self,
+        files: Files,
+        log_dir: str,
+        snap_dir: str,
+        server_id: int,
+        segment_bytes: int,
+        allocate_bytes: int,
+        first_start: int,
     ) -> None:
         self._files, self._log_dir, self._snap_dir, self._server_id = files, log_dir, snap_dir, server_id
         self._locks: list[Lock] = []
@@ -110,7 +121,7 @@ class Store:
         if fresh:
             if found_files := names_of("log", files.list(log_dir)) + names_of("snapshot", files.list(snap_dir)):
                 raise DamagedMetaError(f"{meta_path}: expected beside {found_files[-1].name}, it is missing")
-            meta, slot = Meta(0, server_id), 0
+            meta, slot = Meta(0, server_id, start_number=first_start - 1), 0
         else:
             meta, slot = read_meta(files, meta_path)
             if meta.server_id != server_id:
