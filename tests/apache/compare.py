@@ -20,6 +20,8 @@ _CLOSES = frozenset({jute.CLOSE_SESSION, *jute.UNKNOWN})
 _PING_XID = -2  # of the reply, whatever xid the ping had
 _COUNTER = 0xFFFFFFFF
 _FIRST_XID = 1000
+#: How often a script that shows a difference is played again.
+REPEATS = 4
 
 
 class Difference(NamedTuple):
@@ -32,11 +34,13 @@ class Difference(NamedTuple):
 
 
 class Result(NamedTuple):
-    """``outcomes``: (name of the operation, error code) → how often. ``events``: type → how often."""
+    """``outcomes``: (name of the operation, error code) → how often. ``events``: type → how often. ``ours``: all that
+    our server said, in order, without zxids and times."""
 
     differences: list[Difference]
     outcomes: Counter[tuple[str, int]]
     events: Counter[int]
+    ours: list[object]
 
 
 class _Batch(NamedTuple):
@@ -110,6 +114,7 @@ def _judge(batches: list[_Batch], sessions: list[dict[int, str]]) -> Result:
     differences: list[Difference] = []
     outcomes: Counter[tuple[str, int]] = Counter()
     events: Counter[int] = Counter()
+    said: list[object] = []
     #: Sessions that have not been looked at since another one was closed: its ephemerals go in any order.
     shuffled: set[str] = set()
     for session, asked, heard in batches:
@@ -119,6 +124,7 @@ def _judge(batches: list[_Batch], sessions: list[dict[int, str]]) -> Result:
         if session in shuffled:
             told = [_events_sorted(frames) for frames in told]
             shuffled.discard(session)
+        said += [frame.form for frame in told[OURS]]
         for theirs, ours in zip(*told):
             step = theirs.step or ours.step
             if theirs.is_event:
@@ -130,7 +136,9 @@ def _judge(batches: list[_Batch], sessions: list[dict[int, str]]) -> Result:
             if theirs.form != ours.form:
                 if expected(step, theirs.form, ours.form):
                     if step is not None and step.op == jute.EXISTS:
-                        return Result(differences, outcomes, events)  # one server has a watch now, and one has none
+                        return Result(
+                            differences, outcomes, events, said
+                        )  # one server has a watch now, and one has none
                 else:
                     differences.append(Difference(step, theirs.form, ours.form))
             elif wrong := zxids.compare(theirs, ours):
@@ -139,7 +147,7 @@ def _judge(batches: list[_Batch], sessions: list[dict[int, str]]) -> Result:
             ends = [([frame.form for frame in side], h.closed) for side, h in zip(told, heard)]
             last = next(iter(asked.values()))
             differences.append(Difference(last, *ends))
-    return Result(differences, outcomes, events)
+    return Result(differences, outcomes, events, said)
 
 
 def _events_sorted(frames: list["_Frame"]) -> list["_Frame"]:
@@ -328,14 +336,20 @@ def shrunk(pair: Pair, script: Sequence[Step], seconds: float = 20) -> list[Step
 def check(pair: Pair, script: Sequence[Step], what: str) -> Result:
     """Play it; on a difference, fail with the shortest script found that shows one.
 
+    Not if the difference is gone when it is played again, while our server says the very same: then it is Apache's
+    server whose answer hangs on how its threads meet. Two cases are known: a transaction of its own that comes first or
+    last, and a multi that fails on a request behind it in the pipeline, after which a znode now and then counts one
+    creation more than there were (seed 50030).
+
     Raises:
         AssertionError: the servers answered differently.
     """
     result = play(pair, script)
-    if result.differences and all(isinstance(difference.theirs, str) for difference in result.differences):
-        # Only zxids: a transaction that nobody of this script asked for may come first on one server and then on the
-        # other. Seen once in 5,000 scripts on a busy machine; what is wrong in an answer is wrong again.
-        result = play(pair, script)
+    for _ in range(REPEATS if result.differences else 0):
+        again = play(pair, script)
+        if not again.differences and again.ours == result.ours:
+            print(f"{what}: Apache's server answers it now so, now otherwise: {result.differences[0]}")
+            return again
     if result.differences:
         short = shrunk(pair, script)
         shown = play(pair, short).differences or result.differences
