@@ -1,5 +1,7 @@
 """Four-letter words are answered with ZooKeeper's own text."""
 
+from dataclasses import replace
+
 import pytest
 
 from zabpy.admin import TRACE_MASK, WORDS, Answer, ConnectionStatus, Status, Word, answer
@@ -223,21 +225,22 @@ def test_watches_are_those_of_the_data_table() -> None:
     assert say("wchp", status) == "/a\n\t0x10\n\t0xffffffffffffffff\n/b\n\t0x10\n\n"
 
 
-DUMPED = {
-    "version": "0.1.0",
-    "serving": True,
-    "session_count": 3,
-    "session_timeouts": ((0x10, 12000), (0x11, 4000), (-1, 6000)),
-    "ephemeral_owner_count": 1,
-    "ephemerals": ((0x10, ("/e/n_0000000003", "/e/n_0000000004")),),
-    "connections": (
+DUMPED = Status(
+    mode="leader",
+    version="0.1.0",
+    serving=True,
+    session_count=3,
+    session_timeouts=((0x10, 12000), (0x11, 4000), (-1, 6000)),
+    ephemeral_owner_count=1,
+    ephemerals=((0x10, ("/e/n_0000000003", "/e/n_0000000004")),),
+    connections=(
         ConnectionStatus(host="::1", port=5, session_id=0x10, expires_wall_ms=4001),
         ConnectionStatus(host="127.0.0.1", port=6, expires_wall_ms=5999),
         ConnectionStatus(host="127.0.0.1", port=7, session_id=-1, expires_wall_ms=1),
     ),
-    "tick_ms": 2000,
-    "date": "at {}".format,
-}
+    tick_ms=2000,
+    date="at {}".format,
+)
 EPHEMERALS = (
     "ephemeral nodes dump:\nSessions with Ephemerals (1):\n0x10:\n\t/e/n_0000000003\n\t/e/n_0000000004\n"
     "Connections dump:\nConnections Sets (2)/(3):\n1 expire at at 2000:\n"
@@ -247,7 +250,7 @@ EPHEMERALS = (
 
 
 def test_dump_of_a_leader_tells_when_sessions_end() -> None:
-    status = Status(mode="leader", deadlines=((4000, (0x10, 0x11)), (6000, (-1,))), **DUMPED)  # type: ignore[arg-type]
+    status = replace(DUMPED, mode="leader", deadlines=((4000, (0x10, 0x11)), (6000, (-1,))))
     assert say("dump", status) == (
         "SessionTracker dump:\nSession Sets (2)/(3):\n2 expire at at 4000:\n\t0x10\n\t0x11\n"
         "1 expire at at 6000:\n\t0xffffffffffffffff\n" + EPHEMERALS
@@ -255,7 +258,7 @@ def test_dump_of_a_leader_tells_when_sessions_end() -> None:
 
 
 def test_dump_of_a_follower_tells_their_timeouts() -> None:
-    status = Status(mode="follower", **DUMPED)  # type: ignore[arg-type]
+    status = replace(DUMPED, mode="follower")
     assert say("dump", status) == (
         "SessionTracker dump:\nGlobal Sessions(3):\n0x10\t12000ms\n0x11\t4000ms\n0xffffffffffffffff\t6000ms\n"
         + EPHEMERALS
@@ -263,10 +266,10 @@ def test_dump_of_a_follower_tells_their_timeouts() -> None:
 
 
 def test_dump_tells_local_sessions_apart() -> None:
-    status = Status(mode="leader", deadlines=(), local_deadlines=((4000, (7,)),), **DUMPED)  # type: ignore[arg-type]
+    status = replace(DUMPED, mode="leader", deadlines=(), local_deadlines=((4000, (7,)),))
     head = "SessionTracker dump:\nLocal Session Sets (1)/(1):\n1 expire at at 4000:\n\t0x7\n"
     assert say("dump", status) == head + "Global Session Sets (0)/(0):\n" + EPHEMERALS
-    status = Status(mode="follower", local_deadlines=((4000, (7,)),), **DUMPED)  # type: ignore[arg-type]
+    status = replace(DUMPED, mode="follower", local_deadlines=((4000, (7,)),))
     assert say("dump", status).startswith(head + "Global Sessions(3):\n")
 
 

@@ -51,6 +51,15 @@ class RawClient:
         self.password = payload[20:36]
         return self.session_id != 0
 
+    async def ended(self) -> bool:
+        """Whether the server ends the connection, without another word."""
+        with trio.move_on_after(5):
+            try:
+                await self.next_frame()
+            except EOFError:
+                return True
+        return False
+
     async def resume(self, stream: trio.abc.Stream, **wishes: Any) -> bool:
         """Come back with the session, over another stream. Whether it lives."""
         await self.stream.aclose()
@@ -135,3 +144,16 @@ class RawClient:
 
     async def close(self) -> None:
         await self.stream.aclose()
+
+
+async def all_of(stream: trio.abc.Stream) -> bytes:
+    """What comes until the other side closes."""
+    data = b""
+    while True:
+        try:
+            more = bytes(await stream.receive_some(65536))
+        except trio.BrokenResourceError:
+            return data
+        if not more:
+            return data
+        data += more

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.server.raw_client import RawClient
+from tests.server.raw_client import RawClient, all_of
 from tests.server.servers import client_of, ensemble
 from zabpy.model import OPEN_ACL
 from zabpy.pipeline import Row
@@ -20,19 +20,6 @@ from zabpy.wire import Op, frame, records as r
 WISH = bytes.fromhex(
     "0000002d 00000000 0000000000000000 00007530 0000000000000000 00000010 00000000000000000000000000000000 00"
 )
-
-
-async def all_of(stream: trio.abc.Stream) -> bytes:
-    """What comes until the other side closes."""
-    data = b""
-    while True:
-        try:
-            more = bytes(await stream.receive_some(65536))
-        except trio.BrokenResourceError:
-            return data
-        if not more:
-            return data
-        data += more
 
 
 @pytest.mark.parametrize("old_client", [False, True])

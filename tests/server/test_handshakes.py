@@ -50,15 +50,6 @@ async def greet(servers: MemoryEnsemble, payload: bytes, id: int = 1) -> tuple[R
     return client, Answer(timeout_ms, session_id, told[20:36], told[36:])
 
 
-async def ended(client: RawClient) -> bool:
-    with trio.move_on_after(5):
-        try:
-            await client.next_frame()
-        except EOFError:
-            return True
-    return False
-
-
 SERVED = {
     "as usual": (wish(), 10_000, b"\0"),
     "may be read-only": (wish(tail=b"\1"), 10_000, b"\0"),
@@ -111,7 +102,7 @@ async def test_who_is_closed_without_a_word(autojump_clock: MockClock, name: str
     async with ensemble(servers=1, tick_ms=TICK_MS) as servers:
         client = RawClient(await servers.connect(1))
         await client.stream.send_all(frame(REFUSED[name]))
-        assert await ended(client)
+        assert await client.ended()
         assert len(servers.servers[1].driver.state.sessions) == 0
 
 
@@ -139,7 +130,7 @@ async def test_whose_session_is_gone(autojump_clock: MockClock, name: str) -> No
         ):
             client, answer = await greet(servers, payload)
             assert answer == (0, 0, bytes(16), tail)
-            assert await ended(client)
+            assert await client.ended()
         # ZooKeeper cuts off the connection that is there before it looks at the password. We do not.
         assert (await alive.ask(Op.PING)).err == 0
 
@@ -154,7 +145,7 @@ async def test_who_comes_back_gets_the_timeout_it_asks_for_now(autojump_clock: M
                 servers, wish(3, timeout_ms=timeout_ms, session_id=id, password=password, tail=tail)
             )
             assert answer == (negotiated, id, password, tail)
-            assert await ended(first)
+            assert await first.ended()
             first = client
         await first.create("/e", flags=1)
         await first.close()
@@ -190,14 +181,14 @@ async def test_a_session_that_moved_is_served_at_its_new_place_only(autojump_clo
         assert await new.handshake(session_id=old.session_id, password=old.password)
         assert (await old.get("/e"))[0] == 0  # a read shows nothing of it, as in ZooKeeper
         await old.send(Op.SET_DATA, r.SetDataRequest("/e", b"old", -1))
-        assert await ended(old)  # SESSIONMOVED is never told
+        assert await old.ended()  # SESSIONMOVED is never told
         assert (await new.set("/e", b"new")).err == 0
         assert await new.get("/e") == (0, b"new")
         back = RawClient(await servers.connect(here))
         assert await back.handshake(session_id=new.session_id, password=new.password)
         assert (await back.set("/e", b"back")).err == 0
         await new.send(Op.CLOSE_SESSION)
-        assert await ended(new)
+        assert await new.ended()
         assert (await back.set("/e", b"still")).err == 0
 
 
@@ -224,7 +215,7 @@ async def test_older_forms_of_requests(autojump_clock: MockClock) -> None:
         assert (await client.ask(Op.EXISTS, path + b"\0tail")).err == 0
         assert (await client.ask(Op.PING, b"abc")).err == 0
         assert (await client.ask(Op.CLOSE_SESSION, b"abc")).err == 0
-        assert await ended(client)
+        assert await client.ended()
 
 
 async def test_the_c_clients_set_watches_is_answered_under_its_own_xid(autojump_clock: MockClock) -> None:
@@ -246,7 +237,7 @@ async def test_nobody_makes_sessions_but_by_a_handshake(autojump_clock: MockCloc
         client = await client_of(servers, 1)
         told = await client.ask(Op.CREATE_SESSION, struct.pack(">i", 5000))
         assert (told.zxid, told.err) == (-1, -6)
-        assert await ended(client)
+        assert await client.ended()
         assert len(servers.servers[1].driver.state.sessions) == 1
 
 
@@ -295,4 +286,4 @@ async def test_a_server_that_was_stopped_reads_first_what_came_meanwhile(autojum
             assert (await lively.ask(Op.PING)).err == 0
         assert (await lively.get(f"/{lively.session_id}"))[0] == 0
         assert (await lively.get(f"/{silent.session_id}"))[0] == -101
-        assert await ended(silent)
+        assert await silent.ended()

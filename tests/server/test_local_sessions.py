@@ -38,16 +38,6 @@ def counts(servers: MemoryEnsemble, id: int) -> tuple[int, int]:
     return len(server.clients.local.sessions), len(server.driver.state.sessions)
 
 
-async def closed(client: RawClient) -> bool:
-    """Whether the server ends the connection, without another word."""
-    with trio.move_on_after(5):
-        try:
-            await client.next_frame()
-        except EOFError:
-            return True
-    return False
-
-
 @pytest.mark.parametrize("leads", [True, False])
 async def test_a_local_session_costs_no_transaction_and_no_other_server_has_it(
     autojump_clock: MockClock, leads: bool
@@ -175,7 +165,7 @@ async def test_what_is_pipelined_around_the_upgrade_is_answered_in_order(autojum
         told = [await client.reply() for _ in xids]
         assert [(reply.xid, reply.err) for reply in told] == [(xid, 0) for xid in xids]
         assert told[5].body[:4] == b"\0\0\0\2"
-        assert await closed(client)
+        assert await client.ended()
         await servers.wait_level()
         assert all(counts(servers, id) == (0, 0) for id in servers.servers)
         assert len(servers.servers[1].driver.state.tree.ephemerals) == 0
@@ -198,7 +188,7 @@ async def test_closing_a_local_session_needs_no_leader_and_has_its_turn(autojump
         first, second = await client.reply(), await client.reply()
         assert (first.xid, second.xid) == (write, close)
         assert second == (close, first.zxid, 0, b"")
-        assert await closed(client)
+        assert await client.ended()
         assert not await client.resume(await servers.connect(followers(servers)[0]))
 
 
@@ -213,7 +203,7 @@ async def test_it_is_resumed_at_its_server_with_its_password_and_the_older_conne
         again = RawClient(await servers.connect(2))
         assert await again.handshake(session_id=client.session_id, password=client.password, timeout_ms=8000)
         assert (again.session_id, again.timeout_ms) == (client.session_id, 8000)
-        assert await closed(client)
+        assert await client.ended()
         assert (await again.create("/b")).err == 0
         await again.close()
         await trio.sleep(7)
@@ -247,7 +237,7 @@ async def test_it_survives_a_change_of_leaders_and_not_its_servers_restart(autoj
         here = followers(servers)[0]
         client = await client_of(servers, here, timeout_ms=8000)
         servers.crash(leader)
-        assert await closed(client)
+        assert await client.ended()
         await servers.wait_serving([here])
         assert await client.resume(await servers.connect(here))
         assert (await client.create("/a")).err == 0
@@ -284,7 +274,7 @@ async def test_an_upgraded_session_that_has_expired_writes_nothing_more(autojump
         client = await client_of(servers, here, timeout_ms=4000)
         assert (await client.create("/e", flags=1)).err == 0
         await trio.sleep(10)
-        assert await closed(client)
+        assert await client.ended()
         await servers.wait_level()
         assert counts(servers, here) == (0, 0)
         assert "/e" not in servers.servers[here].driver.state.tree.nodes
@@ -344,7 +334,7 @@ async def test_an_upgrade_that_is_refused_ends_the_connection(
         client = await client_of(servers, here)
         monkeypatch.setattr(Pending, "knows", lambda self, session_id: True)
         await client.send(Op.CREATE, r.CreateRequest("/e", b"", WORLD, 1))
-        assert await closed(client)
+        assert await client.ended()
         assert counts(servers, here) == (0, 0)
         assert "/e" not in servers.servers[here].driver.state.tree.nodes
 
@@ -402,7 +392,7 @@ async def test_a_local_session_with_a_global_ones_id_asks_nothing_in_its_name(
         new = await client_of(servers, here)
         assert new.session_id == old.session_id
         await new.send(Op.CREATE, r.CreateRequest("/new", b"", WORLD, 1))
-        assert await closed(new)
+        assert await new.ended()
         other = await client_of(servers, there)
         await other.sync()
         assert (await other.ask(Op.EXISTS, r.ExistsRequest("/new", False))).err == -101

@@ -12,21 +12,6 @@ from zabpy.server import Channel, EpollNetwork, Network, StreamNetwork
 from zabpy.server.transport import RECEIVE_BYTES_MAX
 
 
-def _epoll() -> Network:
-    return EpollNetwork(lambda: int(trio.current_time() * 1000))
-
-
-NETWORKS: list[Callable[[], Network]] = [StreamNetwork]
-if hasattr(select, "epoll"):
-    NETWORKS.append(_epoll)
-
-
-@pytest.fixture(params=NETWORKS)
-def network(request: pytest.FixtureRequest) -> Network:
-    made: Network = request.param()
-    return made
-
-
 class Side:
     """A handler that remembers."""
 
@@ -164,7 +149,11 @@ async def test_a_port_in_use_and_one_without_a_listener_are_oserrors(network: Ne
                 await network.listen("127.0.0.1", port, lambda channel: None)
             nursery.cancel_scope.cancel()
     async with trio.open_nursery() as nursery:
-        fresh = type(network)() if isinstance(network, StreamNetwork) else _epoll()
+        fresh = (
+            type(network)()
+            if isinstance(network, StreamNetwork)
+            else EpollNetwork(lambda: int(trio.current_time() * 1000))
+        )
         await nursery.start(fresh.run, lambda: None, print)
         with pytest.raises(OSError):
             await fresh.dial("127.0.0.1", port)

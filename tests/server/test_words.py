@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.server.raw_client import RawClient
+from tests.server.raw_client import RawClient, all_of
 from tests.server.servers import client_of
 from zabpy.server.config import WORDS
 from zabpy.server.connection import NOT_MEASURED
@@ -33,19 +33,6 @@ async def speaking(
             await those.start_all()
             yield those
             nursery.cancel_scope.cancel()
-
-
-async def all_of(stream: trio.abc.Stream) -> bytes:
-    """What comes until the other side closes."""
-    data = b""
-    while True:
-        try:
-            more = bytes(await stream.receive_some(65536))
-        except trio.BrokenResourceError:
-            return data
-        if not more:
-            return data
-        data += more
 
 
 async def say(servers: MemoryEnsemble, word: bytes, id: int = 1) -> str:
