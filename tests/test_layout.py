@@ -65,7 +65,7 @@ TABLE: dict[str, May] = {
     # L5
     "dev": May("model"),
     "__main__": May("server storage client testing bench dev model", "click trio"),
-    "__init__": May("client model"),
+    "__init__": May("client model recipes"),
     "shell": May("model client recipes", "anyio prompt_toolkit rich pygments"),
 }
 

@@ -1,8 +1,101 @@
 """zabpy: a coordination service that any ZooKeeper client works on, in Python.
 
-May import: nothing of ours when it is itself imported, so that ``zabpy serve`` starts at once.
+    async with zabpy.connect("127.0.0.1:2181") as zk:
+        await zk.create("/greeting", b"hello")
+
+May import: zabpy.recipes, zabpy.client and zabpy.model, and those only once a name of theirs is asked for: for ``zabpy
+serve`` needs none of them and is to start at once.
 Imported by: users, who need nothing below this folder but `zabpy.recipes`, `zabpy.blocking` and `zabpy.testing`.
 Read README.md first: its tour names the files in the order to read them.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zabpy.client import (
+        Changed as Changed,
+        ChildrenChanged as ChildrenChanged,
+        ClientError as ClientError,
+        ClosedClientError as ClosedClientError,
+        ConnectionLossError as ConnectionLossError,
+        Created as Created,
+        Deleted as Deleted,
+        Event as Event,
+        ForkedClientError as ForkedClientError,
+        NoServerError as NoServerError,
+        ProtocolError as ProtocolError,
+        RequestTooLargeError as RequestTooLargeError,
+        Resynced as Resynced,
+        Session as Session,
+        SessionLostError as SessionLostError,
+        State as State,
+        WrongLoopError as WrongLoopError,
+    )
+    from zabpy.model import (
+        CREATOR_ALL_ACL as CREATOR_ALL_ACL,
+        OPEN_ACL as OPEN_ACL,
+        READ_ACL as READ_ACL,
+        Acl as Acl,
+        BadArgumentsError as BadArgumentsError,
+        BadVersionError as BadVersionError,
+        NoAuthError as NoAuthError,
+        NodeExistsError as NodeExistsError,
+        NoNodeError as NoNodeError,
+        NotEmptyError as NotEmptyError,
+        Stat as Stat,
+        ZabpyError as ZabpyError,
+    )
+    from zabpy.recipes import Client as Client, connect as connect
+
 __version__ = "0.1.0"
+
+
+#: What users find here. Where each one stands, the imports above tell type checkers, and `__getattr__` whoever asks.
+__all__ = [
+    "Acl",
+    "BadArgumentsError",
+    "BadVersionError",
+    "CREATOR_ALL_ACL",
+    "Changed",
+    "ChildrenChanged",
+    "Client",
+    "ClientError",
+    "ClosedClientError",
+    "ConnectionLossError",
+    "Created",
+    "Deleted",
+    "Event",
+    "ForkedClientError",
+    "NoAuthError",
+    "NoNodeError",
+    "NoServerError",
+    "NodeExistsError",
+    "NotEmptyError",
+    "OPEN_ACL",
+    "ProtocolError",
+    "READ_ACL",
+    "RequestTooLargeError",
+    "Resynced",
+    "Session",
+    "SessionLostError",
+    "Stat",
+    "State",
+    "WrongLoopError",
+    "ZabpyError",
+    "connect",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'zabpy' has no attribute {name!r}")
+    import zabpy.client
+    import zabpy.model
+    import zabpy.recipes
+
+    # Client and connect are those of the recipes, which have a method for each recipe.
+    for folder in (zabpy.recipes, zabpy.client, zabpy.model):
+        if hasattr(folder, name):
+            globals()[name] = found = getattr(folder, name)
+            return found
+    raise AssertionError(f"{name} stands nowhere")

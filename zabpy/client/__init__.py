@@ -2,5 +2,29 @@
 
 May import: zabpy.model, zabpy.wire; anyio. No trio or asyncio type stands in a public signature.
 Imported by: users through `zabpy`, zabpy.recipes, zabpy.blocking, zabpy.bench, the shell.
-Empty so far; session.py (without I/O) will be the file to read first.
+Read session.py first (a session without I/O), then watches.py, connection.py (its driver), client.py (what users hold).
 """
+
+from .client import Client as Client, Fired as Fired, LostReply as LostReply, NewZnode as NewZnode, Znode as Znode
+from .connection import Dial as Dial, dial_tcp as dial_tcp
+from .errors import (
+    ClientError as ClientError,
+    ClosedClientError as ClosedClientError,
+    ConnectionLossError as ConnectionLossError,
+    ForkedClientError as ForkedClientError,
+    NoServerError as NoServerError,
+    ProtocolError as ProtocolError,
+    RequestTooLargeError as RequestTooLargeError,
+    SessionLostError as SessionLostError,
+    WrongLoopError as WrongLoopError,
+)
+from .events import (
+    Changed as Changed,
+    ChildrenChanged as ChildrenChanged,
+    Created as Created,
+    Deleted as Deleted,
+    Event as Event,
+    Resynced as Resynced,
+)
+from .session import Session as Session
+from .states import State as State

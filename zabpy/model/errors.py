@@ -5,7 +5,25 @@ Codes and names are ZooKeeper's. A code a client does not know makes it crash, s
 
 
 class ZabpyError(Exception):
-    """Root of every exception this project raises on purpose."""
+    """Root of every exception this project raises on purpose.
+
+    What comes out of a client's operation says what it was about:
+
+    Attributes:
+        operation: such as ``create``; "" where it is about none.
+        path: of the znode, as the client gave it; None where it is about none.
+        session_id: of the session it was sent in; 0 before there was one.
+        server: ``host:port`` of the server that answered, or was to; "" for none.
+        zxid: of the answer, the state it was given on; 0 without one.
+        attempt: how often it was tried, the last time included.
+    """
+
+    operation: str = ""
+    path: str | None = None
+    session_id: int = 0
+    server: str = ""
+    zxid: int = 0
+    attempt: int = 0
 
 
 class CodeError(ZabpyError):

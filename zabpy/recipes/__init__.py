@@ -2,5 +2,7 @@
 
 May import: zabpy.model, zabpy.client; anyio.
 Imported by: users, zabpy.blocking, the shell.
-Empty so far; lock.py will be the file to read first.
+Read holding.py first (what happens when what a body relies on is lost), then lock.py; client.py has a method for each.
 """
+
+from .client import Client as Client, connect as connect

@@ -1,0 +1,61 @@
+"""What tests of the client and of what is built on it are given; tests/recipes and others import it from here."""
+
+import itertools
+import os
+from collections.abc import Awaitable, Callable, Iterator
+
+import anyio
+import pytest
+import sniffio
+
+import zabpy
+from zabpy.bench.systems import Servers
+
+Story = Callable[[], Awaitable[None]]
+#: Whose servers the tests run on: ``zabpy`` or ``Apache``. What must hold, must hold on both.
+TESTED_ON = os.environ.get("ZABPY_TESTED_ON", "zabpy")
+_numbers = itertools.count(1)
+
+
+def told(zxid: int) -> int | None:
+    """The zxid of an event: servers before 3.9 do not say it."""
+    return zxid if TESTED_ON == "zabpy" else None
+
+
+@pytest.fixture(params=["trio", "asyncio"])
+def on_both(request: pytest.FixtureRequest) -> Callable[[Story], None]:
+    """Runs a story under trio in one test and under asyncio in another: ``def test_x(on_both): on_both(story)``.
+
+    The test itself is a plain function: pytest-trio would run an ``async def`` one under trio, whatever it was told.
+    """
+    backend: str = request.param
+
+    def run(story: Story) -> None:
+        async def checked() -> None:
+            assert sniffio.current_async_library() == backend
+            with anyio.fail_after(60):
+                await story()
+
+        anyio.run(checked, backend=backend)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def one_server() -> Iterator[str]:
+    """``host:port`` of a server process that all tests share."""
+    with Servers(TESTED_ON, 1) as servers:
+        yield f"127.0.0.1:{servers.client_ports[1]}"
+
+
+@pytest.fixture
+def hosts(one_server: str) -> str:
+    """Where to connect, with an empty chroot of this test's own."""
+    chroot = f"/test-{next(_numbers)}"
+
+    async def make() -> None:
+        async with zabpy.connect(one_server, connect_timeout_ms=30_000) as zk:
+            await zk.create(chroot)
+
+    anyio.run(make, backend="trio")
+    return one_server + chroot

@@ -1,0 +1,18 @@
+"""How it stands between a client and its ensemble."""
+
+import enum
+
+
+class State(enum.Enum):
+    """`JEOPARDY` is the time in between: no connection, but the session may still live, so locks are still held.
+
+    CONNECTING -> CONNECTED or READ_ONLY -> JEOPARDY -> CONNECTED again, or LOST -> CONNECTED with a new session;
+    CLOSED is the end.
+    """
+
+    CONNECTING = "connecting"  # no session yet
+    CONNECTED = "connected"
+    READ_ONLY = "read-only"  # connected to a server that has no quorum
+    JEOPARDY = "jeopardy"
+    LOST = "lost"  # the session is over; a new one is being asked for
+    CLOSED = "closed"
