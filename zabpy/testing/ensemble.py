@@ -23,6 +23,7 @@ from zabpy.model import Member
 from zabpy.server import Config, Listener, Log, Server, StreamNetwork, TrioClock, serve
 from zabpy.server.transport import OnStream
 
+from .dialling import MemoryDial
 from .disk import CutModel, FaultyFiles, PowerLost
 
 CLIENT_PORT, PEER_PORT = 2181, 2888
@@ -84,8 +85,7 @@ class MemoryEnsemble:
             for id in range(1, servers + 1)
         }
         for id in self.configs:
-            self.files[id] = FaultyFiles()
-            self.disk_delay_ms[id] = self._rng.random() * 4
+            self._add_machine(id)
 
     def add_observer(self, id: int) -> Member:
         """A machine for one more server. Its own file lists it, and nobody else's does: what lets it in is a reconfig
@@ -102,8 +102,7 @@ class MemoryEnsemble:
             data_log_dir=f"/{_host(id)}",
             client_host=_host(id),
         )
-        self.files[id] = FaultyFiles()
-        self.disk_delay_ms[id] = self._rng.random() * 4
+        self._add_machine(id)
         return member
 
     def limit(self, **limits: Any) -> None:
@@ -164,12 +163,33 @@ class MemoryEnsemble:
         """A client's connection to that server's client port."""
         return await self.wires.dial(host, _host(id), CLIENT_PORT)
 
-    def cut(self, a: int, b: int) -> None:
-        """Nothing more passes between these two servers until `heal`; neither is told."""
+    @property
+    def hosts(self) -> str:
+        """What a client is given that dials with `dial`: ``s1:2181,s2:2181,...``."""
+        return ",".join(f"s{id}:{CLIENT_PORT}" for id in self.configs)
+
+    def dial(self, host: str = "client") -> MemoryDial:
+        """For ``zabpy.connect(ensemble.hosts, dial=...)``: a client on a machine of that name. It can be `cut`, and
+        `MemoryDial` has connections that break at a byte."""
+        return MemoryDial(self.wires.dial, host)
+
+    def cut(self, a: int | str, b: int | str) -> None:
+        """Nothing more passes between these two until `heal`; neither is told. A number is a server, a name a client's
+        machine."""
         self.wires.cut(_host(a), _host(b))
 
+    def lose(self, sender: int | str, receiver: int | str) -> None:
+        """The same in one direction only. New connections between the two need both."""
+        self.wires.lose(_host(sender), _host(receiver))
+
     def heal(self) -> None:
+        """All cuts are over. What was said meanwhile arrives late, as TCP would send it again."""
         self.wires.heal()
+
+    def _add_machine(self, id: int) -> None:
+        self.files[id] = FaultyFiles()
+        self.disk_delay_ms[id] = self._rng.random() * 4
+        self.wires.aliases[f"s{id}"] = _host(id)
 
     async def _run(self, id: int, *, task_status: trio.TaskStatus[Server]) -> None:
         clock = TrioClock()
@@ -207,8 +227,10 @@ class Wires:
 
     def __init__(self, rng: Random, *, delay_us_max: int) -> None:
         self._rng, self._delay_us_max = rng, delay_us_max
+        #: Further names of hosts.
+        self.aliases: dict[str, str] = {}
         self._listening: dict[tuple[str, int], OnStream] = {}
-        self._cuts: set[frozenset[str]] = set()
+        self._cuts: set[tuple[str, str]] = set()
         self._directions: set[Direction] = set()
         self._last_port = 40_000
 
@@ -221,8 +243,9 @@ class Wires:
         self._listening.pop((host, port), None)
 
     async def dial(self, here: str, there: str, port: int) -> "MemoryStream":
+        here, there = self._named(here), self._named(there)
         await trio.sleep(self.delay())
-        while self.is_cut(here, there):  # noqa: ASYNC110
+        while self.is_cut(here, there) or self.is_cut(there, here):  # noqa: ASYNC110
             await trio.sleep(0.05)
         connected = self._listening.get((there, port))
         if connected is None:
@@ -237,18 +260,25 @@ class Wires:
         return self._rng.randrange(self._delay_us_max + 1) / 1e6
 
     def cut(self, a: str, b: str) -> None:
-        self._cuts.add(frozenset((a, b)))
+        self.lose(a, b)
+        self.lose(b, a)
+
+    def lose(self, sender: str, receiver: str) -> None:
+        self._cuts.add((self._named(sender), self._named(receiver)))
 
     def heal(self) -> None:
         self._cuts.clear()
         for direction in self._directions:
             direction.changed.set()
 
-    def is_cut(self, a: str, b: str) -> bool:
-        return frozenset((a, b)) in self._cuts
+    def is_cut(self, sender: str, receiver: str) -> bool:
+        return (sender, receiver) in self._cuts
 
     def forget(self, direction: "Direction") -> None:
         self._directions.discard(direction)
+
+    def _named(self, host: str) -> str:
+        return self.aliases.get(host, host)
 
 
 class Direction:
@@ -337,9 +367,13 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         await trio.lowlevel.checkpoint()
         return await self._back.receive(max_bytes or 1 << 16)
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
+        """What was sent still arrives; what has not been read is lost."""
         self._out.end()
         self._back.close_receiver()
+
+    async def aclose(self) -> None:
+        self.close()
         await trio.lowlevel.checkpoint()
 
 
@@ -367,5 +401,5 @@ class MemoryListener:
         self._wires.unlisten(self._host, self.port)
 
 
-def _host(id: int) -> str:
-    return f"server{id}"
+def _host(id: int | str) -> str:
+    return f"server{id}" if isinstance(id, int) else id
