@@ -2,10 +2,12 @@
 
 May import: zabpy.model, zabpy.wire; anyio. No trio or asyncio type stands in a public signature.
 Imported by: users through `zabpy`, zabpy.recipes, zabpy.blocking, zabpy.bench, the shell.
-Read session.py first (a session without I/O), then watches.py, connection.py (its driver), client.py (what users hold).
+Read session.py first (a session without I/O), then watches.py, connection.py (its driver), client.py (what users hold),
+and what it is made of: operations.py, watching.py.
 """
 
-from .client import Client as Client, Fired as Fired, LostReply as LostReply, NewZnode as NewZnode, Znode as Znode
+from .asking import LostReply as LostReply
+from .client import Client as Client
 from .connection import Dial as Dial, dial_tcp as dial_tcp
 from .errors import (
     ClientError as ClientError,
@@ -26,5 +28,7 @@ from .events import (
     Event as Event,
     Resynced as Resynced,
 )
+from .operations import NewZnode as NewZnode, Znode as Znode
 from .session import Session as Session
 from .states import State as State
+from .watching import Fired as Fired

@@ -13,84 +13,24 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Self
 
 import anyio
 
-from zabpy.model import (
-    OPEN_ACL,
-    Acls,
-    BadArgumentsError,
-    NodeExistsError,
-    NoNodeError,
-    Stat,
-    ZabpyError,
-    join,
-    name_of,
-    parent_of,
-    validate,
-)
-from zabpy.wire import CLIENT_FRAME_BYTES_MAX, Op, Reader, packed, records as r
+from zabpy.model import ZabpyError
+from zabpy.wire import CLIENT_FRAME_BYTES_MAX, Op, Reader
 
 from .connection import Connection, Dial, dial_tcp, now_ms
 from .errors import ClosedClientError, ConnectionLossError, NoServerError, RequestTooLargeError, SessionLostError
-from .events import Event, Resynced
 from .hosts import Hosts, parse_hosts
+from .operations import Operations
 from .session import Call, Core, Session
 from .states import State
-from .watches import OneShot, Subscription
-
-#: What a write does when it was sent and the connection broke before the answer.
-LostReply = Literal["raise", "again", "once", "find"]
+from .watches import OneShot, WatchTable
+from .watching import Watching
 
 
-class Znode(NamedTuple):
-    """What a read gives: ``data, stat = await zk.get(path)``. Null data reads as ``b""``."""
-
-    data: bytes
-    stat: Stat
-
-
-class NewZnode(NamedTuple):
-    """What a create gives. ``path`` has the sequence number, if one was asked for."""
-
-    path: str
-    stat: Stat
-
-
-class Fired:
-    """A one-shot watch: waits for the next thing that happens to what was read with it."""
-
-    def __init__(self, client: "Client", watch: OneShot) -> None:
-        self._client, self._watch = client, watch
-
-    async def wait(self) -> Event:
-        """The event. Raises `SessionLostError` if the session ended before."""
-        watch = self._watch
-        if watch.event is None and not watch.lost:
-            event = anyio.Event()
-            watch.wake = event.set
-            await event.wait()
-        if watch.event is None:
-            raise SessionLostError(watch.lost)
-        return self._client.seen(watch.event)
-
-    @property
-    def is_set(self) -> bool:
-        return self._watch.event is not None or bool(self._watch.lost)
-
-    def cancel(self) -> None:
-        """Nobody waits for it any more. The server forgets it when it would have fired."""
-        self._client.core.watches.forget(self._watch)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.cancel()
-
-
-class Client:
+class Client(Operations, Watching):
     """See the head of this file. To be had from `connect`, and used within ``async with``."""
 
     def __init__(
@@ -264,240 +204,15 @@ class Client:
             cleaned, self._cleaned = self._cleaned, anyio.Event()
             cleaned.set()
 
-    # Operations -------------------------------------------------------------------------------------------------------
-
-    async def create(
-        self,
-        path: str,
-        data: bytes | None = b"",
-        *,
-        acl: Acls | None = None,
-        ephemeral: bool = False,
-        sequence: bool = False,
-        container: bool = False,
-        ttl_ms: int | None = None,
-        parents: bool = False,
-        lost_reply: LostReply = "once",
-        session: Session | None = None,
-    ) -> NewZnode:
-        """Create a znode.
-
-        Args:
-            sequence: ten digits are put behind the name, and ``path`` may then end with a slash.
-            parents: create what is missing above it, too.
-        Raises:
-            NodeExistsError, NoNodeError (no parent), NoChildrenForEphemeralsError, InvalidAclError, NoAuthError.
-        """
-        full = self._full(path, sequence)
-        flags = _flags(ephemeral, sequence, container, ttl_ms)
-        opcode = Op.CREATE_CONTAINER if container else Op.CREATE_TTL if ttl_ms is not None else Op.CREATE2
-        acls = OPEN_ACL if acl is None else tuple(acl)
-        body = packed(
-            r.CreateRequest(full, data, acls, flags)
-            if ttl_ms is None
-            else r.CreateTTLRequest(full, data, acls, flags, ttl_ms)
-        )
-        attempt = 1
-        while True:
-            try:
-                made = await self._ask(opcode, body, r.Create2Response.read, "create", path, session, attempt=attempt)
-                return NewZnode(self._seen(made.path), made.stat)
-            except NoNodeError:
-                if not parents or parent_of(full) == (self.chroot or "/"):
-                    raise
-                await self.ensure(parent_of(path))
-                parents = False
-            except ConnectionLossError:
-                if lost_reply == "again":
-                    pass
-                elif lost_reply == "find":
-                    found = await self._find(path, session)
-                    if found is not None:
-                        return found
-                else:
-                    raise
-            attempt += 1
-
-    async def _find(self, path: str, session: Session | None) -> NewZnode | None:
-        """What a create whose answer was lost has made: the child whose name begins as the one that was asked for."""
-        parent, prefix = parent_of(path), name_of(path)
-        # What the old connection's server still forwards is refused once the session has moved, and what it forwarded
-        # before is ordered before this sync; so what is not there now will never be.
-        await self.sync(parent, session=session)
-        for name in await self.children(parent, session=session):
-            if name.startswith(prefix):
-                found = join(parent, name)
-                stat = await self.exists(found, session=session)
-                if stat is not None:
-                    return NewZnode(found, stat)
-        return None
-
-    async def ensure(self, path: str, *, acl: Acls | None = None, session: Session | None = None) -> None:
-        """Have the znode be there, and all above it; empty ones are created where they are missing."""
-        self._full(path)
-        missing: list[str] = []
-        while path != "/" and await self.exists(path, session=session) is None:
-            missing.append(path)
-            path = parent_of(path)
-        for each in reversed(missing):
-            try:
-                await self.create(each, acl=acl, lost_reply="again", session=session)
-            except NodeExistsError:
-                pass
-
-    async def get(self, path: str, *, session: Session | None = None) -> Znode:
-        """Data and stat. Raises `NoNodeError`, `NoAuthError`."""
-        found = await self._ask(
-            Op.GET_DATA, packed(r.GetDataRequest(self._full(path), False)), r.GetDataResponse.read, "get", path, session
-        )
-        return Znode(found.data or b"", found.stat)
-
-    async def set(
-        self,
-        path: str,
-        data: bytes | None,
-        version: int = -1,
-        *,
-        lost_reply: LostReply = "raise",
-        session: Session | None = None,
-    ) -> Stat:
-        """Set the data, if the znode has this version (-1: any).
-
-        Raises:
-            BadVersionError, NoNodeError, NoAuthError.
-        """
-        body = packed(r.SetDataRequest(self._full(path), data, version))
-        done = await self._write(Op.SET_DATA, body, r.SetDataResponse.read, "set", path, session, lost_reply)
-        stat: Stat = done.stat
-        return stat
-
-    async def delete(
-        self, path: str, version: int = -1, *, lost_reply: LostReply = "raise", session: Session | None = None
-    ) -> None:
-        """Delete the znode, if it has this version (-1: any).
-
-        Raises:
-            NoNodeError, BadVersionError, NotEmptyError, NoAuthError.
-        """
-        body = packed(r.DeleteRequest(self._full(path), version))
-        await self._write(Op.DELETE, body, None, "delete", path, session, lost_reply)
-
-    async def exists(self, path: str, *, session: Session | None = None) -> Stat | None:
-        """The stat, or None where there is no such znode."""
-        body = packed(r.ExistsRequest(self._full(path), False))
-        try:
-            found = await self._ask(Op.EXISTS, body, r.ExistsResponse.read, "exists", path, session)
-        except NoNodeError:
-            return None
-        stat: Stat = found.stat
-        return stat
-
-    async def children(self, path: str, *, session: Session | None = None) -> list[str]:
-        """The names of the children, in no order. Raises `NoNodeError`, `NoAuthError`."""
-        return (await self.children_and_stat(path, session=session))[0]
-
-    async def children_and_stat(self, path: str, *, session: Session | None = None) -> tuple[list[str], Stat]:
-        body = packed(r.GetChildren2Request(self._full(path), False))
-        found = await self._ask(Op.GET_CHILDREN2, body, r.GetChildren2Response.read, "children", path, session)
-        return list(found.children), found.stat
-
-    async def sync(self, path: str = "/", *, session: Session | None = None) -> None:
-        """Until this client's server has all that was final when it was asked."""
-        await self._ask(Op.SYNC, packed(r.SyncRequest(self._full(path))), r.SyncResponse.read, "sync", path, session)
-
-    # Watches ----------------------------------------------------------------------------------------------------------
-
-    async def get_watched(self, path: str, *, session: Session | None = None) -> tuple[bytes, Stat, Fired]:
-        """As `get`, and a watch for what happens to the znode next."""
-        watch = OneShot("data", self._full(path))
-        body = packed(r.GetDataRequest(watch.path, True))
-        found = await self._ask(Op.GET_DATA, body, r.GetDataResponse.read, "get", path, session, watch)
-        return found.data or b"", found.stat, Fired(self, watch)
-
-    async def exists_watched(self, path: str, *, session: Session | None = None) -> tuple[Stat | None, Fired]:
-        """As `exists`, and a watch for what happens to the znode next: its creation, too."""
-        watch = OneShot("exists", self._full(path))
-        body = packed(r.ExistsRequest(watch.path, True))
-        try:
-            found = await self._ask(Op.EXISTS, body, r.ExistsResponse.read, "exists", path, session, watch)
-        except NoNodeError:
-            return None, Fired(self, watch)
-        return found.stat, Fired(self, watch)
-
-    async def children_watched(self, path: str, *, session: Session | None = None) -> tuple[list[str], Stat, Fired]:
-        """As `children_and_stat`, and a watch for children that come or go next, or the end of the znode."""
-        watch = OneShot("children", self._full(path))
-        body = packed(r.GetChildren2Request(watch.path, True))
-        found = await self._ask(Op.GET_CHILDREN2, body, r.GetChildren2Response.read, "children", path, session, watch)
-        return list(found.children), found.stat, Fired(self, watch)
-
-    @asynccontextmanager
-    async def watch(self, path: str, *, recursive: bool = False) -> AsyncIterator[AsyncIterator[Event]]:
-        """A stream of what happens to the znode, and below it if ``recursive``; it need not exist.
-
-        The first event is `Resynced`: from then on nothing is missed, so read after it. One more comes after each gap.
-        """
-        send, receive = anyio.create_memory_object_stream[Event](100_000)
-        subscription = Subscription(self._full(path), recursive, lambda event: send.send_nowait(self.seen(event)))
-        watches = self.core.watches
-        watches.subscribe(subscription)
-        try:
-            mode = 1 if watches.recursive_at(subscription.path) else 0
-            body = packed(r.AddWatchRequest(subscription.path, mode))
-            await self._ask(Op.ADD_WATCH, body, r.ErrorResponse.read, "watch", path, None)
-            send.send_nowait(Resynced(path))
-            with send, receive:
-                yield receive
-        finally:
-            if watches.unsubscribe(subscription) and not self._closed:
-                self.background(self._unwatch, subscription.path)
-
-    async def _unwatch(self, full: str) -> None:
-        if self.core.watches.recursive_at(full) is None:
-            body = packed(r.RemoveWatchesRequest(full, 3))
-            try:
-                await self._ask(Op.REMOVE_WATCHES, body, None, "unwatch", self._seen(full), None)
-            except ZabpyError:
-                pass  # the connection is gone, and the watch with it
-
     # Inside -----------------------------------------------------------------------------------------------------------
 
-    def seen(self, event: Event) -> Event:
-        """The event with its path as users have it, without the chroot."""
-        if isinstance(event, Resynced):
-            return Resynced(self._seen(event.path), event.session_changed)
-        return type(event)(self._seen(event.path), event.zxid)
+    @property
+    def _watches(self) -> WatchTable:
+        return self.core.watches
 
-    def _full(self, path: str, sequence: bool = False) -> str:
-        """The path as servers have it. Raises `BadArgumentsError` for what is none."""
-        try:
-            validate(path + "0" if sequence else path)
-        except BadArgumentsError as error:
-            error.path = path
-            raise
-        return self.chroot + path if path != "/" else self.chroot or "/"
-
-    def _seen(self, full: str) -> str:
-        return full[len(self.chroot) :] or "/"
-
-    async def _write(
-        self,
-        opcode: int,
-        body: bytes,
-        read: Callable[[Reader], Any] | None,
-        operation: str,
-        path: str,
-        session: Session | None,
-        lost_reply: LostReply,
-    ) -> Any:
-        attempt = 1
-        while True:
-            try:
-                return await self._ask(opcode, body, read, operation, path, session, attempt=attempt)
-            except ConnectionLossError:
-                if lost_reply != "again":
-                    raise
-            attempt += 1
+    @property
+    def _is_closed(self) -> bool:
+        return self._closed
 
     async def _ask(
         self,
@@ -557,18 +272,6 @@ def _about(
     what = str(error) or getattr(error, "name", "")
     error.args = (f"{where}: {what} (server {error.server or 'none'}, session {error.session_id & 2**64 - 1:#x})",)
     return error
-
-
-def _flags(ephemeral: bool, sequence: bool, container: bool, ttl_ms: int | None) -> int:
-    if container:
-        if ephemeral or sequence or ttl_ms is not None:
-            raise BadArgumentsError("a container is neither ephemeral nor in sequence and has no lifetime")
-        return 4
-    if ttl_ms is not None:
-        if ephemeral:
-            raise BadArgumentsError("an ephemeral znode has no lifetime of its own")
-        return 6 if sequence else 5
-    return (1 if ephemeral else 0) | (2 if sequence else 0)
 
 
 async def _run(fn: Callable[..., Awaitable[object]], *args: object) -> None:

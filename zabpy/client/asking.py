@@ -1,0 +1,81 @@
+"""What operations are built on: one request asked, its path checked and given the chroot."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+from zabpy.model import BadArgumentsError, validate
+from zabpy.wire import Reader
+
+from .errors import ConnectionLossError
+from .session import Session
+from .watches import OneShot, WatchTable
+
+#: What a write does when it was sent and the connection broke before the answer.
+LostReply = Literal["raise", "again", "once", "find"]
+
+
+class Asking(ABC):
+    """The part of a client that operations need of it."""
+
+    chroot: str
+
+    @abstractmethod
+    async def _ask(
+        self,
+        opcode: int,
+        body: bytes,
+        read: Callable[[Reader], Any] | None,
+        operation: str,
+        path: str,
+        session: Session | None,
+        watch: OneShot | None = None,
+        *,
+        attempt: int = 1,
+    ) -> Any:
+        """Send one request and wait for its answer. Reads are sent again when the connection breaks."""
+
+    @property
+    @abstractmethod
+    def _watches(self) -> WatchTable:
+        """Who waits for what."""
+
+    @abstractmethod
+    def background(self, fn: Callable[..., Awaitable[object]], *args: object, cleanup: bool = False) -> None:
+        """Run ``await fn(*args)`` for as long as the client is open. The client's end waits for a ``cleanup``."""
+
+    @property
+    @abstractmethod
+    def _is_closed(self) -> bool:
+        """Nothing can be asked any more."""
+
+    async def _write(
+        self,
+        opcode: int,
+        body: bytes,
+        read: Callable[[Reader], Any] | None,
+        operation: str,
+        path: str,
+        session: Session | None,
+        lost_reply: LostReply,
+    ) -> Any:
+        attempt = 1
+        while True:
+            try:
+                return await self._ask(opcode, body, read, operation, path, session, attempt=attempt)
+            except ConnectionLossError:
+                if lost_reply != "again":
+                    raise
+            attempt += 1
+
+    def _full(self, path: str, sequence: bool = False) -> str:
+        """The path as servers have it. Raises `BadArgumentsError` for what is none."""
+        try:
+            validate(path + "0" if sequence else path)
+        except BadArgumentsError as error:
+            error.path = path
+            raise
+        return self.chroot + path if path != "/" else self.chroot or "/"
+
+    def _seen(self, full: str) -> str:
+        return full[len(self.chroot) :] or "/"
