@@ -5,4 +5,7 @@ Imported by: users, zabpy.blocking, the shell.
 Read holding.py first (what happens when what a body relies on is lost), then lock.py; client.py has a method for each.
 """
 
+from .choice import DownPolicy as DownPolicy, Strategy as Strategy
 from .client import Client as Client, connect as connect
+from .instance import ServiceInstance as ServiceInstance
+from .registration import Presence as Presence, Registration as Registration

@@ -5,10 +5,19 @@ from random import Random
 
 from zabpy import client
 from zabpy.client import Dial
+from zabpy.model import Acls
+
+from .registration import Registration, TakeOver
 
 
 class Client(client.Client):
     """`zabpy.client.Client` with a method for each recipe: ``zk.lock(path)`` is ``Lock(zk, path)``."""
+
+    def registered(
+        self, path: str, data: bytes = b"", *, acl: Acls | None = None, take_over: TakeOver = "own", wait: bool = True
+    ) -> Registration:
+        """An ephemeral znode that repairs itself for as long as the block lasts: see `Registration`."""
+        return Registration(self, path, data, acl=acl, take_over=take_over, wait=wait)
 
 
 def connect(
