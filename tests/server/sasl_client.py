@@ -1,8 +1,8 @@
 """The clients' side of DIGEST-MD5, with every directive in the test's hand, and of a whole login."""
 
 from tests.server.raw_client import RawClient, Reply
-from zabpy.server.digest_md5 import directives, proof, secrets_of
 from zabpy.wire import Op, records as r
+from zabpy.wire.digest_md5 import directives, proof, secrets_of
 
 
 def digest_response(challenge: bytes, name: str, password: str, **changes: str | None) -> tuple[bytes, bytes]:

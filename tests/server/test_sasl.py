@@ -15,10 +15,11 @@ from trio.testing import MockClock
 from tests.server.sasl_client import digest_response
 from zabpy.server import Log, TrioClock
 from zabpy.server.accounts import LOOK_SECONDS, Accounts, AccountsFile, accounts_of
-from zabpy.server.digest_md5 import DigestError, challenge, check, directives, proof, secrets_of
+from zabpy.server.digest_md5 import DigestError, challenge, check
 from zabpy.server.jaas import JaasError, parse
 from zabpy.server.sasl import Exchange, SaslError
 from zabpy.server.scram import ITERATIONS, Verifier, make_verifier, parse_verifier
+from zabpy.wire.digest_md5 import directives, proof, secrets_of
 
 NONCE = "OA6MG9tEQGm2hh"
 

@@ -8,7 +8,7 @@ and what it is made of: operations.py, watching.py.
 
 from .asking import LostReply as LostReply
 from .client import Client as Client
-from .connection import Dial as Dial, dial_tcp as dial_tcp
+from .dialling import Dial as Dial
 from .errors import (
     ClientError as ClientError,
     ClosedClientError as ClosedClientError,
@@ -29,6 +29,9 @@ from .events import (
     Resynced as Resynced,
 )
 from .operations import NewZnode as NewZnode, Znode as Znode
+from .sasl import Digest as Digest, Sasl as Sasl, Scram as Scram
 from .session import Session as Session
+from .settings import Settings as Settings
 from .states import State as State
+from .tls import TLS as TLS
 from .watching import Fired as Fired

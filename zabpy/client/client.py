@@ -11,21 +11,26 @@ their ``lost_reply``. Cancelling a call never hurts the client; a write that was
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from random import Random
+from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Self
 
 import anyio
 
-from zabpy.model import ZabpyError
+from zabpy.model import BadArgumentsError, ZabpyError
 from zabpy.wire import CLIENT_FRAME_BYTES_MAX, Op, Reader
 
-from .connection import Connection, Dial, dial_tcp, now_ms
+from .connection import Connection, now_ms, told
+from .dialling import Dial, TcpDial, TlsDial
 from .errors import ClosedClientError, ConnectionLossError, NoServerError, RequestTooLargeError, SessionLostError
-from .hosts import Hosts, parse_hosts
+from .hosts import Hosts, parse_servers
 from .operations import Operations
-from .session import Call, Core, Session
+from .sasl import Sasl
+from .session import Call, Core, Credential, Session
 from .states import State
+from .tls import TLS, context_of
 from .watches import OneShot, WatchTable
 from .watching import Watching
 
@@ -42,35 +47,51 @@ class Client(Operations, Watching):
         request_timeout_ms: int = 15_000,
         close_timeout_ms: int = 3_000,
         read_only: bool = False,
-        dial: Dial = dial_tcp,
+        follow_ensemble: bool = True,
+        tls: TLS | SSLContext | bool = False,
+        sasl: Sasl | None = None,
+        auth: Sequence[tuple[str, str | bytes]] = (),
+        dial: Dial | None = None,
         rng: Random | None = None,
     ) -> None:
         """
         Args:
-            servers: ``host:port,host:port/chroot``, or a list of such hosts.
+            servers: ``host:port,host:port/chroot``, or a list of such; the port is 2181 where there is none. Names are
+                looked up at each attempt, and all their addresses tried.
             session_timeout_ms: what is asked for; the servers have a say, see `Session.timeout_ms`.
             connect_timeout_ms: for the first session; then `NoServerError`.
             request_timeout_ms: how long an operation waits for a connection.
             close_timeout_ms: how long the end waits for clean-ups, and for the servers' word that the session is over.
-            read_only: also a server without a quorum will do.
-            dial: opens connections.
+            read_only: also a server without a quorum will do, until there is one with.
+            follow_ensemble: take to servers that join the ensemble, and leave those that leave it.
+            tls: with whom to speak TLS, and how to know them: True for what the system trusts.
+            sasl: who logs in, and by which mechanism, before anything else is sent: a `Digest` or a `Scram`.
+            auth: identities, as for `add_auth`, that the very first connection has.
+            dial: opens connections; TLS is then done over what it has opened.
+        Raises:
+            BadArgumentsError: it says which setting cannot be, and why.
         """
-        text = servers if isinstance(servers, str) else ",".join(servers)
-        hosts, self.chroot = parse_hosts(text)
+        hosts, self.chroot = parse_servers(servers)
+        context, server_name = context_of(tls)
+        credentials = [(scheme, secret_of(secret)) for scheme, secret in auth]
         self._rng = Random() if rng is None else rng
         self._connect_timeout_ms, self._close_timeout_ms = connect_timeout_ms, close_timeout_ms
-        self._dial = dial
+        self._dial = TcpDial(self._rng) if dial is None else dial
+        if context is not None:
+            self._dial = TlsDial(self._dial, context, server_name)
         self._hosts = Hosts(hosts, self._rng)
+        self._follows = follow_ensemble
         self._states: dict[object, Callable[[State], None]] = {}
         self.core = Core(
             session_timeout_ms=session_timeout_ms,
             unsent_timeout_ms=request_timeout_ms,
             read_only=read_only,
+            sasl=sasl,
             now_ms=now_ms,
             on_state=self._state_changed,
-            tried=lambda: [(str(host), why) for host, why in self._connection.tried.items()],
+            tried=lambda: self._hosts.tried,
         )
-        self._dial_timeout_ms = max(1_000, session_timeout_ms // max(1, len(hosts)))
+        self.core.credentials += [Credential(scheme, secret, None) for scheme, secret in credentials]
         self._opened = self._closed = False
         self._cleanups = 0
         self._cleaned = anyio.Event()
@@ -79,9 +100,7 @@ class Client(Operations, Watching):
         if self._opened:
             raise ClosedClientError("a client is opened once; make another one")
         self._opened = True
-        self._connection = Connection(
-            self.core, self._hosts, self._dial, self._rng, dial_timeout_ms=self._dial_timeout_ms
-        )
+        self._connection = Connection(self.core, self._hosts, self._dial, self._rng)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         try:
@@ -89,10 +108,9 @@ class Client(Operations, Watching):
             self._tasks.start_soon(self._connection.keep_linked)
             with anyio.move_on_after(self._connect_timeout_ms / 1000):
                 await self.wait_connected()
-            if self.core.session is None:
-                tried = [(str(host), why) for host, why in self._connection.tried.items()]
-                why = "; ".join(f"{server}: {reason}" for server, reason in tried)
-                raise NoServerError(f"no server within {self._connect_timeout_ms} ms: {why}", tried)
+            if self.core.state not in (State.CONNECTED, State.READ_ONLY):
+                why = f"no server within {self._connect_timeout_ms} ms: {told(self._hosts)}"
+                raise NoServerError(why, self._hosts.tried)
         except BaseException as error:
             await self._end(error)
             raise
@@ -139,6 +157,8 @@ class Client(Operations, Watching):
         if session is None:
             if self._closed or not self._opened:
                 raise ClosedClientError("the client is not open: use it within `async with`")
+            if self.core.failure is not None:
+                raise copy(self.core.failure)
             raise SessionLostError("there is no session at the moment")
         return session
 
@@ -172,7 +192,7 @@ class Client(Operations, Watching):
                 if state in (State.CONNECTED, State.READ_ONLY):
                     return
                 if state is State.CLOSED:
-                    raise ClosedClientError("the client was closed")
+                    raise copy(self.core.failure or ClosedClientError("the client was closed"))
 
     async def wait_lost(self, session: Session) -> None:
         """Until this session is lost."""
@@ -186,6 +206,27 @@ class Client(Operations, Watching):
     def _state_changed(self, state: State) -> None:
         for tell in list(self._states.values()):
             tell(state)
+
+    async def add_auth(self, scheme: str, credential: str | bytes) -> None:
+        """Be one more identity, from what is asked next on: ``add_auth("digest", "bob:password")``.
+
+        It is kept in mind, and sent on every later connection before anything else. Certificates (``x509``) and SASL
+        need none. A wrong password of the scheme ``digest`` is nobody's, so it makes another identity and no error.
+
+        Raises:
+            AuthFailedError: the server knows no such scheme, or refuses the credential. It closes the connection then,
+                so what other tasks had asked may end with `ConnectionLossError`; the client comes back without it. A
+                credential that was accepted once and is refused later, when the client comes back, ends the client:
+                every call raises this error.
+        """
+        call = Call(Op.AUTH, b"", None, "add_auth", None)
+        secret = secret_of(credential)
+        self._check_open("add_auth")
+        self.core.add_auth(call, scheme, secret)
+        if not call.done:
+            await self._wait(call)
+        if call.error is not None:
+            raise _about(call.error, "add_auth", None, self.core, 1, call)
 
     # For recipes ------------------------------------------------------------------------------------------------------
 
@@ -227,31 +268,43 @@ class Client(Operations, Watching):
         attempt: int = 1,
     ) -> Any:
         """Send one request and wait for its answer. Reads are sent again when the connection breaks."""
-        if self._closed or not self._opened:
-            raise ClosedClientError(f"{operation} {path}: the client is not open: use it within `async with`")
+        self._check_open(f"{operation} {path}")
         if 8 + len(body) > CLIENT_FRAME_BYTES_MAX:
             raise _about(RequestTooLargeError(8 + len(body), CLIENT_FRAME_BYTES_MAX), operation, path, self.core, 1)
         while True:
             call = Call(opcode, body, read, operation, path, session=session, watch=watch)
             self.core.submit(call)
             if not call.done:
-                event = anyio.Event()
-                call.wake = event.set
-                if call.sent:
-                    self._connection.flush()
-                else:
-                    self._connection.poke()
-                try:
-                    await event.wait()
-                except BaseException:
-                    self.core.give_up(call)
-                    raise
+                await self._wait(call)
             if call.error is None:
                 return call.reply
             if isinstance(call.error, ConnectionLossError) and opcode in READS:
                 attempt += 1
                 continue
             raise _about(call.error, operation, path, self.core, attempt, call)
+
+    def _check_open(self, what: str) -> None:
+        if self._closed or not self._opened:
+            raise ClosedClientError(f"{what}: the client is not open: use it within `async with`")
+
+    async def _wait(self, call: Call) -> None:
+        event = anyio.Event()
+        call.wake = event.set
+        if call.sent:
+            self._connection.flush()
+        else:
+            self._connection.poke()
+        try:
+            await event.wait()
+        except BaseException:
+            self.core.give_up(call)
+            raise
+
+
+def secret_of(credential: str | bytes) -> bytes:
+    if not isinstance(credential, str | bytes):  # the text of a TypeError would show it
+        raise BadArgumentsError("a credential is a string or bytes")
+    return credential.encode() if isinstance(credential, str) else credential
 
 
 #: What may be sent again whatever became of the first time.

@@ -1,9 +1,13 @@
 """Which servers there are, and in which order to try them."""
 
+from collections.abc import Sequence
+from ipaddress import IPv6Address
 from random import Random
 from typing import NamedTuple
 
 from zabpy.model import BadArgumentsError, validate
+
+from .failures import Failure
 
 CLIENT_PORT = 2181
 
@@ -19,15 +23,17 @@ class Host(NamedTuple):
 
 
 class Hosts:
-    """The servers of an ensemble, tried in an order drawn anew for each client, round and round."""
+    """The servers to try, in an order drawn anew for each client so that clients spread, round and round."""
 
     def __init__(self, hosts: tuple[Host, ...], rng: Random) -> None:
         assert hosts
         self._rng = rng
-        self.hosts = hosts
+        self.given = hosts
         self._round = list(hosts)
         rng.shuffle(self._round)
         self._next = 0
+        #: How the last attempt at each server ended.
+        self.failures: dict[Host, Failure] = {}
 
     def next(self) -> Host:
         host = self._round[self._next]
@@ -38,6 +44,51 @@ class Hosts:
     def at_round_start(self) -> bool:
         return self._next == 0
 
+    @property
+    def left_in_round(self) -> int:
+        """How many have not been tried in this round."""
+        return len(self._round) - self._next
+
+    @property
+    def hopeless(self) -> bool:
+        """Each has failed for a reason that waiting does not cure."""
+        return all(host in self.failures and self.failures[host].for_good for host in self._round)
+
+    def failed(self, host: Host, failure: Failure) -> None:
+        self.failures[host] = failure
+
+    @property
+    def tried(self) -> tuple[tuple[str, str], ...]:
+        """Each server that was tried, and why it would not do the last time."""
+        return tuple((str(host), failure.why) for host, failure in self.failures.items())
+
+    def __len__(self) -> int:
+        return len(self._round)
+
+
+def parse_servers(servers: str | Sequence[str]) -> tuple[tuple[Host, ...], str]:
+    """What `connect` is given: a string as `parse_hosts` reads it, or several, of which all that have a chroot have the
+    same one, but for the last, which may have the only one.
+
+    Raises:
+        BadArgumentsError: it says what is wrong with which part.
+    """
+    if isinstance(servers, str):
+        hosts, chroot = parse_hosts(servers)
+        if "," in chroot:
+            raise BadArgumentsError(f"{servers!r}: the chroot stands once, behind the last server")
+        return hosts, chroot
+    given: object = servers
+    if not isinstance(given, list | tuple) or not all(isinstance(each, str) for each in given):
+        raise BadArgumentsError(f"servers: expected a string or a list of strings, not {given!r}")
+    if not servers:
+        raise BadArgumentsError("no server: the list is empty")
+    parsed = [parse_hosts(each) for each in servers]
+    chroots = [chroot for _, chroot in parsed]
+    if len(set(chroots)) > 1 and any(chroots[:-1]):
+        raise BadArgumentsError(f"{list(servers)!r}: the servers have different chroots")
+    return tuple(dict.fromkeys(host for hosts, _ in parsed for host in hosts)), chroots[-1]
+
 
 def parse_hosts(text: str) -> tuple[tuple[Host, ...], str]:
     """``host[:port],[v6]:port,.../chroot``: the servers and the chroot, which is empty for none.
@@ -45,13 +96,15 @@ def parse_hosts(text: str) -> tuple[tuple[Host, ...], str]:
     Raises:
         BadArgumentsError: it says what is wrong with which part.
     """
-    servers, slash, chroot = text.partition("/")
+    servers, slash, chroot = text.strip().partition("/")
     if slash:
-        chroot = "/" + chroot
-        if chroot != "/":
-            validate(chroot.rstrip("/"))
-        chroot = chroot.rstrip("/")
-    hosts = tuple(_host(part.strip(), text) for part in servers.split(",") if part.strip())
+        chroot = ("/" + chroot).rstrip("/")
+        if chroot:
+            try:
+                validate(chroot)
+            except BadArgumentsError as error:
+                raise BadArgumentsError(f"the chroot {chroot!r} in {text!r}: {error}") from None
+    hosts = tuple(dict.fromkeys(_host(part.strip(), text) for part in servers.split(",") if part.strip()))
     if not hosts:
         raise BadArgumentsError(f"no server in {text!r}: expected host:port,host:port")
     return hosts, chroot
@@ -60,17 +113,30 @@ def parse_hosts(text: str) -> tuple[tuple[Host, ...], str]:
 def _host(part: str, text: str) -> Host:
     if part.startswith("["):
         name, bracket, rest = part[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
+        if not bracket or not _is_ipv6(name) or (rest and not rest.startswith(":")):
             raise BadArgumentsError(f"{part!r} in {text!r}: expected [address]:port")
         port = rest[1:]
+        colon = rest[:1]
     elif part.count(":") > 1:
-        name, port = part, ""
+        name, colon, port = part, "", ""
     else:
-        name, _, port = part.partition(":")
+        name, colon, port = part.partition(":")
     if not name:
         raise BadArgumentsError(f"{part!r} in {text!r} has no host")
-    if not port:
+    if any(char.isspace() or char in ";[]@\"'\\" for char in name):
+        raise BadArgumentsError(f"{part!r} in {text!r}: {name!r} is not a host; servers are separated by commas")
+    if ":" in name and not _is_ipv6(name):
+        raise BadArgumentsError(f"{part!r} in {text!r}: expected host:port or [address]:port")
+    if not colon:
         return Host(name, CLIENT_PORT)
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise BadArgumentsError(f"{part!r} in {text!r}: the port is to be a number from 1 to 65535")
     return Host(name, int(port))
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True

@@ -12,18 +12,24 @@ asked (zab.md calls such clocks leases; Chubby calls the time before jeopardy).
 import enum
 from collections import deque
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
-from zabpy.model import ERRORS, CodeError, MarshallingError, SessionExpiredError, ZabpyError
+from zabpy.model import ERRORS, AuthFailedError, MarshallingError, SessionExpiredError, ZabpyError
 from zabpy.wire import FrameBuffer, FrameError, JuteError, Op, Reader, frame, packed, records as r
 
 from .errors import ClosedClientError, ConnectionLossError, NoServerError, ProtocolError, SessionLostError
+from .sasl import Exchange, Sasl
 from .states import State
 from .watches import OneShot, WatchTable
 
 XID_MAX = 2**31 - 1
 NOTIFICATION, PING, AUTH, SET_WATCHES = -1, -2, -4, -8
 NEW_PASSWORD = bytes(16)
+#: What a server answers that enforces SASL, to whoever has not logged in.
+SASL_REQUIRED = -124
+#: A new credential on which so many connections have ended without an answer is not sent again.
+CREDENTIAL_TRIES = 3
 #: Most that a server may send in one frame: no limit of the protocol, but a length word of nonsense must not hang us.
 REPLY_BYTES_MAX = 64 * 1024 * 1024
 
@@ -31,8 +37,18 @@ REPLY_BYTES_MAX = 64 * 1024 * 1024
 class Session:
     """One session, for as long as it lives; once lost it stays lost, and the client's next one is another object."""
 
-    def __init__(self, id: int, password: bytes, timeout_ms: int, deadline_ms: int, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        id: int,
+        password: bytes,
+        timeout_ms: int,
+        deadline_ms: int,
+        now_ms: Callable[[], int],
+        read_only: bool = False,
+    ) -> None:
         self.id, self.password, self.timeout_ms = id, password, timeout_ms
+        #: A server without a quorum made it, and no other knows it: it ends when the client finds a full server.
+        self.read_only = read_only
         self.lost = False
         self.why_lost = ""
         #: On the client's clock: when it is lost if nothing is answered before.
@@ -111,9 +127,20 @@ class Call:
         self.wake: Callable[[], None] | None = None
 
 
+class Credential:
+    """An identity that a connection is given: what `add_auth` sends. ``call``: who waits for the answer."""
+
+    __slots__ = ("scheme", "secret", "call", "sent_times")
+
+    def __init__(self, scheme: str, secret: bytes, call: Call | None) -> None:
+        self.scheme, self.secret, self.call = scheme, secret, call
+        self.sent_times = 0
+
+
 class Link(enum.Enum):
     DOWN = "down"
     GREETING = "greeting"  # the handshake is under way
+    LOGIN = "login"  # there is a session, and we say who we are: nothing else is sent
     UP = "up"
 
 
@@ -126,12 +153,13 @@ class Core:
         session_timeout_ms: int,
         unsent_timeout_ms: int,
         read_only: bool,
+        sasl: Sasl | None = None,
         now_ms: Callable[[], int],
         on_state: Callable[[State], None],
         tried: Callable[[], Sequence[tuple[str, str]]],
     ) -> None:
         """``unsent_timeout_ms``: how long a call waits for a connection. ``tried``: why no server would do."""
-        self.session_timeout_ms, self.read_only = session_timeout_ms, read_only
+        self.session_timeout_ms, self.read_only, self._sasl = session_timeout_ms, read_only, sasl
         self._unsent_timeout_ms, self._tried = unsent_timeout_ms, tried
         self.now_ms = now_ms
         self._on_state = on_state
@@ -144,29 +172,36 @@ class Core:
         self.watches = WatchTable()
         #: Why the link must go, once it must; the driver closes it.
         self.link_broken = ""
-        self.credentials: list[tuple[str, bytes]] = []
-        self.auth_error: CodeError | None = None
+        #: Why no server will ever do, once that is so: every call fails with it.
+        self.failure: ZabpyError | None = None
+        #: Sent on every connection. Those from the settings, and each that a server has accepted.
+        self.credentials: list[Credential] = []
+        self._new_credentials: list[Credential] = []  # not sent yet, or sent and not answered
         self._xid = 0
         self._frames = FrameBuffer(REPLY_BYTES_MAX)
         self._queue: deque[Call] = deque()  # not sent yet
         self._in_flight: deque[Call] = deque()
-        self._auths: deque[Call | None] = deque()
+        self._auths: deque[Credential] = deque()  # sent, in order
         self._out: list[bytes] = []
         self._marks: deque[tuple[int, int]] = deque()  # (how many calls were sent with it, when), oldest first
         self._fresh = 0  # calls put into _out since the last take
         self._pings: deque[int] = deque()
         self._greeted_at_ms = self._heard_at_ms = self._said_at_ms = 0
         self._closing = False
+        self._up_by_ms = 0
+        self._session_changed = False
+        self._leaving = ""
 
     # The link ---------------------------------------------------------------------------------------------------------
 
-    def open_link(self, server: str, now_ms: int) -> None:
-        """A connection to this server is there: greet."""
+    def open_link(self, server: str, now_ms: int, up_by_ms: int | None = None) -> None:
+        """A connection to this server is there: greet. ``up_by_ms``: when it is of no use if it is not up by then."""
         assert self.link is Link.DOWN
-        self.link, self.server, self.link_broken = Link.GREETING, server, ""
+        self.link, self.server, self.link_broken, self._leaving = Link.GREETING, server, "", ""
+        self._up_by_ms = now_ms + self.session_timeout_ms if up_by_ms is None else up_by_ms
         self._frames = FrameBuffer(REPLY_BYTES_MAX)
         self._greeted_at_ms = self._heard_at_ms = self._said_at_ms = now_ms
-        session = self.session
+        session = self.session if self.session and not self.session.read_only else None
         greeting = r.ConnectRequest(
             0,
             self.last_zxid,
@@ -187,10 +222,10 @@ class Core:
         self._marks.clear()
         self._fresh = 0
         self._pings.clear()
-        auths, self._auths = self._auths, deque()
-        for auth in auths:
-            if auth is not None:
-                self._queue.appendleft(auth)
+        self._auths.clear()
+        for credential in [each for each in self._new_credentials if each.sent_times >= CREDENTIAL_TRIES]:
+            self._new_credentials.remove(credential)
+            self._fail_credential(credential, ConnectionLossError(f"{self.server} closed the connection on it: {why}"))
         in_flight, self._in_flight = self._in_flight, deque()
         for call in in_flight:
             self._fail(call, ConnectionLossError(f"connection to {self.server} lost before the answer: {why}"))
@@ -209,12 +244,14 @@ class Core:
             frames = error.frames
         try:
             for payload in frames:
-                if self.link is Link.UP:
-                    self._reply(payload)
-                else:
+                if self.link is Link.GREETING:
                     self._greeted(payload, now_ms)
+                else:
+                    self._reply(payload)
                 if self.link_broken:
                     return
+            if self._leaving and not self._in_flight and not self._auths:
+                self.link_broken = self._leaving
         except (JuteError, ProtocolError) as error:
             self.link_broken = f"{self.server} talks nonsense: {error}"
 
@@ -241,10 +278,15 @@ class Core:
             return
         while self._queue and now_ms - self._queue[0].since_ms >= self._unsent_timeout_ms:
             self._fail(self._queue.popleft(), self._no_server())
+        for credential in [each for each in self._new_credentials if self._is_overdue(each, now_ms)]:
+            self._new_credentials.remove(credential)
+            self._fail_credential(credential, self._no_server())
         if self.link is Link.DOWN:
             return
         timeout_ms = session.timeout_ms if session else self.session_timeout_ms
-        if now_ms - self._heard_at_ms >= timeout_ms * 2 // 3 and self._awaited:
+        if self.link is not Link.UP and now_ms >= self._up_by_ms:
+            self.link_broken = f"{self.server} did not say enough in time: {self.link.value}"
+        elif now_ms - self._heard_at_ms >= timeout_ms * 2 // 3 and self._awaited:
             self.link_broken = f"{self.server} said nothing for {now_ms - self._heard_at_ms} ms"
         elif self.link is Link.UP and now_ms - self._said_at_ms >= timeout_ms // 3:
             self._pings.append(now_ms)
@@ -259,7 +301,14 @@ class Core:
         due = [session.deadline_ms] if session else []
         if self._queue:
             due.append(self._queue[0].since_ms + self._unsent_timeout_ms)
+        due += [
+            each.call.since_ms + self._unsent_timeout_ms
+            for each in self._new_credentials
+            if each.call is not None and each not in self._auths
+        ]
         if self.link is not Link.DOWN:
+            if self.link is not Link.UP:
+                due.append(self._up_by_ms)
             if self._awaited:
                 due.append(self._heard_at_ms + timeout_ms * 2 // 3)
             if self.link is Link.UP:
@@ -274,11 +323,13 @@ class Core:
 
     def submit(self, call: Call) -> None:
         """Send it now, or once there is a connection. Fails it at once if its session is over."""
-        if call.session is not None and call.session is not self.session:
+        if self.failure is not None:
+            self._fail(call, copy(self.failure))
+        elif call.session is not None and call.session is not self.session:
             self._fail(call, SessionLostError(call.session.why_lost or "the session is over"))
         elif self._closing and call.opcode != Op.CLOSE_SESSION:
             self._fail(call, ClosedClientError("the client is closing"))
-        elif self.link is Link.UP and not self.link_broken:
+        elif self.link is Link.UP and not self.link_broken and not self._leaving:
             self._send(call)
         else:
             call.since_ms = call.since_ms or self.now_ms()
@@ -287,7 +338,9 @@ class Core:
     def give_up(self, call: Call) -> None:
         """Nobody waits for it any more. If it was not sent, it will not be."""
         if not call.sent and not call.done:
-            self._queue.remove(call)
+            if call in self._queue:
+                self._queue.remove(call)
+            self._new_credentials = [each for each in self._new_credentials if each.call is not call]
             call.done = True
 
     def close(self, call: Call) -> None:
@@ -301,18 +354,46 @@ class Core:
             self._lose("the client was closed")
         self.watches.lose("the client was closed")
         queue, self._queue = self._queue, deque()
-        for call in (*self._in_flight, *queue):
+        waiting = [each.call for each in self._new_credentials if each.call is not None and not each.call.done]
+        for call in (*self._in_flight, *queue, *waiting):
             self._fail(call, ClosedClientError("the client was closed"))
         self._in_flight.clear()
+        self._new_credentials.clear()
         self._become(State.CLOSED)
 
-    def add_auth(self, call: Call, scheme: str, credential: bytes) -> None:
-        """One more identity, now and on every later connection. ``call`` is the auth packet."""
-        self.credentials.append((scheme, credential))
-        if self.link is Link.UP:
-            self._send_auth(call)
-        else:
-            self._finish(call)  # the greeting will carry it
+    def fail(self, error: ZabpyError) -> None:
+        """No server will ever do: everything that waits fails with this error, and whatever is asked from now on."""
+        if self.failure is not None:
+            return
+        self.failure = error
+        self.link_broken = self.link_broken or str(error)
+        if self.session is not None:
+            self._lose(f"no server will do any more: {error}")
+        self.watches.lose(str(error))
+        queue, self._queue = self._queue, deque()
+        waiting = [each.call for each in self._new_credentials if each.call is not None and not each.call.done]
+        self._new_credentials.clear()
+        for call in (*queue, *waiting):
+            self._fail(call, copy(error))
+        self._become(State.CLOSED)
+
+    def leave(self, why: str) -> None:
+        """Go to another server, once what was asked of this one is answered; what is asked from now on waits."""
+        if self.link is Link.UP and not self._leaving:
+            self._leaving = why
+            if not self._in_flight and not self._auths:
+                self.link_broken = self.link_broken or why
+
+    def add_auth(self, call: Call, scheme: str, secret: bytes) -> None:
+        """One more identity, now and, once it was accepted, on every later connection; ``call`` is told."""
+        if self.failure is not None:
+            self._fail(call, copy(self.failure))
+            return
+        call.since_ms = self.now_ms()
+        credential = Credential(scheme, secret, call)
+        self._new_credentials.append(credential)
+        if self.link is Link.UP and not self.link_broken and not self._leaving:
+            self._send_credential(credential)
 
     def _send(self, call: Call) -> None:
         self._xid = xid = self._xid + 1 if self._xid < XID_MAX else 1
@@ -326,12 +407,22 @@ class Core:
             + call.body
         )
 
-    def _send_auth(self, call: Call | None, scheme: str = "", credential: bytes = b"") -> None:
-        body = call.body if call is not None else packed(r.AuthPacket(0, scheme, credential))
-        if call is not None:
-            call.sent, call.server = True, self.server
-        self._auths.append(call)
-        self._out.append(frame(packed(r.RequestHeader(AUTH, Op.AUTH)) + body))
+    def _send_credential(self, credential: Credential) -> None:
+        credential.sent_times += 1
+        if credential.call is not None:
+            credential.call.sent, credential.call.server = True, self.server
+        self._auths.append(credential)
+        packet = r.AuthPacket(0, credential.scheme, credential.secret)
+        self._out.append(frame(packed(r.RequestHeader(AUTH, Op.AUTH)) + packed(packet)))
+
+    def _is_overdue(self, credential: Credential, now_ms: int) -> bool:
+        call = credential.call
+        waits = call is not None and credential not in self._auths
+        return waits and call is not None and now_ms - call.since_ms >= self._unsent_timeout_ms
+
+    def _fail_credential(self, credential: Credential, error: ZabpyError) -> None:
+        if credential.call is not None and not credential.call.done:
+            self._fail(credential.call, error)
 
     def _no_server(self) -> NoServerError:
         tried = tuple(self._tried())
@@ -351,32 +442,76 @@ class Core:
 
     def _greeted(self, payload: bytes, now_ms: int) -> None:
         answer = r.ConnectResponse.read(Reader(payload))
+        if answer.read_only and not self.read_only:
+            raise ProtocolError("it is read-only, which was not asked for")
         session = self.session
+        if session is not None and session.read_only:  # it was not asked for again
+            self._lose(f"session {session} was one of a read-only server, which the client has left")
+            session = None
         if answer.timeout_ms <= 0 or (session is not None and answer.session_id != session.id):
             self.link_broken = "the session had expired"
             if session is None:
                 raise ProtocolError("a new session was refused as expired")
             self._lose(f"session {session} had expired, says {self.server}")
             return
-        self.link = Link.UP
+        self.link = Link.LOGIN
         self.server_read_only = bool(answer.read_only)
         deadline_ms = self._greeted_at_ms + answer.timeout_ms
+        self._session_changed = session is None
         if session is None:
-            session_changed = True
-            self.session = Session(answer.session_id, answer.password, answer.timeout_ms, deadline_ms, self.now_ms)
-        else:
-            session_changed = False
+            self.session = Session(
+                answer.session_id, answer.password, answer.timeout_ms, deadline_ms, self.now_ms, self.server_read_only
+            )
+        elif not self.server_read_only:
             session.timeout_ms, session.deadline_ms = answer.timeout_ms, deadline_ms
-        for scheme, credential in self.credentials:
-            self._send_auth(None, scheme, credential)
+        if self._sasl is None:
+            self._authenticate()
+        else:
+            exchange = self._sasl.begin()
+            self._say(exchange, exchange.first)
+
+    def _say(self, exchange: Exchange, token: bytes) -> None:
+        """One step of SASL."""
+        call = Call(Op.SASL, packed(r.GetSASLRequest(token)), r.SetSASLResponse.read, "sasl", None)
+        call.wake = lambda: self._told(exchange, call)
+        self._send(call)
+
+    def _told(self, exchange: Exchange, call: Call) -> None:
+        if isinstance(call.error, AuthFailedError):
+            self._refused(AuthFailedError("SASL: a wrong name or password"))
+        elif call.error is None:
+            try:
+                token = exchange.answer(call.reply.token)
+            except AuthFailedError as error:
+                self._refused(error)
+                return
+            if token is None:
+                self._authenticate()
+            else:
+                self._say(exchange, token)
+
+    def _authenticate(self) -> None:
+        for credential in (*self.credentials, *self._new_credentials):
+            self._send_credential(credential)
+        if not self._auths:
+            self._ready()
+
+    def _ready(self) -> None:
+        """We are who we say: all that has waited may go."""
+        self.link = Link.UP
         for request in self.watches.renewal(self.last_zxid):
             call = Call(Op.SET_WATCHES2, request, None, "setWatches", None)
             self._send(call)
-        self.watches.resynced(session_changed=session_changed)
+        self.watches.resynced(session_changed=self._session_changed)
         queue, self._queue = self._queue, deque()
         for call in queue:
             self.submit(call)
         self._become(State.READ_ONLY if self.server_read_only else State.CONNECTED)
+
+    def _refused(self, error: AuthFailedError) -> None:
+        error.operation, error.server, error.attempt = "log in", self.server, 1
+        error.session_id = self.session.id if self.session else 0
+        self.fail(error)
 
     def _reply(self, payload: bytes) -> None:
         reader = Reader(payload)
@@ -411,7 +546,10 @@ class Core:
                     raise
         else:
             known = ERRORS.get(err)
-            if known is SessionExpiredError:
+            if err == SASL_REQUIRED:
+                self._refused(AuthFailedError(f"{self.server} requires clients to log in: connect with sasl=..."))
+                call.error = copy(self.failure)
+            elif known is SessionExpiredError:
                 call.error = SessionLostError(f"the session is over, says {self.server}")
             else:
                 call.error = known() if known is not None else ProtocolError(f"error code {err}, which is unknown")
@@ -419,15 +557,27 @@ class Core:
             self.watches.registered(call.watch, err)
         self._finish(call)
 
-    def _authenticated(self, call: Call | None, err: int) -> None:
-        if err != 0:
-            error = ERRORS.get(err, CodeError)()
-            self.auth_error = error
-            self.link_broken = "authentication failed"
-            if call is not None:
-                self._fail(call, error)
-        elif call is not None:
-            self._finish(call)
+    def _authenticated(self, credential: Credential, err: int) -> None:
+        is_new = credential in self._new_credentials
+        if is_new:
+            self._new_credentials.remove(credential)
+        if err == 0:
+            if is_new and not any(
+                (each.scheme, each.secret) == (credential.scheme, credential.secret) for each in self.credentials
+            ):
+                self.credentials.append(credential)
+            if credential.call is not None and not credential.call.done:
+                self._finish(credential.call)
+            if self.link is Link.LOGIN and not self._auths:
+                self._ready()
+            return
+        error = AuthFailedError(f"{self.server} refuses this credential of the scheme {credential.scheme!r}")
+        if is_new:
+            # The server closes the connection on it. The next one goes without.
+            self.link_broken = "a credential was refused"
+            self._fail_credential(credential, error)
+        else:
+            self._refused(error)
 
     def _call_answered(self) -> None:
         """One more of the calls was answered: all that went out with it was sent at one moment."""
@@ -441,7 +591,9 @@ class Core:
 
     def _answered(self, sent_ms: int) -> None:
         session = self.session
-        if session is not None and sent_ms + session.timeout_ms > session.deadline_ms:
+        if session is None or (self.server_read_only and not session.read_only):
+            return  # a server without a quorum keeps no session alive: the others may be ending it this very moment
+        if sent_ms + session.timeout_ms > session.deadline_ms:
             session.deadline_ms = sent_ms + session.timeout_ms
 
     def _lose(self, why: str) -> None:

@@ -1,10 +1,10 @@
 """The client that users hold: the plain one, and a method for each recipe."""
 
 from collections.abc import Sequence
-from random import Random
+from typing import Unpack
 
 from zabpy import client
-from zabpy.client import Dial
+from zabpy.client import Settings
 from zabpy.model import Acls
 
 from .registration import Registration, TakeOver
@@ -20,25 +20,6 @@ class Client(client.Client):
         return Registration(self, path, data, acl=acl, take_over=take_over, wait=wait)
 
 
-def connect(
-    servers: str | Sequence[str],
-    *,
-    session_timeout_ms: int = 10_000,
-    connect_timeout_ms: int = 15_000,
-    request_timeout_ms: int = 15_000,
-    close_timeout_ms: int = 3_000,
-    read_only: bool = False,
-    dial: Dial = client.dial_tcp,
-    rng: Random | None = None,
-) -> Client:
+def connect(servers: str | Sequence[str], **settings: Unpack[Settings]) -> Client:
     """A client for these servers: ``async with connect("zk1,zk2/app") as zk``. The settings are `Client`'s."""
-    return Client(
-        servers,
-        session_timeout_ms=session_timeout_ms,
-        connect_timeout_ms=connect_timeout_ms,
-        request_timeout_ms=request_timeout_ms,
-        close_timeout_ms=close_timeout_ms,
-        read_only=read_only,
-        dial=dial,
-        rng=rng,
-    )
+    return Client(servers, **settings)

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 import trio
 
+from zabpy.wire import digest_md5
+
 from . import scram
-from .digest_md5 import secrets_of
 from .jaas import FILE_BYTES_MAX, JaasError, Section, parse
 from .log import Log
 from .scram import Verifier
@@ -85,7 +86,7 @@ def accounts_of(
                     raise JaasError(f"{path}:{line}: expected a SCRAM verifier: {error}") from None
     if super_password is not None and SUPER_USER in passwords:  # as in ZooKeeper, it only replaces one that is there
         passwords[SUPER_USER] = super_password, passwords[SUPER_USER][1]
-    digest = {name: secrets_of(name, password) for name, (password, _) in passwords.items()}
+    digest = {name: digest_md5.secrets_of(name, password) for name, (password, _) in passwords.items()}
     by_prepared: dict[str, tuple[str, Verifier]] = {}
     taken: set[str] = set()
     for name in {**passwords, **verifiers}:
