@@ -1,6 +1,6 @@
 """The client that users hold: the plain one, and a method for each recipe."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Unpack
 
 from zabpy import client
@@ -8,6 +8,7 @@ from zabpy.client import Settings
 from zabpy.model import Acls
 
 from .registration import Registration, TakeOver
+from .tree_cache import TreeCache
 
 
 class Client(client.Client):
@@ -18,6 +19,12 @@ class Client(client.Client):
     ) -> Registration:
         """An ephemeral znode that repairs itself for as long as the block lasts: see `Registration`."""
         return Registration(self, path, data, acl=acl, take_over=take_over, wait=wait)
+
+    def tree_cache(
+        self, path: str, *, depth_max: int | None = None, keep: Callable[[str], bool] | None = None
+    ) -> TreeCache:
+        """A subtree kept in memory: ``async with zk.tree_cache(path) as cache``."""
+        return TreeCache(self, path, depth_max=depth_max, keep=keep)
 
 
 def connect(servers: str | Sequence[str], **settings: Unpack[Settings]) -> Client:
