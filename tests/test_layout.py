@@ -60,7 +60,10 @@ TABLE: dict[str, May] = {
     "recipes": May("model client", "anyio", THREADS),
     "blocking": May("model client recipes", "anyio", THREADS, {"portal.py": THREADS}),
     "testing": May(
-        f"{LOWER} client server", "trio anyio sortedcontainers click", THREADS, {"simulate_cli.py": SEVERAL}
+        f"{LOWER} client server blocking",
+        "trio anyio sortedcontainers click pytest",
+        THREADS,
+        {"simulate_cli.py": SEVERAL, "local.py": THREADS},
     ),
     "bench": May("model client testing", "anyio click"),
     # L5

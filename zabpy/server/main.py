@@ -287,9 +287,10 @@ class Server:
         state = await self._aside(lambda: self._load_blocking(found.snapshot))
         self.counts.load_time.add(clock.now_ms() - began_ms)
         self.counts.entries_loaded.add(len(found.entries))
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        if self._threads:  # the process is ours, and not one that servers are tested in
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*GC_THRESHOLDS)
         if found.cut is not None:
             log("log_tail_cut", what=found.cut)
         for damage in found.damaged_snapshots:
@@ -563,7 +564,8 @@ async def serve(
 
     Args:
         network, files, clock, log, rng: this machine's own, unless handed in.
-        threads: False: everything on the event loop, for simulated disks and time.
+        threads: False: everything on the event loop, for simulated disks and time, and for servers in somebody else's
+            process, whose garbage collector and limits are left alone.
         disk_delay_ms: how long each batch of such a simulated disk takes.
         signals: False: whoever calls looks after them.
     Raises:

@@ -115,10 +115,11 @@ class Network(Protocol):
 
 
 class EpollNetwork:
-    """Sockets of the machine, all in one task."""
+    """Sockets of the machine, all in one task. With ``patience_seconds`` 0 it leaves all waiting to trio: for several
+    servers in one thread, where waiting keeps the others."""
 
-    def __init__(self, now_ms: Callable[[], int]) -> None:
-        self.now_ms = now_ms
+    def __init__(self, now_ms: Callable[[], int], *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self.now_ms, self._patience_seconds = now_ms, patience_seconds
         self.epoll = select.epoll()
         self.ends: dict[int, EpollChannel | EpollListener | EpollWaker] = {}
         self.lingering: deque[tuple[int, EpollChannel]] = deque()
@@ -184,13 +185,14 @@ class EpollNetwork:
     ) -> None:
         self.trouble = trouble
         poll, ends, fileno, now_ns = self.epoll.poll, self.ends, self.epoll.fileno(), time.monotonic_ns
+        patience_seconds = self._patience_seconds
         task_status.started()
         try:
             while True:
                 await trio.lowlevel.wait_readable(fileno)
                 turn_ends_ns = now_ns() + TURN_NS_MAX
                 while now_ns() < turn_ends_ns:
-                    ready = poll(PATIENCE_SECONDS, READY_MAX)
+                    ready = poll(patience_seconds, READY_MAX)
                     if not ready:
                         break
                     for fd, mask in ready:
@@ -205,6 +207,14 @@ class EpollNetwork:
 
     def waker(self, call: Callable[[], None]) -> Callable[[], None]:
         return EpollWaker(self, call).wake
+
+    def abandon(self) -> None:
+        """In a process that was forked from ours: let go of its copies of our sockets, for as long as there is one a
+        connection that we close has not ended. Nothing that is shared with us is touched."""
+        for end in self.ends.values():
+            for each in end.sockets:
+                each.close()
+        self.epoll.close()
 
     def linger(self, channel: "EpollChannel") -> None:
         self.lingering.append((self.now_ms() + LINGER_MS, channel))
@@ -234,6 +244,10 @@ class EpollChannel:
         self._finishing = False
         self._out = bytearray()
         self.backlog = 0
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        return (self._socket,)
 
     def start(self, handler: Handler) -> None:
         self._handler = handler
@@ -343,7 +357,7 @@ class EpollListener:
 
     def __init__(self, network: EpollNetwork, sockets: list[socket.socket], accept: Accept) -> None:
         self._network, self._accept = network, accept
-        self._sockets = sockets
+        self.sockets = sockets
         self._stalled = False
         self.port: int = sockets[0].getsockname()[1]
         for end in sockets:
@@ -351,7 +365,7 @@ class EpollListener:
             network.epoll.register(end.fileno(), select.EPOLLIN)
 
     def on_ready(self, mask: int) -> None:
-        for end in self._sockets:
+        for end in self.sockets:
             for _ in range(ACCEPTS_MAX):
                 try:
                     connected, remote = end.accept()
@@ -369,19 +383,19 @@ class EpollListener:
     def take_up(self) -> None:
         if self._stalled:
             self._stalled = False
-            for end in self._sockets:
+            for end in self.sockets:
                 self._network.epoll.modify(end.fileno(), select.EPOLLIN)
 
     def close(self) -> None:
-        for end in self._sockets:
+        for end in self.sockets:
             if self._network.ends.pop(end.fileno(), None) is not None:
                 self._network.epoll.unregister(end.fileno())
             end.close()
-        self._sockets = []
+        self.sockets = []
 
     def _stall(self) -> None:
         self._stalled = True
-        for end in self._sockets:
+        for end in self.sockets:
             self._network.epoll.modify(end.fileno(), 0)
 
 
@@ -391,7 +405,7 @@ class EpollWaker:
 
     def __init__(self, network: EpollNetwork, call: Callable[[], None]) -> None:
         self._network, self._call = network, call
-        self._ours, self._theirs = socket.socketpair()
+        self.sockets = self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
         self._theirs.setblocking(False)
         network.ends[self._ours.fileno()] = self

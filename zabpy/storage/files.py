@@ -89,6 +89,10 @@ class OsFile:
     def __init__(self, fd: int, path: str) -> None:
         self._fd, self._path = fd, path
 
+    @property
+    def closed(self) -> bool:
+        return self._fd < 0
+
     def read(self, size: int, offset: int) -> bytes:
         with self._named():
             data = os.pread(self._fd, size, offset)
@@ -151,6 +155,10 @@ class OsFile:
 class OsLock:
     def __init__(self, fd: int) -> None:
         self._fd = fd
+
+    @property
+    def closed(self) -> bool:
+        return self._fd < 0
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1

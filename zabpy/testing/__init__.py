@@ -1,12 +1,47 @@
-"""Proofs and tools for tests, ours and users': the simulation of an ensemble, and servers in one process.
+"""Tools for tests, ours and users': servers in one process, and the simulation of an ensemble.
 
-May import: everything above zabpy.bench and the shell (not those two).
+For users: `Ensemble`, real servers on real ports that a test starts in a moment and hurts as it likes, for programs
+with any client; and with pytest the fixtures of pytest_plugin.py. Its parts: local.py, then faulty_network.py.
+
+For us: ensemble.py and dialling.py, whole servers and clients on streams in memory and a clock that jumps. And proofs:
+simulation.py (the run), then network.py and drive.py (what fails), checkers.py (what must hold), faults.py (what is
+done), cases.py (a run as a file), script.py (stories), traps.py (known mistakes, to check the checkers).
+
+May import: everything above zabpy.bench and the shell (not those two), but only once a name below is asked for: pytest
+loads our plugin, and this folder with it, in every run of whoever has zabpy installed.
 Imported by: tests, `zabpy simulate`, and users, through the names below.
-Read simulation.py first (the run), then network.py and drive.py (what fails), checkers.py (what must hold), faults.py
-(what is done), cases.py (a run as a file), script.py (stories), traps.py (known mistakes, to check the checkers).
 """
 
-from .checkers import ViolationError as ViolationError
-from .faults import draw as draw
-from .script import play as play, retold as retold
-from .simulation import Result as Result, Settings as Settings, Simulation as Simulation
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .checkers import ViolationError as ViolationError
+    from .faults import draw as draw
+    from .local import Ensemble as Ensemble, EnsembleError as EnsembleError, Fault as Fault, LocalServer as LocalServer
+    from .script import play as play, retold as retold
+    from .simulation import Result as Result, Settings as Settings, Simulation as Simulation
+
+#: Name → the file it stands in, as the imports above tell type checkers.
+_STAND_IN = {
+    "Ensemble": "local",
+    "EnsembleError": "local",
+    "Fault": "local",
+    "LocalServer": "local",
+    "Result": "simulation",
+    "Settings": "simulation",
+    "Simulation": "simulation",
+    "ViolationError": "checkers",
+    "draw": "faults",
+    "play": "script",
+    "retold": "script",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _STAND_IN:
+        raise AttributeError(f"module 'zabpy.testing' has no attribute {name!r}")
+    from importlib import import_module
+
+    found: object = getattr(import_module(f".{_STAND_IN[name]}", __name__), name)
+    globals()[name] = found
+    return found
