@@ -5,19 +5,25 @@ from collections.abc import Callable
 import anyio
 
 from zabpy.client import Session
-from zabpy.wire import FrameBuffer, Op, frame, packed, records as r
+from zabpy.wire import FrameBuffer, Op, Reader, frame, packed, records as r
 
 
 async def kill(hosts: str, session: Session) -> None:
-    """By another connection that takes the session up and closes it. Returns once the servers have done so."""
+    """By other connections, that take the session up and close it until there is none. Returns once that is so."""
     host, _, port = hosts.partition("/")[0].rpartition(":")
-    async with await anyio.connect_tcp(host, int(port)) as stream:
-        await stream.send(frame(packed(r.ConnectRequest(0, 0, 10_000, session.id, session.password, False))))
-        await stream.send(frame(packed(r.RequestHeader(1, Op.CLOSE_SESSION))))
-        frames, seen = FrameBuffer(1 << 20), 0
-        while seen < 2:
-            frames.feed(await stream.receive())
-            seen += len(list(frames.frames()))
+    while True:
+        async with await anyio.connect_tcp(host, int(port)) as stream:
+            greeting = frame(packed(r.ConnectRequest(0, 0, 10_000, session.id, session.password, False)))
+            await stream.send(greeting + frame(packed(r.RequestHeader(1, Op.CLOSE_SESSION))))
+            frames, answers = FrameBuffer(1 << 20), list[bytes]()
+            try:
+                while len(answers) < 2:
+                    frames.feed(await stream.receive())
+                    answers += frames.frames()
+            except (anyio.EndOfStream, anyio.BrokenResourceError):
+                pass  # refused, or the client has taken its session back
+            if answers and r.ConnectResponse.read(Reader(answers[0])).timeout_ms <= 0:
+                return
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -7,5 +7,11 @@ Read holding.py first (what happens when what a body relies on is lost), then lo
 
 from .choice import DownPolicy as DownPolicy, Strategy as Strategy
 from .client import Client as Client, connect as connect
+from .discovery import (
+    NoInstanceError as NoInstanceError,
+    ServiceRegistration as ServiceRegistration,
+    ServiceView as ServiceView,
+)
 from .instance import ServiceInstance as ServiceInstance
+from .membership import Group as Group, GroupWatch as GroupWatch, Member as Member, Membership as Membership
 from .registration import Presence as Presence, Registration as Registration

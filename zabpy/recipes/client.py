@@ -7,6 +7,10 @@ from zabpy import client
 from zabpy.client import Settings
 from zabpy.model import Acls
 
+from .choice import DownPolicy, Strategy
+from .discovery import ServiceRegistration, ServiceView
+from .instance import ServiceInstance
+from .membership import Group, GroupLayout, Membership
 from .registration import Registration, TakeOver
 from .tree_cache import TreeCache
 
@@ -25,6 +29,34 @@ class Client(client.Client):
     ) -> TreeCache:
         """A subtree kept in memory: ``async with zk.tree_cache(path) as cache``."""
         return TreeCache(self, path, depth_max=depth_max, keep=keep)
+
+    def group(self, path: str, *, layout: GroupLayout = "party") -> Group:
+        """The members of a group: see `Group`."""
+        return Group(self, path, layout=layout)
+
+    def member(
+        self,
+        path: str,
+        name: str,
+        data: bytes | None = None,
+        *,
+        layout: GroupLayout = "party",
+        acl: Acls | None = None,
+    ) -> Membership:
+        """Take part in a group for as long as the block lasts: see `Group`."""
+        return Group(self, path, layout=layout).member(name, data, acl=acl)
+
+    def register_service(
+        self, base: str, instance: ServiceInstance, *, acl: Acls | None = None, take_over: TakeOver = "own"
+    ) -> ServiceRegistration:
+        """Have an instance be found at ``base/name/id`` for as long as the block lasts: see `ServiceRegistration`."""
+        return ServiceRegistration(self, base, instance, acl=acl, take_over=take_over)
+
+    def service(
+        self, base: str, name: str, *, strategy: str | Strategy = "round_robin", down: DownPolicy | None = None
+    ) -> ServiceView:
+        """The instances of a service, to choose among: see `ServiceView`."""
+        return ServiceView(self, base, name, strategy=strategy, down=down)
 
 
 def connect(servers: str | Sequence[str], **settings: Unpack[Settings]) -> Client:
