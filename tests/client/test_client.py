@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import anyio
 import pytest
 
 import zabpy
@@ -40,5 +41,28 @@ def test_a_first_walk(on_both: Callable[[Story], None], hosts: str) -> None:
             with pytest.raises(zabpy.NoNodeError) as error:
                 await zk.get("/a")
             assert (error.value.operation, error.value.path) == ("get", "/a")
+
+    on_both(story)
+
+
+def test_what_is_to_be_cleaned_up_is_though_the_block_was_cancelled_from_outside(
+    on_both: Callable[[Story], None], hosts: str
+) -> None:
+    async def story() -> None:
+        async with zabpy.connect(hosts) as other:
+            await other.create("/lasting")
+            with anyio.CancelScope() as scope:
+                async with zabpy.connect(hosts) as zk:
+                    await zk.create("/fleeting", ephemeral=True)
+
+                    async def clean_up() -> None:
+                        await anyio.sleep(0.1)
+                        await zk.delete("/lasting")
+
+                    zk.background(clean_up, cleanup=True)
+                    zk.background(anyio.sleep_forever)
+                    scope.cancel()
+                    await anyio.sleep_forever()
+            assert await other.children("/") == [], "cleaned up, and then the session was closed"
 
     on_both(story)

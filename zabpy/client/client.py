@@ -93,6 +93,7 @@ class Client(Operations, Watching):
         )
         self.core.credentials += [Credential(scheme, secret, None) for scheme, secret in credentials]
         self._opened = self._closed = False
+        self._running: set[anyio.CancelScope] = set()
         self._cleanups = 0
         self._cleaned = anyio.Event()
 
@@ -104,8 +105,8 @@ class Client(Operations, Watching):
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         try:
-            self._tasks.start_soon(self._connection.keep_time)
-            self._tasks.start_soon(self._connection.keep_linked)
+            self._start(self._connection.keep_time)
+            self._start(self._connection.keep_linked)
             with anyio.move_on_after(self._connect_timeout_ms / 1000):
                 await self.wait_connected()
             if self.core.state not in (State.CONNECTED, State.READ_ONLY):
@@ -137,6 +138,8 @@ class Client(Operations, Watching):
     async def _end(self, error: BaseException | None) -> bool | None:
         self._closed = True
         self._tasks.cancel_scope.cancel()
+        for scope in list(self._running):
+            scope.cancel()
         self.core.end()
         # The body's own exception is not to be wrapped in a group; a cancellation is for the scopes to take.
         if error is not None and isinstance(error, anyio.get_cancelled_exc_class()):
@@ -234,8 +237,25 @@ class Client(Operations, Watching):
         """Run ``await fn(*args)`` for as long as the client is open. The client's end waits for a ``cleanup``."""
         if not self._opened or self._closed:
             raise ClosedClientError("the client is not open: use it within `async with`")
-        self._tasks.start_soon(self._cleanup if cleanup else _run, fn, *args)
+        if cleanup:
+            self._start(self._cleanup, fn, *args)
+        else:
+            self._start(fn, *args)
         self._cleanups += cleanup
+
+    def _start(self, fn: Callable[..., Awaitable[object]], *args: object) -> None:
+        self._tasks.start_soon(self._run, fn, *args)
+
+    async def _run(self, fn: Callable[..., Awaitable[object]], *args: object) -> None:
+        # When the block that the client was opened in is cancelled from further out, its clean-ups still need the
+        # connection: so nothing of the client's own ends before its end says so.
+        with anyio.CancelScope(shield=True) as scope:
+            self._running.add(scope)
+            try:
+                if not self._closed:
+                    await fn(*args)
+            finally:
+                self._running.discard(scope)
 
     async def _cleanup(self, fn: Callable[..., Awaitable[object]], *args: object) -> None:
         try:
@@ -325,7 +345,3 @@ def _about(
     what = str(error) or getattr(error, "name", "")
     error.args = (f"{where}: {what} (server {error.server or 'none'}, session {error.session_id & 2**64 - 1:#x})",)
     return error
-
-
-async def _run(fn: Callable[..., Awaitable[object]], *args: object) -> None:
-    await fn(*args)
