@@ -6,6 +6,8 @@ Read session.py first (a session without I/O), then watches.py, connection.py (i
 and what it is made of: operations.py, watching.py.
 """
 
+from zabpy.wire import CLIENT_FRAME_BYTES_MAX as CLIENT_FRAME_BYTES_MAX, Op as Op, records as records
+
 from .asking import LostReply as LostReply
 from .client import Client as Client
 from .dialling import Dial as Dial
@@ -18,6 +20,7 @@ from .errors import (
     ProtocolError as ProtocolError,
     RequestTooLargeError as RequestTooLargeError,
     SessionLostError as SessionLostError,
+    TransactionFailedError as TransactionFailedError,
     WrongLoopError as WrongLoopError,
 )
 from .events import (
@@ -28,10 +31,11 @@ from .events import (
     Event as Event,
     Resynced as Resynced,
 )
-from .operations import NewZnode as NewZnode, Znode as Znode
+from .operations import EnsembleConfig as EnsembleConfig, NewZnode as NewZnode, Znode as Znode
 from .sasl import Digest as Digest, Sasl as Sasl, Scram as Scram
 from .session import Session as Session
 from .settings import Settings as Settings
 from .states import State as State
 from .tls import TLS as TLS
+from .transaction import Transaction as Transaction
 from .watching import Fired as Fired

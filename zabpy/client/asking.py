@@ -8,8 +8,8 @@ from zabpy.model import BadArgumentsError, validate
 from zabpy.wire import Reader
 
 from .errors import ConnectionLossError
-from .session import Session
-from .watches import OneShot, WatchTable
+from .session import Core, Session
+from .watches import OneShot
 
 #: What a write does when it was sent and the connection broke before the answer.
 LostReply = Literal["raise", "again", "once", "find"]
@@ -18,7 +18,10 @@ LostReply = Literal["raise", "again", "once", "find"]
 class Asking(ABC):
     """The part of a client that operations need of it."""
 
+    core: Core
     chroot: str
+    #: Requests of more bytes are not sent.
+    frame_bytes_max: int
 
     @abstractmethod
     async def _ask(
@@ -27,18 +30,13 @@ class Asking(ABC):
         body: bytes,
         read: Callable[[Reader], Any] | None,
         operation: str,
-        path: str,
+        path: str | None,
         session: Session | None,
         watch: OneShot | None = None,
         *,
         attempt: int = 1,
     ) -> Any:
         """Send one request and wait for its answer. Reads are sent again when the connection breaks."""
-
-    @property
-    @abstractmethod
-    def _watches(self) -> WatchTable:
-        """Who waits for what."""
 
     @abstractmethod
     def background(self, fn: Callable[..., Awaitable[object]], *args: object, cleanup: bool = False) -> None:
@@ -55,7 +53,7 @@ class Asking(ABC):
         body: bytes,
         read: Callable[[Reader], Any] | None,
         operation: str,
-        path: str,
+        path: str | None,
         session: Session | None,
         lost_reply: LostReply,
     ) -> Any:
@@ -68,12 +66,15 @@ class Asking(ABC):
                     raise
             attempt += 1
 
-    def _full(self, path: str, sequence: bool = False) -> str:
+    def _full(self, path: str, operation: str, *, sequence: bool = False) -> str:
         """The path as servers have it. Raises `BadArgumentsError` for what is none."""
         try:
+            if not isinstance(path, str):
+                raise BadArgumentsError(f"a path is text, not {path!r}")
             validate(path + "0" if sequence else path)
         except BadArgumentsError as error:
-            error.path = path
+            error.operation, error.path = operation, path
+            error.args = (f"{operation}: {error}",)
             raise
         return self.chroot + path if path != "/" else self.chroot or "/"
 

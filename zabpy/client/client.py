@@ -26,16 +26,17 @@ from .connection import Connection, now_ms, told
 from .dialling import Dial, TcpDial, TlsDial
 from .errors import ClosedClientError, ConnectionLossError, NoServerError, RequestTooLargeError, SessionLostError
 from .hosts import Hosts, parse_servers
-from .operations import Operations
 from .sasl import Sasl
 from .session import Call, Core, Credential, Session
 from .states import State
 from .tls import TLS, context_of
-from .watches import OneShot, WatchTable
+from .transaction import Transactions
+from .trees import Trees
+from .watches import OneShot
 from .watching import Watching
 
 
-class Client(Operations, Watching):
+class Client(Trees, Transactions, Watching):
     """See the head of this file. To be had from `connect`, and used within ``async with``."""
 
     def __init__(
@@ -46,6 +47,7 @@ class Client(Operations, Watching):
         connect_timeout_ms: int = 15_000,
         request_timeout_ms: int = 15_000,
         close_timeout_ms: int = 3_000,
+        frame_bytes_max: int = CLIENT_FRAME_BYTES_MAX,
         read_only: bool = False,
         follow_ensemble: bool = True,
         tls: TLS | SSLContext | bool = False,
@@ -62,6 +64,7 @@ class Client(Operations, Watching):
             connect_timeout_ms: for the first session; then `NoServerError`.
             request_timeout_ms: how long an operation waits for a connection.
             close_timeout_ms: how long the end waits for clean-ups, and for the servers' word that the session is over.
+            frame_bytes_max: the servers' ``jute.maxbuffer``: they close the connection on a request of more bytes.
             read_only: also a server without a quorum will do, until there is one with.
             follow_ensemble: take to servers that join the ensemble, and leave those that leave it.
             tls: with whom to speak TLS, and how to know them: True for what the system trusts.
@@ -76,6 +79,7 @@ class Client(Operations, Watching):
         credentials = [(scheme, secret_of(secret)) for scheme, secret in auth]
         self._rng = Random() if rng is None else rng
         self._connect_timeout_ms, self._close_timeout_ms = connect_timeout_ms, close_timeout_ms
+        self.frame_bytes_max = frame_bytes_max
         self._dial = TcpDial(self._rng) if dial is None else dial
         if context is not None:
             self._dial = TlsDial(self._dial, context, server_name)
@@ -268,10 +272,6 @@ class Client(Operations, Watching):
     # Inside -----------------------------------------------------------------------------------------------------------
 
     @property
-    def _watches(self) -> WatchTable:
-        return self.core.watches
-
-    @property
     def _is_closed(self) -> bool:
         return self._closed
 
@@ -281,7 +281,7 @@ class Client(Operations, Watching):
         body: bytes,
         read: Callable[[Reader], Any] | None,
         operation: str,
-        path: str,
+        path: str | None,
         session: Session | None,
         watch: OneShot | None = None,
         *,
@@ -289,8 +289,8 @@ class Client(Operations, Watching):
     ) -> Any:
         """Send one request and wait for its answer. Reads are sent again when the connection breaks."""
         self._check_open(f"{operation} {path}")
-        if 8 + len(body) > CLIENT_FRAME_BYTES_MAX:
-            raise _about(RequestTooLargeError(8 + len(body), CLIENT_FRAME_BYTES_MAX), operation, path, self.core, 1)
+        if 8 + len(body) > self.frame_bytes_max:
+            raise _about(RequestTooLargeError(8 + len(body), self.frame_bytes_max), operation, path, self.core, 1)
         while True:
             call = Call(opcode, body, read, operation, path, session=session, watch=watch)
             self.core.submit(call)
@@ -298,7 +298,7 @@ class Client(Operations, Watching):
                 await self._wait(call)
             if call.error is None:
                 return call.reply
-            if isinstance(call.error, ConnectionLossError) and opcode in READS:
+            if isinstance(call.error, ConnectionLossError) and opcode in READS and attempt < READ_ATTEMPTS_MAX:
                 attempt += 1
                 continue
             raise _about(call.error, operation, path, self.core, attempt, call)
@@ -327,6 +327,8 @@ def secret_of(credential: str | bytes) -> bytes:
     return credential.encode() if isinstance(credential, str) else credential
 
 
+#: So many connections may break under one read: what breaks more of them is likely the read itself, or its answer.
+READ_ATTEMPTS_MAX = 10
 #: What may be sent again whatever became of the first time.
 READS = frozenset(
     {Op.EXISTS, Op.GET_DATA, Op.GET_ACL, Op.GET_CHILDREN, Op.GET_CHILDREN2, Op.SYNC, Op.MULTI_READ, Op.WHO_AM_I,

@@ -6,7 +6,7 @@ Every error that comes out of an operation, the server's too, says what it was a
 
 from collections.abc import Sequence
 
-from zabpy.model import ZabpyError
+from zabpy.model import CodeError, ZabpyError
 
 
 class ClientError(ZabpyError):
@@ -41,6 +41,18 @@ class RequestTooLargeError(ClientError):
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"a request of {size} bytes, where servers take {limit}")
         self.size, self.limit = size, limit
+
+
+class TransactionFailedError(ClientError):
+    """A server said no to one operation of a transaction, and so nothing of it was done.
+
+    ``error`` is what the server said; ``index`` (from 0), ``operation`` and ``path`` are those of the operation.
+    """
+
+    def __init__(self, index: int, of: int, operation: str, path: str, error: CodeError) -> None:
+        why = str(error) or error.name
+        super().__init__(f"nothing was done, for operation {index} of {of}, {operation} {path}: {why}")
+        self.index, self.operation, self.path, self.error = index, operation, path, error
 
 
 class ClosedClientError(ClientError):

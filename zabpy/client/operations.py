@@ -1,27 +1,38 @@
-"""Every operation of the protocol, as methods that a client has."""
+"""The operations about one znode, and those about the ensemble, as methods that a client has."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from zabpy.model import (
     OPEN_ACL,
+    Acl,
     Acls,
     BadArgumentsError,
+    Identity,
+    Members,
     NodeExistsError,
     NoNodeError,
     Stat,
     join,
     name_of,
     parent_of,
+    parse_members,
 )
-from zabpy.wire import Op, packed, records as r
+from zabpy.wire import OPS, Op, packed, records as r
 
 from .asking import Asking, LostReply
-from .errors import ConnectionLossError
+from .errors import ConnectionLossError, NoServerError, ProtocolError
 from .session import Session
+
+#: Where the ensemble's configuration stands, whatever the chroot.
+CONFIG_PATH = "/zookeeper/config"
+TTL_MS_MAX = 0xFF_FFFF_FFFF
+#: How often what stands above a znode is created again when others delete it meanwhile.
+PARENTS_ROUNDS = 8
 
 
 class Znode(NamedTuple):
-    """What a read gives: ``data, stat = await zk.get(path)``. Null data reads as ``b""``."""
+    """What a read gives: ``data, stat = await zk.get(path)``. Null data reads as ``b""``; see `Operations.request`."""
 
     data: bytes
     stat: Stat
@@ -34,15 +45,29 @@ class NewZnode(NamedTuple):
     stat: Stat
 
 
+class EnsembleConfig(NamedTuple):
+    """What the ensemble says of itself. ``members.version`` is what `Operations.reconfig` takes as ``version``."""
+
+    data: bytes
+    stat: Stat
+    members: Members
+
+
 class Operations(Asking):
-    """See the head of `client`: what waits for what, and what is sent again."""
+    """See the head of `client`: what waits for what, and what is sent again.
+
+    Every operation takes ``session``: it is then done in this session only, else `SessionLostError`. Every one may
+    raise NoServerError (not done), SessionLostError, ClosedClientError, RequestTooLargeError (not sent) and, for what
+    no path is, BadArgumentsError (not sent); writes ConnectionLossError, too, and reads only when connection after
+    connection broke under them.
+    """
 
     async def create(
         self,
         path: str,
         data: bytes | None = b"",
         *,
-        acl: Acls | None = None,
+        acl: Iterable[Acl] | None = None,
         ephemeral: bool = False,
         sequence: bool = False,
         container: bool = False,
@@ -54,73 +79,104 @@ class Operations(Asking):
         """Create a znode.
 
         Args:
+            data: None is kept apart from ``b""`` by the servers, though hardly ever shown.
+            acl: who may do what; None: everybody everything.
+            ephemeral: it ends with the session.
             sequence: ten digits are put behind the name, and ``path`` may then end with a slash.
-            parents: create what is missing above it, too.
+            container: it is deleted some time after its last child was.
+            ttl_ms: it is deleted once it had no children and was not written for so long; where servers allow it.
+            parents: create what is missing above it, too, with the same ACL.
+            lost_reply: ``find`` needs a name that only this call can have made, such as one with a GUID; with
+                ``again``, a NodeExistsError may be of what the first sending made.
         Raises:
-            NodeExistsError, NoNodeError (no parent), NoChildrenForEphemeralsError, InvalidAclError, NoAuthError.
+            NodeExistsError, NoNodeError (no parent), NoChildrenForEphemeralsError, InvalidAclError, NoAuthError,
+            QuotaExceededError, UnimplementedError (``ttl_ms``, where it is not allowed).
         """
-        full = self._full(path, sequence)
-        flags = _flags(ephemeral, sequence, container, ttl_ms)
-        opcode = Op.CREATE_CONTAINER if container else Op.CREATE_TTL if ttl_ms is not None else Op.CREATE2
-        acls = OPEN_ACL if acl is None else tuple(acl)
-        body = packed(
-            r.CreateRequest(full, data, acls, flags)
-            if ttl_ms is None
-            else r.CreateTTLRequest(full, data, acls, flags, ttl_ms)
+        full = self._full(path, "create", sequence=sequence)
+        if lost_reply == "find" and not name_of(path):
+            raise BadArgumentsError(f"create {path}: a name is needed for what was lost to be found by")
+        opcode, record = creation(
+            full, data, acl, ephemeral=ephemeral, sequence=sequence, container=container, ttl_ms=ttl_ms
         )
-        attempt = 1
+        body = packed(record)
+        attempt, rounds = 1, PARENTS_ROUNDS if parents else 0
         while True:
             try:
                 made = await self._ask(opcode, body, r.Create2Response.read, "create", path, session, attempt=attempt)
                 return NewZnode(self._seen(made.path), made.stat)
             except NoNodeError:
-                if not parents or parent_of(full) == (self.chroot or "/"):
+                if not rounds:
                     raise
-                await self.ensure(parent_of(path))
-                parents = False
-            except ConnectionLossError:
-                if lost_reply == "again":
-                    pass
-                elif lost_reply == "find":
-                    found = await self._find(path, session)
+                rounds -= 1
+                await self._ensure(parent_of(full), record.acl, session)
+            except ConnectionLossError as error:
+                if lost_reply == "find":
+                    found = await self._find(path, session, error)
                     if found is not None:
                         return found
-                else:
+                elif lost_reply != "again":
                     raise
             attempt += 1
 
-    async def _find(self, path: str, session: Session | None) -> NewZnode | None:
+    async def _find(self, path: str, session: Session | None, lost: ConnectionLossError) -> NewZnode | None:
         """What a create whose answer was lost has made: the child whose name begins as the one that was asked for."""
         parent, prefix = parent_of(path), name_of(path)
-        # What the old connection's server still forwards is refused once the session has moved, and what it forwarded
-        # before is ordered before this sync; so what is not there now will never be.
-        await self.sync(parent, session=session)
-        for name in await self.children(parent, session=session):
-            if name.startswith(prefix):
-                found = join(parent, name)
-                stat = await self.exists(found, session=session)
-                if stat is not None:
-                    return NewZnode(found, stat)
+        try:
+            # What the old connection's server still forwards is refused once the session has moved, and what it
+            # forwarded before is ordered before this sync; so what is not there now will never be.
+            await self.sync(parent, session=session)
+            for name in await self.children(parent, session=session):
+                if name.startswith(prefix):
+                    found = join(parent, name)
+                    stat = await self.exists(found, session=session)
+                    if stat is not None:
+                        return NewZnode(found, stat)
+        except NoServerError as error:
+            raise lost from error
+        except NoNodeError:
+            pass
         return None
 
-    async def ensure(self, path: str, *, acl: Acls | None = None, session: Session | None = None) -> None:
-        """Have the znode be there, and all above it; empty ones are created where they are missing."""
-        self._full(path)
-        missing: list[str] = []
-        while path != "/" and await self.exists(path, session=session) is None:
-            missing.append(path)
-            path = parent_of(path)
-        for each in reversed(missing):
+    async def ensure(self, path: str, *, acl: Iterable[Acl] | None = None, session: Session | None = None) -> None:
+        """Have the znode be there, and all above it, the chroot included; empty ones are made where some are missing.
+
+        Raises:
+            NoAuthError, InvalidAclError, NoChildrenForEphemeralsError.
+        """
+        await self._ensure(self._full(path, "ensure"), as_acls(acl), session)
+
+    async def _ensure(self, full: str, acls: Acls, session: Session | None) -> None:
+        rounds = PARENTS_ROUNDS
+        while True:
+            missing: list[str] = []
+            above = full
+            while above != "/":
+                try:
+                    body = packed(r.ExistsRequest(above, False))
+                    await self._ask(Op.EXISTS, body, r.ExistsResponse.read, "ensure", self._seen(above), session)
+                    break
+                except NoNodeError:
+                    missing.append(above)
+                    above = parent_of(above)
             try:
-                await self.create(each, acl=acl, lost_reply="again", session=session)
-            except NodeExistsError:
-                pass
+                for each in reversed(missing):
+                    body = packed(r.CreateRequest(each, b"", acls, 0))
+                    try:
+                        await self._write(
+                            Op.CREATE, body, r.CreateResponse.read, "ensure", self._seen(each), session, "again"
+                        )
+                    except NodeExistsError:
+                        pass
+                return
+            except NoNodeError:  # somebody deletes what we have just made
+                rounds -= 1
+                if not rounds:
+                    raise
 
     async def get(self, path: str, *, session: Session | None = None) -> Znode:
         """Data and stat. Raises `NoNodeError`, `NoAuthError`."""
-        found = await self._ask(
-            Op.GET_DATA, packed(r.GetDataRequest(self._full(path), False)), r.GetDataResponse.read, "get", path, session
-        )
+        body = packed(r.GetDataRequest(self._full(path, "get"), False))
+        found = await self._ask(Op.GET_DATA, body, r.GetDataResponse.read, "get", path, session)
         return Znode(found.data or b"", found.stat)
 
     async def set(
@@ -134,10 +190,12 @@ class Operations(Asking):
     ) -> Stat:
         """Set the data, if the znode has this version (-1: any).
 
+        With ``lost_reply="again"`` and a version, a BadVersionError may come of the first sending having been done.
+
         Raises:
-            BadVersionError, NoNodeError, NoAuthError.
+            BadVersionError, NoNodeError, NoAuthError, QuotaExceededError.
         """
-        body = packed(r.SetDataRequest(self._full(path), data, version))
+        body = packed(r.SetDataRequest(self._full(path, "set"), as_data(data), version))
         done = await self._write(Op.SET_DATA, body, r.SetDataResponse.read, "set", path, session, lost_reply)
         stat: Stat = done.stat
         return stat
@@ -147,15 +205,21 @@ class Operations(Asking):
     ) -> None:
         """Delete the znode, if it has this version (-1: any).
 
+        With ``lost_reply="again"`` it is well if the znode is gone when it is sent again: it may have been us.
+
         Raises:
             NoNodeError, BadVersionError, NotEmptyError, NoAuthError.
         """
-        body = packed(r.DeleteRequest(self._full(path), version))
-        await self._write(Op.DELETE, body, None, "delete", path, session, lost_reply)
+        body = packed(r.DeleteRequest(self._full(path, "delete"), version))
+        try:
+            await self._write(Op.DELETE, body, None, "delete", path, session, lost_reply)
+        except NoNodeError as error:
+            if error.attempt == 1:
+                raise
 
     async def exists(self, path: str, *, session: Session | None = None) -> Stat | None:
-        """The stat, or None where there is no such znode."""
-        body = packed(r.ExistsRequest(self._full(path), False))
+        """The stat, or None where there is no such znode. Raises `NoAuthError`, from servers of 2024 on."""
+        body = packed(r.ExistsRequest(self._full(path, "exists"), False))
         try:
             found = await self._ask(Op.EXISTS, body, r.ExistsResponse.read, "exists", path, session)
         except NoNodeError:
@@ -165,25 +229,176 @@ class Operations(Asking):
 
     async def children(self, path: str, *, session: Session | None = None) -> list[str]:
         """The names of the children, in no order. Raises `NoNodeError`, `NoAuthError`."""
-        return (await self.children_and_stat(path, session=session))[0]
+        body = packed(r.GetChildrenRequest(self._full(path, "children"), False))
+        found = await self._ask(Op.GET_CHILDREN, body, r.GetChildrenResponse.read, "children", path, session)
+        return list(found.children)
 
     async def children_and_stat(self, path: str, *, session: Session | None = None) -> tuple[list[str], Stat]:
-        body = packed(r.GetChildren2Request(self._full(path), False))
+        """The names of the children, in no order, and the stat, of one moment. Raises `NoNodeError`, `NoAuthError`."""
+        body = packed(r.GetChildren2Request(self._full(path, "children"), False))
         found = await self._ask(Op.GET_CHILDREN2, body, r.GetChildren2Response.read, "children", path, session)
         return list(found.children), found.stat
 
+    async def get_acl(self, path: str, *, session: Session | None = None) -> tuple[Acls, Stat]:
+        """Who may do what, and the stat, whose ``aversion`` `set_acl` takes. Hashes are hidden from all but admins.
+
+        Raises `NoNodeError`, `NoAuthError`.
+        """
+        body = packed(r.GetACLRequest(self._full(path, "get_acl")))
+        found = await self._ask(Op.GET_ACL, body, r.GetACLResponse.read, "get_acl", path, session)
+        return found.acl, found.stat
+
+    async def set_acl(
+        self,
+        path: str,
+        acl: Iterable[Acl],
+        version: int = -1,
+        *,
+        lost_reply: LostReply = "raise",
+        session: Session | None = None,
+    ) -> Stat:
+        """Set who may do what, if the ACL has this version (-1: any), which is the stat's ``aversion``.
+
+        ``lost_reply="once"`` is not to be had: servers take no ACL in a transaction.
+
+        Raises:
+            BadVersionError, NoNodeError, InvalidAclError, NoAuthError.
+        """
+        if lost_reply == "once":
+            raise BadArgumentsError(f"set_acl {path}: lost_reply is to be 'raise' or 'again'")
+        body = packed(r.SetACLRequest(self._full(path, "set_acl"), as_acls(acl), version))
+        done = await self._write(Op.SET_ACL, body, r.SetACLResponse.read, "set_acl", path, session, lost_reply)
+        stat: Stat = done.stat
+        return stat
+
     async def sync(self, path: str = "/", *, session: Session | None = None) -> None:
-        """Until this client's server has all that was final when it was asked."""
-        await self._ask(Op.SYNC, packed(r.SyncRequest(self._full(path))), r.SyncResponse.read, "sync", path, session)
+        """Until this client's server has all that was final when it was asked: of the whole tree, whatever the path.
+
+        What is read after it is as new as what any client had read before it was called.
+        """
+        body = packed(r.SyncRequest(self._full(path, "sync")))
+        await self._ask(Op.SYNC, body, r.SyncResponse.read, "sync", path, session)
+
+    async def ephemerals(self, prefix: str = "/", *, session: Session | None = None) -> list[str]:
+        """The ephemeral znodes of this client's session whose paths begin with this text, sorted.
+
+        ``/a`` takes in ``/ab``, too. Raises `UnimplementedError` from servers before 3.6.
+        """
+        if not prefix.startswith("/"):
+            raise BadArgumentsError(f"ephemerals {prefix}: a prefix starts with a slash")
+        body = packed(r.GetEphemeralsRequest(self.chroot + prefix))
+        found = await self._ask(Op.GET_EPHEMERALS, body, r.GetEphemeralsResponse.read, "ephemerals", prefix, session)
+        return sorted(self._seen(full) for full in found.ephemerals)
+
+    async def count_descendants(self, path: str = "/", *, session: Session | None = None) -> int:
+        """How many znodes there are below this one. The server counts them all: costly for large trees.
+
+        Raises `NoNodeError`, `NoAuthError`, and `UnimplementedError` from servers before 3.6.
+        """
+        body = packed(r.GetAllChildrenNumberRequest(self._full(path, "count_descendants")))
+        read = r.GetAllChildrenNumberResponse.read
+        found = await self._ask(Op.GET_ALL_CHILDREN_NUMBER, body, read, "count_descendants", path, session)
+        count: int = found.total_number
+        return count
+
+    async def whoami(self, *, session: Session | None = None) -> tuple[Identity, ...]:
+        """As whom the server knows this connection, passwords left out. Raises `UnimplementedError` before 3.7."""
+        found = await self._ask(Op.WHO_AM_I, b"", r.WhoAmIResponse.read, "whoami", None, session)
+        return tuple(Identity(*info) for info in found.client_info)
+
+    async def get_config(self, *, session: Session | None = None) -> EnsembleConfig:
+        """Who the ensemble's servers are. Of a standalone server: none."""
+        body = packed(r.GetDataRequest(CONFIG_PATH, False))
+        found = await self._ask(Op.GET_DATA, body, r.GetDataResponse.read, "get_config", None, session)
+        return _config(found)
+
+    async def reconfig(
+        self,
+        *,
+        joining: str | None = None,
+        leaving: str | None = None,
+        members: str | None = None,
+        version: int = -1,
+        lost_reply: LostReply = "raise",
+        session: Session | None = None,
+    ) -> EnsembleConfig:
+        """Change who the ensemble's servers are; all servers take part in it, so it needs a quorum of the new ones.
+
+        Args:
+            joining: ``server.4=host:2888:3888;2181``, more behind commas.
+            leaving: numbers of servers, between commas.
+            members: all servers of the new configuration, instead of the two.
+            version: only if the present one has it: `EnsembleConfig.members`; -1: any.
+        Raises:
+            NoAuthError (it is for ``super``, usually), ReconfigDisabledError, BadVersionError, NewConfigNoQuorumError,
+            BadArgumentsError, UnimplementedError (a standalone server).
+        """
+        if lost_reply == "once":
+            raise BadArgumentsError("reconfig: lost_reply is to be 'raise' or 'again'")
+        body = packed(r.ReconfigRequest(joining, leaving, members, version))
+        done = await self._write(Op.RECONFIG, body, r.GetDataResponse.read, "reconfig", None, session, lost_reply)
+        return _config(done)
+
+    async def request(self, opcode: int, record: r.Record | None = None, *, session: Session | None = None) -> Any:
+        """Send one request as it stands, and give the answer's record, None where it has none.
+
+        The escape hatch: no chroot is put before its paths and taken from the answer's, null data stays None. Reads
+        are sent again when the connection breaks, the rest is not (`ConnectionLossError`). Do not watch by it, and
+        do not close the session by it: the client would know nothing of that.
+        """
+        row = OPS.get(opcode)
+        if row is None or not row.from_client:
+            raise BadArgumentsError(f"no operation {opcode} that a client may ask for")
+        if (None if record is None else type(record)) is not row.request:
+            wanted = row.request.__name__ if row.request else "no record"
+            raise BadArgumentsError(f"{row.name} takes {wanted}, not {record!r}")
+        body = b"" if record is None else packed(record)
+        path = getattr(record, "path", None)
+        return await self._ask(opcode, body, row.reply.read if row.reply else None, row.name, path, session)
 
 
-def _flags(ephemeral: bool, sequence: bool, container: bool, ttl_ms: int | None) -> int:
+def creation(
+    full: str,
+    data: bytes | None,
+    acl: Iterable[Acl] | None,
+    *,
+    ephemeral: bool,
+    sequence: bool,
+    container: bool,
+    ttl_ms: int | None,
+) -> tuple[Op, r.CreateRequest | r.CreateTTLRequest]:
+    """The request for a znode of this kind. Raises `BadArgumentsError` for kinds that are none."""
+    checked, acls = as_data(data), as_acls(acl)
     if container:
         if ephemeral or sequence or ttl_ms is not None:
             raise BadArgumentsError("a container is neither ephemeral nor in sequence and has no lifetime")
-        return 4
+        return Op.CREATE_CONTAINER, r.CreateRequest(full, checked, acls, 4)
     if ttl_ms is not None:
         if ephemeral:
             raise BadArgumentsError("an ephemeral znode has no lifetime of its own")
-        return 6 if sequence else 5
-    return (1 if ephemeral else 0) | (2 if sequence else 0)
+        if not 0 < ttl_ms <= TTL_MS_MAX:
+            raise BadArgumentsError(f"a lifetime of {ttl_ms} ms: 1 to {TTL_MS_MAX} is expected")
+        return Op.CREATE_TTL, r.CreateTTLRequest(full, checked, acls, 6 if sequence else 5, ttl_ms)
+    return Op.CREATE2, r.CreateRequest(full, checked, acls, (1 if ephemeral else 0) | (2 if sequence else 0))
+
+
+def as_data(data: object) -> bytes | None:
+    """Raises `BadArgumentsError` for what is not bytes: text above all."""
+    if data is None or isinstance(data, bytes):
+        return data
+    if isinstance(data, bytearray | memoryview):
+        return bytes(data)
+    raise BadArgumentsError(f"data is bytes, not {type(data).__name__}; text is to be encoded")
+
+
+def as_acls(acl: Iterable[Acl] | None) -> Acls:
+    return OPEN_ACL if acl is None else tuple(acl)
+
+
+def _config(found: r.GetDataResponse) -> EnsembleConfig:
+    data = found.data or b""
+    try:
+        members = parse_members(data.decode()) if data else Members((), 0)
+    except ValueError as error:
+        raise ProtocolError(f"a configuration that cannot be read: {error}") from error
+    return EnsembleConfig(data, found.stat, members)

@@ -17,6 +17,7 @@ class Settings(TypedDict, total=False):
     connect_timeout_ms: int
     request_timeout_ms: int
     close_timeout_ms: int
+    frame_bytes_max: int
     read_only: bool
     follow_ensemble: bool
     tls: TLS | SSLContext | bool

@@ -39,7 +39,7 @@ class Fired:
 
     def cancel(self) -> None:
         """Nobody waits for it any more. The server forgets it when it would have fired."""
-        self._client._watches.forget(self._watch)
+        self._client.core.watches.forget(self._watch)
 
     def __enter__(self) -> Self:
         return self
@@ -53,14 +53,14 @@ class Watching(Asking):
 
     async def get_watched(self, path: str, *, session: Session | None = None) -> tuple[bytes, Stat, Fired]:
         """As `get`, and a watch for what happens to the znode next."""
-        watch = OneShot("data", self._full(path))
+        watch = OneShot("data", self._full(path, "get"))
         body = packed(r.GetDataRequest(watch.path, True))
         found = await self._ask(Op.GET_DATA, body, r.GetDataResponse.read, "get", path, session, watch)
         return found.data or b"", found.stat, Fired(self, watch)
 
     async def exists_watched(self, path: str, *, session: Session | None = None) -> tuple[Stat | None, Fired]:
         """As `exists`, and a watch for what happens to the znode next: its creation, too."""
-        watch = OneShot("exists", self._full(path))
+        watch = OneShot("exists", self._full(path, "exists"))
         body = packed(r.ExistsRequest(watch.path, True))
         try:
             found = await self._ask(Op.EXISTS, body, r.ExistsResponse.read, "exists", path, session, watch)
@@ -70,7 +70,7 @@ class Watching(Asking):
 
     async def children_watched(self, path: str, *, session: Session | None = None) -> tuple[list[str], Stat, Fired]:
         """As `children_and_stat`, and a watch for children that come or go next, or the end of the znode."""
-        watch = OneShot("children", self._full(path))
+        watch = OneShot("children", self._full(path, "children"))
         body = packed(r.GetChildren2Request(watch.path, True))
         found = await self._ask(Op.GET_CHILDREN2, body, r.GetChildren2Response.read, "children", path, session, watch)
         return list(found.children), found.stat, Fired(self, watch)
@@ -82,8 +82,10 @@ class Watching(Asking):
         The first event is `Resynced`: from then on nothing is missed, so read after it. One more comes after each gap.
         """
         send, receive = anyio.create_memory_object_stream[Event](100_000)
-        subscription = Subscription(self._full(path), recursive, lambda event: send.send_nowait(self.seen(event)))
-        watches = self._watches
+        subscription = Subscription(
+            self._full(path, "watch"), recursive, lambda event: send.send_nowait(self.seen(event))
+        )
+        watches = self.core.watches
         watches.subscribe(subscription)
         try:
             mode = 1 if watches.recursive_at(subscription.path) else 0
@@ -97,7 +99,7 @@ class Watching(Asking):
                 self.background(self._unwatch, subscription.path)
 
     async def _unwatch(self, full: str) -> None:
-        if self._watches.recursive_at(full) is None:
+        if self.core.watches.recursive_at(full) is None:
             body = packed(r.RemoveWatchesRequest(full, 3))
             try:
                 await self._ask(Op.REMOVE_WATCHES, body, None, "unwatch", self._seen(full), None)

@@ -1,0 +1,155 @@
+"""Several writes as one: all are done, at one zxid, or none is.
+
+    async with zk.transaction() as t:
+        t.check("/leader", version=7)
+        t.set("/a", b"1")
+        t.create("/q/job-", b"2", sequence=True)
+    path = t.results[2]
+
+Others see all of it at once, and so do their watches, which fire once for each operation.
+"""
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from zabpy.model import ERRORS, Acl, CodeError, Stat
+from zabpy.wire import Op, packed, records as r
+
+from .asking import Asking, LostReply
+from .errors import ProtocolError, RequestTooLargeError, TransactionFailedError
+from .operations import as_data, creation
+from .session import Session
+
+#: What an operation gives: a create the path, a set the stat, a delete and a check None.
+Result = str | Stat | None
+
+
+class Planned(NamedTuple):
+    """One operation as it was asked for. ``path`` is the user's."""
+
+    operation: str
+    path: str
+    opcode: int
+    record: r.Record
+
+
+class Transaction:
+    """Built call by call, each operation seeing what those before it did; sent by `commit`, once.
+
+    As a context it is committed when the body ends without an exception, and not at all if it raised one.
+    """
+
+    def __init__(self, client: "Transactions", lost_reply: LostReply, session: Session | None) -> None:
+        self._client, self._lost_reply, self._session = client, lost_reply, session
+        self._planned: list[Planned] = []
+        self._sent = False
+        #: One an operation, in their order, once it was committed.
+        self.results: list[Result] = []
+
+    def create(
+        self,
+        path: str,
+        data: bytes | None = b"",
+        *,
+        acl: Iterable[Acl] | None = None,
+        ephemeral: bool = False,
+        sequence: bool = False,
+        container: bool = False,
+        ttl_ms: int | None = None,
+    ) -> Self:
+        """As `Operations.create`. Its result is the path, with the sequence number; servers tell no stat here."""
+        full = self._client._full(path, "create", sequence=sequence)
+        opcode, record = creation(
+            full, data, acl, ephemeral=ephemeral, sequence=sequence, container=container, ttl_ms=ttl_ms
+        )
+        return self._plan("create", path, opcode, record)
+
+    def set(self, path: str, data: bytes | None, version: int = -1) -> Self:
+        """As `Operations.set`; its result is a `Stat`."""
+        record = r.SetDataRequest(self._client._full(path, "set"), as_data(data), version)
+        return self._plan("set", path, Op.SET_DATA, record)
+
+    def delete(self, path: str, version: int = -1) -> Self:
+        """As `Operations.delete`; its result is None."""
+        return self._plan("delete", path, Op.DELETE, r.DeleteRequest(self._client._full(path, "delete"), version))
+
+    def check(self, path: str, version: int = -1) -> Self:
+        """Only if the znode has this version; -1: only if it is there. Its result is None."""
+        record = r.CheckVersionRequest(self._client._full(path, "check"), version)
+        return self._plan("check", path, Op.CHECK, record)
+
+    def __len__(self) -> int:
+        return len(self._planned)
+
+    async def commit(self) -> list[Result]:
+        """Do it: a result for each operation, in their order.
+
+        Raises:
+            TransactionFailedError: one of them could not be done, so none was.
+            RequestTooLargeError: not sent; all operations have to fit into one request.
+            ConnectionLossError: all was done or nothing was; not with ``lost_reply="once"``.
+        """
+        if self._sent:
+            raise RuntimeError("a transaction is committed once; build another one")
+        self._sent = True
+        self.results = await self._client._commit(self._planned, self._lost_reply, self._session)
+        return self.results
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and not self._sent:
+            await self.commit()
+
+    def _plan(self, operation: str, path: str, opcode: int, record: r.Record) -> Self:
+        if self._sent:
+            raise RuntimeError("the transaction was committed; build another one")
+        self._planned.append(Planned(operation, path, opcode, record))
+        return self
+
+
+class Transactions(Asking):
+    """The operations that do several writes as one."""
+
+    def transaction(self, *, lost_reply: LostReply = "raise", session: Session | None = None) -> Transaction:
+        """A transaction to put operations in; see `Transaction`."""
+        return Transaction(self, lost_reply, session)
+
+    async def _commit(self, planned: list[Planned], lost_reply: LostReply, session: Session | None) -> list[Result]:
+        body = packed(r.MultiRequest(tuple((each.opcode, each.record) for each in planned)))
+        try:
+            reply = await self._write(Op.MULTI, body, r.MultiResponse.read, "transaction", None, session, lost_reply)
+        except RequestTooLargeError as error:
+            largest = max(planned, key=lambda each: len(packed(each.record)))
+            error.add_note(
+                f"a transaction of {len(planned)} operations has to fit into one request; the largest of them is"
+                f" {largest.operation} {largest.path} with {len(packed(largest.record))} bytes"
+            )
+            raise
+        return self._results(planned, reply)
+
+    def _results(self, planned: list[Planned], reply: r.MultiResponse) -> list[Result]:
+        if len(reply.results) != len(planned):
+            raise ProtocolError(f"{len(reply.results)} results of a transaction with {len(planned)} operations")
+        for index, (each, result) in enumerate(zip(planned, reply.results, strict=True)):
+            if result.type == Op.ERROR and isinstance(result.body, r.ErrorResponse):
+                # Of those before the one that failed it says 0, of those behind it -2.
+                if result.body.err != 0:
+                    error = ERRORS.get(result.body.err, CodeError)()
+                    failed = TransactionFailedError(index, len(planned), each.operation, each.path, error)
+                    failed.session_id = self.core.session.id if self.core.session else 0
+                    failed.server, failed.zxid = self.core.server, self.core.last_zxid
+                    raise failed
+        return [self._result(result.body) for result in reply.results]
+
+    def _result(self, body: Any) -> Result:
+        # To most creates servers answer as to the old one, without a stat, whichever was asked for.
+        if isinstance(body, r.CreateResponse | r.Create2Response):
+            return self._seen(body.path)
+        if isinstance(body, r.SetDataResponse):
+            return body.stat
+        return None

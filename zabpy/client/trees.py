@@ -1,0 +1,181 @@
+"""Operations about many znodes at once: read together, or deleted with all that is below."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
+
+import anyio
+
+from zabpy.model import ERRORS, BadArgumentsError, CodeError, NoNodeError, NotEmptyError, UnimplementedError, join
+from zabpy.wire import Op, packed, records as r
+
+from .errors import ProtocolError
+from .operations import Operations, Znode
+from .session import Session
+
+#: Requests in flight at one time.
+IN_FLIGHT_MAX = 64
+#: How often `Trees.delete_tree` goes through what others create behind its back.
+ROUNDS_MAX = 100
+#: What no client may delete; servers refuse it.
+SYSTEM_PATHS = ("/", "/zookeeper", "/zookeeper/config", "/zookeeper/quota")
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Trees(Operations):
+    #: No: the server said that it does not know multiRead. ZooKeeper has it since 3.6.
+    _reads_many = True
+
+    async def get_many(self, paths: Iterable[str], *, session: Session | None = None) -> list[Znode | None]:
+        """Data and stat of each, in the order of ``paths``; None where there is no such znode.
+
+        All are of one moment, as long as the paths fit into one request (about 1 MB) and the server knows multiRead,
+        that is, from 3.6 on; else they are read one by one, in one go.
+
+        Raises:
+            NoAuthError: with the path of the first that may not be read.
+        """
+        wanted = [(path, self._full(path, "get_many")) for path in paths]
+        reads = [(p, r.GetDataRequest(f, False)) for p, f in wanted]
+        replies = await self._read_many("get_many", Op.GET_DATA, reads, session)
+        if replies is None:
+            return await in_parallel(
+                lambda path: self._or_none(self.get(path, session=session)), [p for p, _ in wanted]
+            )
+        return [Znode(reply.data or b"", reply.stat) if isinstance(reply, r.GetDataResponse) else None
+                for reply in replies]  # fmt: skip
+
+    async def children_many(self, paths: Iterable[str], *, session: Session | None = None) -> list[list[str] | None]:
+        """The names of the children of each, in the order of ``paths``; None where there is no such znode.
+
+        Of one moment and with the errors of `get_many`.
+        """
+        wanted = [(path, self._full(path, "children_many")) for path in paths]
+        reads = [(p, r.GetChildrenRequest(f, False)) for p, f in wanted]
+        replies = await self._read_many("children_many", Op.GET_CHILDREN, reads, session)
+        if replies is None:
+            return await in_parallel(
+                lambda path: self._or_none(self.children(path, session=session)), [p for p, _ in wanted]
+            )
+        return [list(reply.children) if isinstance(reply, r.GetChildrenResponse) else None for reply in replies]
+
+    async def _or_none(self, read: Awaitable[T]) -> T | None:
+        try:
+            return await read
+        except NoNodeError:
+            return None
+
+    async def _read_many(
+        self, operation: str, opcode: int, wanted: Sequence[tuple[str, r.Record]], session: Session | None
+    ) -> list[r.Record | None] | None:
+        """The replies, None for a missing znode; or None at all, where servers have no such operation."""
+        found: list[r.Record | None] = []
+        for part in self._parts(wanted):
+            if not self._reads_many:
+                return None
+            body = packed(r.MultiReadRequest(tuple((opcode, record) for _, record in part)))
+            try:
+                reply = await self._ask(Op.MULTI_READ, body, r.MultiResponse.read, operation, part[0][0], session)
+            except UnimplementedError:
+                self._reads_many = False
+                return None
+            if len(reply.results) != len(part):
+                raise ProtocolError(f"{len(reply.results)} results of {len(part)} reads")
+            for (path, _), result in zip(part, reply.results, strict=True):
+                if isinstance(result.body, r.ErrorResponse):
+                    if result.body.err != NoNodeError.code:
+                        error = ERRORS.get(result.body.err, CodeError)(f"{operation} {path}")
+                        error.operation, error.path = operation, path
+                        raise error
+                    found.append(None)
+                else:
+                    found.append(result.body)
+        return found
+
+    def _parts(self, wanted: Sequence[tuple[str, r.Record]]) -> Iterable[list[tuple[str, r.Record]]]:
+        part: list[tuple[str, r.Record]] = []
+        size = 0
+        for path, record in wanted:
+            more = len(packed(record)) + 9  # and the header of one operation
+            if part and size + more > self.frame_bytes_max - 64:
+                yield part
+                part, size = [], 0
+            part.append((path, record))
+            size += more
+        if part:
+            yield part
+
+    async def delete_tree(self, path: str, *, session: Session | None = None) -> int:
+        """Delete the znode and all below it; returns how many of them this call has deleted, 0 if there was none.
+
+        Not one transaction: what others see, and what is left if it fails, is part of the tree. What others delete
+        meanwhile is well, what they create is deleted, too. Its deletes are sent again when a reply is lost, and such
+        a one is counted though somebody else may have been first.
+
+        Raises:
+            BadArgumentsError: for ``/`` and the system's own znodes.
+            NotEmptyError: others create below it faster than it deletes.
+            NoAuthError.
+        """
+        full = self._full(path, "delete_tree")
+        if path == "/" or full in SYSTEM_PATHS:
+            raise BadArgumentsError(f"delete_tree {path}: that stays")
+        deleted = 0
+
+        async def delete(each: str) -> bool:
+            nonlocal deleted
+            try:
+                await self.delete(each, lost_reply="again", session=session)
+                deleted += 1
+            except NoNodeError:
+                pass
+            except NotEmptyError:
+                return False
+            return True
+
+        for _ in range(ROUNDS_MAX):
+            levels = await self._levels(path, session)
+            done = [True]
+            for level in reversed(levels):
+                done = await in_parallel(delete, level)
+            if all(done):  # the last level is the znode itself
+                return deleted
+        raise NotEmptyError(f"delete_tree {path}: others still create below it after {ROUNDS_MAX} rounds")
+
+    async def _levels(self, path: str, session: Session | None) -> list[list[str]]:
+        """The paths of the tree: the root, then its children, then theirs."""
+        levels: list[list[str]] = []
+        level = [path]
+        while level:
+            levels.append(level)
+            names = await in_parallel(lambda each: self._or_none(self.children(each, session=session)), level)
+            level = [join(each, name) for each, found in zip(level, names, strict=True) for name in found or ()]
+        return levels
+
+
+async def in_parallel(
+    fn: Callable[[T], Awaitable[U]], items: Sequence[T], in_flight_max: int = IN_FLIGHT_MAX
+) -> list[U]:
+    """``fn`` of each, in their order, so many at one time. The first exception ends it, and comes out as it is."""
+    found: dict[int, U] = {}
+    failed: list[Exception] = []
+    left = iter(range(len(items)))
+
+    async def work() -> None:
+        for index in left:
+            try:
+                found[index] = await fn(items[index])
+            except Exception as error:
+                failed.append(error)
+                tasks.cancel_scope.cancel()
+                return
+
+    if len(items) == 1:
+        return [await fn(items[0])]
+    async with anyio.create_task_group() as tasks:
+        for _ in range(min(in_flight_max, len(items))):
+            tasks.start_soon(work)
+    if failed:
+        raise failed[0]
+    return [found[index] for index in range(len(items))]
