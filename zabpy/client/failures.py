@@ -7,6 +7,7 @@ servers of the list fail for such a reason, `connect` raises at once. Once a ses
 client goes on trying, for names and certificates change while it runs.
 """
 
+import os
 import re
 import socket
 import ssl
@@ -74,4 +75,6 @@ def failure_of(error: BaseException) -> Failure:
         cause = cause.exceptions[0]
     if isinstance(cause, OSError):
         return failure_of(cause)
+    if isinstance(error, OSError) and error.errno:
+        return Failure(os.strerror(error.errno).lower())
     return Failure(str(error) or (str(cause) if cause else "") or type(error).__name__)

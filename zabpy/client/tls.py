@@ -48,8 +48,21 @@ class TLS:
         except (OSError, ssl.SSLError, ValueError) as error:
             named = f"certificate={os.fspath(self.certificate)!r}"
             named += f", key={os.fspath(self.key)!r}" if self.key is not None else ""
-            raise BadArgumentsError(f"TLS({named}): {_why(error)}") from None
+            raise BadArgumentsError(f"TLS({named}): {self._what_of_the_key(error)}") from None
         return context
+
+    def _what_of_the_key(self, error: Exception) -> str:
+        """OpenSSL tells a file without a key and a wrong password by the same words."""
+        if isinstance(error, ssl.SSLError) and self.certificate is not None:
+            with open(self.certificate, "rb") as certificates, open(self.key or self.certificate, "rb") as keys:
+                if b"-----BEGIN CERTIFICATE-----" not in certificates.read():
+                    return "there is no certificate in it"
+                key = keys.read()
+                if b"PRIVATE KEY-----" not in key:
+                    return "there is no key in it"
+                if b"ENCRYPTED" in key:
+                    return "the password is not the key's"
+        return _why(error)
 
 
 def context_of(tls: "TLS | ssl.SSLContext | bool") -> tuple[ssl.SSLContext | None, str | None]:
@@ -65,10 +78,8 @@ def context_of(tls: "TLS | ssl.SSLContext | bool") -> tuple[ssl.SSLContext | Non
 
 def _why(error: Exception) -> str:
     reason = getattr(error, "reason", None)
-    if reason == "NO_CERTIFICATE_OR_CRL_FOUND" or reason == "NO_START_LINE":
-        return "there is no certificate, or no key, in it"
+    if reason in ("NO_CERTIFICATE_OR_CRL_FOUND", "NO_START_LINE"):
+        return "there is no certificate in it"
     if reason == "KEY_VALUES_MISMATCH":
         return "the key is not this certificate's"
-    if reason in ("BAD_DECRYPT", "BAD_PASSWORD_READ", "BAD_PASS"):
-        return "the password is not the key's"
     return getattr(error, "strerror", None) or (reason or str(error)).replace("_", " ").lower()
