@@ -56,6 +56,12 @@ if TYPE_CHECKING:
         Stat as Stat,
         UnimplementedError as UnimplementedError,
         ZabpyError as ZabpyError,
+        creator_acl as creator_acl,
+        digest_acl as digest_acl,
+        ip_acl as ip_acl,
+        sasl_acl as sasl_acl,
+        world_acl as world_acl,
+        x509_acl as x509_acl,
     )
     from zabpy.recipes import Client as Client, connect as connect
 
@@ -107,6 +113,12 @@ __all__ = [
     "WrongLoopError",
     "ZabpyError",
     "connect",
+    "creator_acl",
+    "digest_acl",
+    "ip_acl",
+    "sasl_acl",
+    "world_acl",
+    "x509_acl",
 ]
 
 

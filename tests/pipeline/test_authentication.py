@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from tests.pipeline.conftest import ANYBODY, parse
-from zabpy.model import AuthFailedError, Identity
+from zabpy.model import AuthFailedError, Identity, digest_id
 from zabpy.pipeline import (
     DIGEST_ALGORITHMS,
     IDENTITIES_CHARS_MAX,
@@ -13,7 +13,6 @@ from zabpy.pipeline import (
     AuthRules,
     answer_auth,
     authenticate,
-    digest_id,
 )
 
 RULES = AuthRules()

@@ -12,8 +12,7 @@ from trio.testing import MockClock
 from tests.server.raw_client import RawClient, Reply
 from tests.server.sasl_client import ask_sasl, digest_response, login, token_of
 from tests.server.servers import client_of, ensemble
-from zabpy.model import OPEN_ACL, Acl
-from zabpy.pipeline import digest_id
+from zabpy.model import OPEN_ACL, Acl, digest_id
 from zabpy.server.config import Config, parse
 from zabpy.wire import Op, Reader, frame, packed, records as r
 

@@ -17,6 +17,14 @@ from .acl import (
     Acl as Acl,
     Acls as Acls,
     Identity as Identity,
+    creator_acl as creator_acl,
+    digest_acl as digest_acl,
+    digest_id as digest_id,
+    ip_acl as ip_acl,
+    perms_of as perms_of,
+    sasl_acl as sasl_acl,
+    world_acl as world_acl,
+    x509_acl as x509_acl,
 )
 from .entry import (
     NO_CHAIN as NO_CHAIN,

@@ -15,7 +15,6 @@ from .authentication import (
     AuthRules as AuthRules,
     answer_auth as answer_auth,
     authenticate as authenticate,
-    digest_id as digest_id,
 )
 from .connection_throttle import ConnectionRules as ConnectionRules, ConnectionThrottle as ConnectionThrottle
 from .ordering import Row as Row

@@ -3,13 +3,11 @@
 Passwords come in clear. They are hashed here and kept nowhere, neither in an error nor in a text.
 """
 
-import base64
-import hashlib
 import hmac
 from collections.abc import Callable
 from typing import NamedTuple
 
-from zabpy.model import AuthFailedError, Identity
+from zabpy.model import AuthFailedError, Identity, digest_id
 from zabpy.wire import JuteError, Reader
 
 from .replies import reply_frame
@@ -94,12 +92,6 @@ def authenticate(scheme: str, auth: bytes | None, identities: Identities, rules:
     if sum(len(id) for _, id in together) > IDENTITIES_CHARS_MAX:
         raise AuthFailedError("too many identities on one connection")
     return together
-
-
-def digest_id(user_and_password: str, algorithm: str = "sha1") -> str:
-    """``user:hash`` for ``user:password``, as it stands in ACLs."""
-    hashed = hashlib.new(algorithm, user_and_password.encode(), usedforsecurity=False).digest()
-    return f"{user_and_password.partition(':')[0]}:{base64.b64encode(hashed).decode('ascii')}"
 
 
 def _digest(auth: bytes | None, identities: Identities, rules: AuthRules) -> Identities:
