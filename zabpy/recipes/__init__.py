@@ -12,6 +12,16 @@ from .discovery import (
     ServiceRegistration as ServiceRegistration,
     ServiceView as ServiceView,
 )
+from .errors import (
+    AcquireTimeoutError as AcquireTimeoutError,
+    LeadershipLost as LeadershipLost,
+    LockLost as LockLost,
+    LostError as LostError,
+    NotReentrantError as NotReentrantError,
+    RecipeError as RecipeError,
+)
+from .holding import Holding as Holding
 from .instance import ServiceInstance as ServiceInstance
+from .lock import HeldLock as HeldLock, Lock as Lock, Waiting as Waiting
 from .membership import Group as Group, GroupWatch as GroupWatch, Member as Member, Membership as Membership
 from .registration import Presence as Presence, Registration as Registration

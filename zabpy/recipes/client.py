@@ -8,8 +8,10 @@ from zabpy.client import Settings
 from zabpy.model import Acls
 
 from .choice import DownPolicy, Strategy
+from .contenders import Layout
 from .discovery import ServiceRegistration, ServiceView
 from .instance import ServiceInstance
+from .lock import Lock, OnRevocation
 from .membership import Group, GroupLayout, Membership
 from .registration import Registration, TakeOver
 from .tree_cache import TreeCache
@@ -17,6 +19,27 @@ from .tree_cache import TreeCache
 
 class Client(client.Client):
     """`zabpy.client.Client` with a method for each recipe: ``zk.lock(path)`` is ``Lock(zk, path)``."""
+
+    def lock(
+        self,
+        path: str,
+        *,
+        identifier: bytes = b"",
+        lock_delay_ms: int = 0,
+        on_revocation: OnRevocation = "tell",
+        layout: Layout = "kazoo",
+        acl: Acls | None = None,
+    ) -> Lock:
+        """``async with zk.lock(path) as held``: one at a time, with a fencing token: see `Lock`."""
+        return Lock(
+            self,
+            path,
+            identifier=identifier,
+            lock_delay_ms=lock_delay_ms,
+            on_revocation=on_revocation,
+            layout=layout,
+            acl=acl,
+        )
 
     def registered(
         self, path: str, data: bytes = b"", *, acl: Acls | None = None, take_over: TakeOver = "own", wait: bool = True

@@ -67,6 +67,7 @@ class Holding:
         self._scope: anyio.CancelScope | None = None
         self._entered = False
         self._guarding = anyio.CancelScope()
+        self._undo: Callable[[], None] = lambda: None
         self._undo = session.on_lost(lambda: self.lose(session.why_lost))
 
     # How it stands ----------------------------------------------------------------------------------------------------
@@ -85,7 +86,7 @@ class Holding:
     def check(self) -> None:
         """Raise `LockLost` (or the recipe's own kind of it) unless it is held by the clock this very moment."""
         self._look()
-        if self._ended:
+        if self._ended or self._reason:
             raise self._loss()
 
     async def wait_lost(self) -> str:
@@ -100,10 +101,16 @@ class Holding:
 
     def lose(self, reason: str) -> None:
         """It is not held any more, and not because we gave it up: cancel who relies on it. A plain call."""
-        if self._ended:
+        if not self._ended:
+            self._end()
+            self.call_off(reason)
+
+    def call_off(self, reason: str) -> None:
+        """Cancel who relies on it as if it was lost; it is still held, though, until it is released after that."""
+        if self._reason:
             return
         self._reason = reason
-        self._end()
+        self._over.set()
         if self._scope is not None:
             self._scope.cancel()
         callbacks, self._on_lost = self._on_lost, {}
@@ -119,15 +126,15 @@ class Holding:
         self._on_lost[key] = callback
         return lambda: (self._on_lost.pop(key, None), None)[1]
 
-    def guard(self, path: str, fired: Fired) -> None:
-        """Lose it when the znode ``path`` is deleted; ``fired`` is a watch of `Client.get_watched` on it."""
+    def guard(self, path: str, fired: Fired | None = None) -> None:
+        """Lose it when the znode ``path`` is deleted. ``fired``: of `Client.get_watched` on it, if you have that."""
         self._zk.background(self._guard, path, fired)
 
     async def _give_up(self) -> None:
         """Have it be free for others. It is no loss from here on. To be defined by recipes."""
 
     async def _changed(self, data: bytes) -> None:
-        """The data of the guarded znode was changed. To be defined by recipes that care."""
+        """The data of the guarded znode was read, or was changed. To be defined by recipes that care."""
 
     # Giving it up -----------------------------------------------------------------------------------------------------
 
@@ -205,16 +212,18 @@ class Holding:
         self._over.set()
         self._guarding.cancel()
 
-    async def _guard(self, path: str, fired: Fired) -> None:
+    async def _guard(self, path: str, fired: Fired | None) -> None:
         with self._guarding:
             while not self._ended:
                 try:
+                    if fired is None:
+                        data, fired = await self._read(path)
+                        await self._changed(data)
                     with fired:
                         event = await fired.wait()
                     if isinstance(event, Deleted):
                         raise NoNodeError
-                    data, fired = await self._read(path)
-                    await self._changed(data)
+                    fired = None
                 except NoNodeError:
                     self.lose(f"its znode {path} was deleted")
                 except (SessionLostError, ClosedClientError) as error:
