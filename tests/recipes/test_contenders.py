@@ -67,7 +67,7 @@ marks = st.sampled_from(["__lock__", "__rlock__"])
 def test_the_order_is_that_of_creation_wherever_the_numbers_wrap(
     own: int, ages: set[int], own_mark: str, data: Any
 ) -> None:
-    """Positions are how many children were created before; the model knows them, and `before` only their low 32 bits."""
+    """Positions are how many children were created before; `before` knows their low 32 bits only."""
     us = GUID + own_mark + numbered(own)
     others = {own - age: f"{own - age & 0xFFFF:032x}{data.draw(marks)}{numbered(own - age)}" for age in ages}
     names = data.draw(st.permutations([us, "delay-" + GUID, *others.values()]))
