@@ -174,6 +174,8 @@ def test_a_server_starts_again_on_its_data_and_its_port(how: str, on_disk: bool)
             getattr(server, how)()
             getattr(server, how)()  # harmless
             assert not server.running and ensemble.leader is None
+            with pytest.raises(TimeoutError, match="server 1 is down"):
+                ensemble.wait_ready(timeout_ms=1)
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", server.port))
             with socket.socket() as other, pytest.raises(OSError, match="in use"):
@@ -533,8 +535,16 @@ def test_settings_are_those_of_zookeeper() -> None:
 
 def test_what_is_asked_too_early_or_too_late_is_told() -> None:
     ensemble = Ensemble(1)
-    with pytest.raises(EnsembleError, match="has not been started"):
-        ensemble.kill(1)
+    early: list[Callable[[], object]] = [
+        lambda: ensemble.kill(1),
+        lambda: ensemble.hosts,
+        lambda: ensemble.servers,
+        ensemble.wait_ready,
+    ]
+    for call in early:
+        with pytest.raises(EnsembleError, match="has not been started"):
+            call()
+    ensemble.close()
     with ensemble:
         with pytest.raises(EnsembleError, match="started before"):
             ensemble.start()
@@ -546,8 +556,8 @@ def test_what_is_asked_too_early_or_too_late_is_told() -> None:
         with pytest.raises(ValueError, match="no server"):
             ensemble.partition()
     ensemble.close()
-    late: list[Callable[[], None]] = [lambda: ensemble.kill(1), ensemble.wait_ready, lambda: ensemble.expire(1)]
-    for call in late:
+    late: list[Callable[[], object]] = [lambda: ensemble.kill(1), ensemble.wait_ready, lambda: ensemble.expire(1)]
+    for call in late:  # but where it was can still be asked
         with pytest.raises(EnsembleError, match="has ended"):
             call()
 
@@ -572,6 +582,7 @@ def test_a_mistake_of_ours_in_a_server_does_not_stay_hidden(monkeypatch: pytest.
     assert "ZeroDivisionError" in ensemble.log
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_a_process_that_was_forked_keeps_nothing_open_and_can_do_nothing_to_it() -> None:
     with Ensemble(1) as ensemble, kazoo(ensemble.hosts) as client:
         go, come = socket.socketpair()

@@ -278,12 +278,15 @@ class Ensemble:
 
     @property
     def servers(self) -> list[LocalServer]:
-        """All servers in order, so that ``servers[0]`` is server 1, whether they run or not."""
+        """All servers in order, so that ``servers[0]`` is server 1, whether they run or not. From `start` on."""
+        self._check_started()
         return list(self._servers)
 
     @property
     def hosts(self) -> str:
-        """Where clients connect: ``127.0.0.1:port,127.0.0.1:port,...``, all servers, whether they run or not."""
+        """Where clients connect: ``127.0.0.1:port,127.0.0.1:port,...``, all servers, whether they run or not. From
+        `start` on."""
+        self._check_started()
         return ",".join(server.hosts for server in self._servers)
 
     @property
@@ -309,7 +312,7 @@ class Ensemble:
     # Waiting ----------------------------------------------------------------------------------------------------------
 
     def wait_ready(self, *servers: "int | LocalServer", timeout_ms: int = 10_000) -> None:
-        """Wait until these servers, or all that run, take clients.
+        """Wait until these servers, or all that run and at least one, take clients.
 
         Raises:
             TimeoutError: not within ``timeout_ms``; it says what each server does.
@@ -317,7 +320,8 @@ class Ensemble:
         chosen = [self._server(each) for each in servers]
 
         def ready() -> bool:
-            return all(each.serving for each in chosen or self._servers if chosen or each.running)
+            waited_for = chosen or [each for each in self._servers if each.running]
+            return bool(waited_for) and all(each.serving for each in waited_for)
 
         self._ask(lambda: self._wait(ready, timeout_ms, "all serve"))
 
@@ -335,7 +339,8 @@ class Ensemble:
     # What can be done to servers --------------------------------------------------------------------------------------
 
     def kill(self, server: "int | LocalServer") -> None:
-        """End it as ``kill -9`` does: all its connections end, nothing more is written. Harmless when it is down."""
+        """End it as ``kill -9`` does: all its connections end, also those with clients that are cut off, and nothing
+        more is written. Harmless when it is down."""
         host = self._server(server)
 
         async def kill() -> None:
@@ -560,8 +565,7 @@ class Ensemble:
         """Have it done in the thread of the servers, and wait for what it returns or raises."""
         if self._pid != os.getpid():
             raise EnsembleError("this ensemble was started in another process: here it can only be connected to")
-        if self._thread is None or self._thread.ident is None:
-            raise EnsembleError("the ensemble has not been started")
+        self._check_started()
         answer: Future[T] = Future()
 
         async def run() -> None:
@@ -674,11 +678,14 @@ class Ensemble:
             if server not in self._servers:
                 raise ValueError(f"{server!r} is of another ensemble")
             return server
+        self._check_started()
         if not 1 <= server <= self._count:
             raise ValueError(f"server {server}: expected 1 to {self._count}")
+        return self._servers[server - 1]
+
+    def _check_started(self) -> None:
         if not self._servers:
             raise EnsembleError("the ensemble has not been started")
-        return self._servers[server - 1]
 
     def _fault(self, begin: Callable[[], int]) -> Fault:
         number = self._ask_now(begin)
