@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import anyio
@@ -23,6 +25,7 @@ from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 
 import zabpy
+from tests.server.authority import Authority
 from zabpy.testing import Ensemble, EnsembleError
 from zabpy.testing.local import session_id_of
 from zabpy.testing.steady_clock import STALL_MS_MAX, SteadyClock
@@ -349,6 +352,8 @@ def test_what_is_no_session_is_told_so() -> None:
             ensemble.expire(KazooClient(ensemble.hosts))
         with pytest.raises(ValueError, match="has no session now"):
             ensemble.expire(ZKClient(ensemble.hosts))
+        with pytest.raises(ValueError, match="has no session now: the client is not open"):
+            ensemble.expire(zabpy.connect(ensemble.hosts))
         with pytest.raises(EnsembleError, match="there is no session 0x7"):
             ensemble.expire(7)
 
@@ -531,6 +536,51 @@ def test_settings_are_those_of_zookeeper() -> None:
         with socket.create_connection(("127.0.0.1", ensemble.servers[0].port)) as link:
             link.sendall(b"ruok")
             assert link.recv(100).startswith(b"ruok is not executed because it is not in the whitelist")
+
+
+def test_with_certificates_each_server_has_a_port_for_tls(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ours")
+    settings = {
+        "secureClientPort": 2281,
+        "ssl.keyStore.location": authority.pem("server.pem", "127.0.0.1"),
+        "ssl.trustStore.location": authority.trust,
+        "ssl.clientAuth": "none",
+    }
+    context = ssl.create_default_context(cafile=authority.trust)
+    with Ensemble(3, settings=settings) as ensemble:
+        assert len({each.secure_port for each in ensemble.servers} | {each.port for each in ensemble.servers}) == 6
+        for server in ensemble.servers:
+            server.restart()
+            ensemble.wait_ready()
+            with socket.create_connection(("127.0.0.1", server.secure_port)) as plain:
+                with context.wrap_socket(plain, server_hostname="127.0.0.1") as link:
+                    link.sendall(b"ruok")
+                    assert link.recv(4) == b"imok"
+
+
+def test_calls_of_many_threads_do_not_meet() -> None:
+    with Ensemble(3) as ensemble:
+        failures: list[BaseException] = []
+
+        def change(seed: int) -> None:
+            chance = Random(seed)
+            try:
+                for _ in range(15):
+                    chance.choice((ensemble.kill, ensemble.stop, ensemble.restart, ensemble.restart))(
+                        chance.randint(1, 3)
+                    )
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=change, args=(seed,)) for seed in range(4)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        assert not failures
+        for server in ensemble.servers:
+            server.restart()
+        ensemble.wait_ready()
 
 
 def test_what_is_asked_too_early_or_too_late_is_told() -> None:

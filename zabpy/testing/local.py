@@ -98,10 +98,11 @@ class LocalServer:
         self._ensemble = ensemble
         self.id = id
         """Its number, from 1 on: the N of its ``server.N``."""
-        self._client_port, self._peer_port = Port(), Port()
+        self._client_port, self._peer_port, self._secure_port = Port(), Port(), Port()
         self._files: FaultyFiles | RealFiles = FaultyFiles()
         self._config: Config
         # These belong to the thread of the servers.
+        self._changing = trio.Lock()
         self._server: Server | None = None
         self._network: FaultyNetwork | None = None
         self._scope = trio.CancelScope()
@@ -111,6 +112,11 @@ class LocalServer:
     def port(self) -> int:
         """For clients, on 127.0.0.1; the same after a restart."""
         return self._client_port.number
+
+    @property
+    def secure_port(self) -> int:
+        """For clients with TLS, if the settings tell of certificates and have any ``secureClientPort``."""
+        return self._secure_port.number
 
     @property
     def hosts(self) -> str:
@@ -148,6 +154,10 @@ class LocalServer:
     def __repr__(self) -> str:
         return f"<server {self.id} at {self.hosts}: {self._doing()}>"
 
+    def _close_ports(self) -> None:
+        for port in (self._client_port, self._peer_port, self._secure_port):
+            port.close()
+
     def _doing(self) -> str:
         server = self._server
         if server is None:
@@ -181,6 +191,7 @@ class Ensemble:
             on_disk: without a ``directory``: a temporary one, which is removed at the end.
             tick_ms: a session lasts two ticks or longer, and a leader who is silent for five is given up.
             settings: further lines of each server's zoo.cfg, as ZooKeeper calls them: ``{"reconfigEnabled": True}``.
+                With any ``secureClientPort`` each server has a `LocalServer.secure_port` of its own.
             ready_timeout_ms: how long `start` waits.
 
         Raises:
@@ -344,11 +355,12 @@ class Ensemble:
         host = self._server(server)
 
         async def kill() -> None:
-            if isinstance(host._files, FaultyFiles) and host._server is not None:
-                host._files.kill()
-            host._scope.cancel()
-            if host._server is not None:
-                await host._ended.wait()
+            async with host._changing:
+                if host._server is not None:
+                    if isinstance(host._files, FaultyFiles):
+                        host._files.kill()
+                    host._scope.cancel()
+                    await host._ended.wait()
 
         self._ask(kill)
 
@@ -356,12 +368,7 @@ class Ensemble:
         """End it in good order, as by SIGTERM. Harmless when it is down."""
         host = self._server(server)
 
-        async def stop() -> None:
-            if host._server is not None:
-                host._server.stop()
-                await host._ended.wait()
-
-        self._ask(stop)
+        self._ask(lambda: self._stop(host))
 
     def restart(self, server: "int | LocalServer") -> None:
         """Start it again on what its disk holds; stop it before if it runs. Its port is the same.
@@ -371,9 +378,7 @@ class Ensemble:
         host = self._server(server)
 
         async def restart() -> None:
-            if host._server is not None:
-                host._server.stop()
-                await host._ended.wait()
+            await self._stop(host)
             await self._start(host)
 
         self._ask(restart)
@@ -485,12 +490,12 @@ class Ensemble:
 
     def _config_check(self) -> None:
         """Say what is wrong with the settings before anything else happens."""
-        config = parse(self._text("/data", 1, 1), path="settings", server_id=1)
+        config = parse(self._text("/data", 1, 2), path="settings", server_id=1)
         wrong = [line for line in config.warnings if "unknown key" in line or "not served yet" in line]
         if wrong:
             raise ValueError("; ".join(wrong))
 
-    def _text(self, data: str, client_port: int, peer_port: int, members: str = "") -> str:
+    def _text(self, data: str, client_port: int, secure_port: int, members: str = "") -> str:
         lines = {
             "tickTime": self._tick_ms,
             "dataDir": data,
@@ -499,14 +504,15 @@ class Ensemble:
             **SETTINGS,
             **self._settings,
         }
+        if "secureClientPort" in lines:
+            lines["secureClientPort"] = secure_port
         texts = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in lines.items()}
         return "".join(f"{key}={value}\n".replace("\\", "\\\\") for key, value in texts.items()) + members
 
     def _make_servers(self) -> None:
         self._servers = [LocalServer(self, id) for id in range(1, self._count + 1)]
         for host in self._servers:
-            self._cleanups.callback(host._client_port.close)
-            self._cleanups.callback(host._peer_port.close)
+            self._cleanups.callback(host._close_ports)
         directory = None if self._directory is None else os.path.abspath(self._directory)
         if self._on_disk and directory is None:
             directory = self._cleanups.enter_context(
@@ -522,7 +528,7 @@ class Ensemble:
             if directory is not None:
                 host._files = RealFiles()
             data = f"{directory or ''}/server{host.id}"
-            text = self._text(data, host.port, host._peer_port.number, members if self._count > 1 else "")
+            text = self._text(data, host.port, host.secure_port, members if self._count > 1 else "")
             host._config = parse(text, path=f"server{host.id}.cfg", server_id=host.id)
 
     def _run(self) -> None:
@@ -612,8 +618,15 @@ class Ensemble:
         self._troubles.end(apart)
 
     async def _start(self, host: LocalServer) -> None:
-        if host._server is None:
-            await self._nursery.start(self._keep, host)
+        async with host._changing:
+            if host._server is None:
+                await self._nursery.start(self._keep, host)
+
+    async def _stop(self, host: LocalServer) -> None:
+        async with host._changing:
+            if host._server is not None:
+                host._server.stop()
+                await host._ended.wait()
 
     async def _keep(self, host: LocalServer, *, task_status: trio.TaskStatus[None]) -> None:
         """One server, until it ends."""
@@ -722,11 +735,14 @@ def session_id_of(client: object) -> int:
         return signed(client & (1 << 64) - 1)
     for names in (("client_id", 0), ("session_id",), ("session", "session_id"), ("session", "id"), ("id",)):
         found: object = client
-        for name in names:
-            if isinstance(name, str):
-                found = getattr(found, name, None)
-            else:
-                found = found[name] if isinstance(found, tuple) else None
+        try:
+            for name in names:
+                if isinstance(name, str):
+                    found = getattr(found, name, None)
+                else:
+                    found = found[name] if isinstance(found, tuple) else None
+        except ZabpyError as error:
+            raise ValueError(f"{client!r} has no session now: {error}") from error
         if isinstance(found, int) and found:
             return signed(found & (1 << 64) - 1)
     if any(hasattr(client, name) for name in ("client_id", "session_id", "session")):
@@ -771,8 +787,7 @@ _LIVING: "weakref.WeakSet[Ensemble]" = weakref.WeakSet()
 def _abandon_all() -> None:
     for ensemble in list(_LIVING):
         for host in ensemble._servers:
-            host._client_port.close()
-            host._peer_port.close()
+            host._close_ports()
             if host._network is not None:
                 host._network.abandon()
 
