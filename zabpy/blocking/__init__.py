@@ -1,6 +1,23 @@
 """The same client and recipes for code that does not wait with ``await``: scripts, web workers, notebooks.
 
+    with zabpy.blocking.connect("zk1,zk2/app") as zk:
+        zk.create("/greeting", b"hello")
+
 May import: zabpy.model, zabpy.client, zabpy.recipes; anyio. Threads only in portal.py.
 Imported by: users.
-Empty so far; portal.py (an event loop in one thread) will be the file to read first.
+Read portal.py first (an event loop in one thread, and calls from others), then stays.py (a ``with`` on it), pumps.py (a
+``for``), opening.py (open, close, fork). client.py is every class of the async client for plain code: nobody edits it,
+``python -m tests.blocking.generate`` writes it, and has to be run after each change of a public signature.
 """
+
+from .client import (
+    Client as Client,
+    Fired as Fired,
+    Registration as Registration,
+    Session as Session,
+    TreeCache as TreeCache,
+    connect as connect,
+)
+from .portal import TimedOutError as TimedOutError
+from .stays import Lost as Lost, OnLost as OnLost
+from .wrapping import Context as Context, Holding as Holding, NotHeldError as NotHeldError, Stream as Stream

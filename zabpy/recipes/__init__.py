@@ -24,4 +24,12 @@ from .holding import Holding as Holding
 from .instance import ServiceInstance as ServiceInstance
 from .lock import HeldLock as HeldLock, Lock as Lock, Waiting as Waiting
 from .membership import Group as Group, GroupWatch as GroupWatch, Member as Member, Membership as Membership
+from .mirror import (
+    Added as Added,
+    CacheChange as CacheChange,
+    Missed as Missed,
+    Removed as Removed,
+    Updated as Updated,
+)
 from .registration import Presence as Presence, Registration as Registration
+from .tree_cache import TreeCache as TreeCache

@@ -1,0 +1,415 @@
+"""Every class of the async client for plain code. Generated: see tests/blocking/generate.py.
+
+    with zabpy.blocking.connect("zk1,zk2/app") as zk:
+        zk.create("/greeting", b"hello")
+
+What each method does, promises and raises is what its docstring says, taken from the async one. In plain code all of
+them may raise `TimedOutError` besides (see `Blocking.with_timeout`), `ForkedClientError` and `ClosedClientError`.
+"""
+
+# ruff: noqa: E501
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Literal, Self, Unpack
+
+from zabpy import client as _client, model as _model, recipes as _recipes
+
+from .opening import Opening
+from .stays import OnLost
+from .wrapping import Blocking, Context, Holding, Stream, bare as _bare
+
+
+def connect(servers: str | Sequence[str], **settings: Unpack[_client.Settings]) -> "Client":
+    """A client for these servers: ``with connect("zk1,zk2/app") as zk``. The settings are `Client`'s."""
+    return Client(partial(_recipes.connect, servers, **settings))
+
+
+class Client(Opening):
+    """`zabpy.client.Client` with a method for each recipe: ``zk.lock(path)`` is ``Lock(zk, path)``."""
+
+    _bare: _recipes.Client
+
+    def get_watched(self, path: str, *, session: "Session | None" = None) -> "tuple[bytes, _model.Stat, Fired]":
+        """As `get`, and a watch for what happens to the znode next."""
+        result: tuple[bytes, _model.Stat, Fired] = self._wrapped(
+            self._call(self._bare.get_watched, path, session=_bare(session))
+        )
+        return result
+
+    def exists_watched(self, path: str, *, session: "Session | None" = None) -> "tuple[_model.Stat | None, Fired]":
+        """As `exists`, and a watch for what happens to the znode next: its creation, too."""
+        result: tuple[_model.Stat | None, Fired] = self._wrapped(
+            self._call(self._bare.exists_watched, path, session=_bare(session))
+        )
+        return result
+
+    def children_watched(
+        self, path: str, *, session: "Session | None" = None
+    ) -> "tuple[list[str], _model.Stat, Fired]":
+        """As `children_and_stat`, and a watch for children that come or go next, or the end of the znode."""
+        result: tuple[list[str], _model.Stat, Fired] = self._wrapped(
+            self._call(self._bare.children_watched, path, session=_bare(session))
+        )
+        return result
+
+    def watch(self, path: str, *, recursive: bool = False) -> Context[Stream[_client.Event]]:
+        """A stream of what happens to the znode, and below it if ``recursive``; it need not exist.
+
+        The first event is `Resynced`: from then on nothing is missed, so read after it. One more comes after each gap.
+        """
+        result: Context[Stream[_client.Event]] = Context(self, self._plain(self._bare.watch, path, recursive=recursive))
+        return result
+
+    def create(
+        self,
+        path: str,
+        data: bytes | None = b"",
+        *,
+        acl: _model.Acls | None = None,
+        ephemeral: bool = False,
+        sequence: bool = False,
+        container: bool = False,
+        ttl_ms: int | None = None,
+        parents: bool = False,
+        lost_reply: _client.LostReply = "once",
+        session: "Session | None" = None,
+    ) -> _client.NewZnode:
+        """Create a znode.
+
+        Args:
+            sequence: ten digits are put behind the name, and ``path`` may then end with a slash.
+            parents: create what is missing above it, too.
+        Raises:
+            NodeExistsError, NoNodeError (no parent), NoChildrenForEphemeralsError, InvalidAclError, NoAuthError.
+        """
+        return self._call(
+            self._bare.create,
+            path,
+            data,
+            acl=acl,
+            ephemeral=ephemeral,
+            sequence=sequence,
+            container=container,
+            ttl_ms=ttl_ms,
+            parents=parents,
+            lost_reply=lost_reply,
+            session=_bare(session),
+        )
+
+    def ensure(self, path: str, *, acl: _model.Acls | None = None, session: "Session | None" = None) -> None:
+        """Have the znode be there, and all above it; empty ones are created where they are missing."""
+        self._call(self._bare.ensure, path, acl=acl, session=_bare(session))
+
+    def get(self, path: str, *, session: "Session | None" = None) -> _client.Znode:
+        """Data and stat. Raises `NoNodeError`, `NoAuthError`."""
+        return self._call(self._bare.get, path, session=_bare(session))
+
+    def set(
+        self,
+        path: str,
+        data: bytes | None,
+        version: int = -1,
+        *,
+        lost_reply: _client.LostReply = "raise",
+        session: "Session | None" = None,
+    ) -> _model.Stat:
+        """Set the data, if the znode has this version (-1: any).
+
+        Raises:
+            BadVersionError, NoNodeError, NoAuthError.
+        """
+        return self._call(self._bare.set, path, data, version, lost_reply=lost_reply, session=_bare(session))
+
+    def delete(
+        self, path: str, version: int = -1, *, lost_reply: _client.LostReply = "raise", session: "Session | None" = None
+    ) -> None:
+        """Delete the znode, if it has this version (-1: any).
+
+        Raises:
+            NoNodeError, BadVersionError, NotEmptyError, NoAuthError.
+        """
+        self._call(self._bare.delete, path, version, lost_reply=lost_reply, session=_bare(session))
+
+    def exists(self, path: str, *, session: "Session | None" = None) -> _model.Stat | None:
+        """The stat, or None where there is no such znode."""
+        return self._call(self._bare.exists, path, session=_bare(session))
+
+    def children(self, path: str, *, session: "Session | None" = None) -> list[str]:
+        """The names of the children, in no order. Raises `NoNodeError`, `NoAuthError`."""
+        return self._call(self._bare.children, path, session=_bare(session))
+
+    def children_and_stat(self, path: str, *, session: "Session | None" = None) -> tuple[list[str], _model.Stat]:
+        return self._call(self._bare.children_and_stat, path, session=_bare(session))
+
+    def sync(self, path: str = "/", *, session: "Session | None" = None) -> None:
+        """Until this client's server has all that was final when it was asked."""
+        self._call(self._bare.sync, path, session=_bare(session))
+
+    @property
+    def state(self) -> _client.State:
+        value: _client.State = self._read("state")
+        return value
+
+    @property
+    def session(self) -> "Session":
+        """The current session. Raises `SessionLostError` while there is none."""
+        value: Session = self._read("session")
+        return value
+
+    @property
+    def server(self) -> str:
+        """``host:port`` of the server that it is, or was last, connected to."""
+        value: str = self._read("server")
+        return value
+
+    @property
+    def last_zxid(self) -> int:
+        """The newest state that an answer was given on."""
+        value: int = self._read("last_zxid")
+        return value
+
+    def states(self) -> Context[Stream[_client.State]]:
+        """A stream of states: the one now, then each new one: ``with zk.states() as s: for state in s``."""
+        result: Context[Stream[_client.State]] = Context(self, self._plain(self._bare.states))
+        return result
+
+    def wait_connected(self) -> None:
+        """Until there is a session and a connection."""
+        self._call(self._bare.wait_connected)
+
+    def wait_lost(self, session: "Session") -> None:
+        """Until this session is lost."""
+        self._call(self._bare.wait_lost, _bare(session))
+
+    def add_auth(self, scheme: str, credential: str | bytes) -> None:
+        """Be one more identity, from what is asked next on: ``add_auth("digest", "bob:password")``.
+
+        It is kept in mind, and sent on every later connection before anything else. Certificates (``x509``) and SASL
+        need none. A wrong password of the scheme ``digest`` is nobody's, so it makes another identity and no error.
+
+        Raises:
+            AuthFailedError: the server knows no such scheme, or refuses the credential. It closes the connection then,
+                so what other tasks had asked may end with `ConnectionLossError`; the client comes back without it. A
+                credential that was accepted once and is refused later, when the client comes back, ends the client:
+                every call raises this error.
+        """
+        self._call(self._bare.add_auth, scheme, credential)
+
+    def registered(
+        self,
+        path: str,
+        data: bytes = b"",
+        *,
+        acl: _model.Acls | None = None,
+        take_over: Literal["own", "same_data", "never"] = "own",
+        wait: bool = True,
+        on_lost: OnLost = "flag",
+    ) -> "Registration":
+        """An ephemeral znode that repairs itself for as long as the block lasts: see `Registration`."""
+        result: Registration = self._varied(_on_lost=on_lost)._wrapped(
+            self._plain(self._bare.registered, path, data, acl=acl, take_over=take_over, wait=wait)
+        )
+        return result
+
+    def tree_cache(
+        self, path: str, *, depth_max: int | None = None, keep: Callable[[str], bool] | None = None
+    ) -> "TreeCache":
+        """A subtree kept in memory: ``with zk.tree_cache(path) as cache``."""
+        result: TreeCache = self._wrapped(self._plain(self._bare.tree_cache, path, depth_max=depth_max, keep=keep))
+        return result
+
+
+class Fired(Blocking):
+    """A one-shot watch: waits for the next thing that happens to what was read with it."""
+
+    _bare: _client.Fired
+
+    def wait(self) -> _client.Event:
+        """The event. Raises `SessionLostError` if the session ended before."""
+        return self._call(self._bare.wait)
+
+    @property
+    def is_set(self) -> bool:
+        value: bool = self._read("is_set")
+        return value
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more. The server forgets it when it would have fired."""
+        self._plain(self._bare.cancel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._plain(self._bare.__exit__, None, None, None)
+
+
+class Session(Blocking):
+    """One session, for as long as it lives; once lost it stays lost, and the client's next one is another object."""
+
+    _bare: _client.Session
+
+    @property
+    def id(self) -> int:
+        value: int = self._bare.id
+        return value
+
+    @property
+    def password(self) -> bytes:
+        value: bytes = self._bare.password
+        return value
+
+    @property
+    def timeout_ms(self) -> int:
+        value: int = self._bare.timeout_ms
+        return value
+
+    @property
+    def read_only(self) -> bool:
+        value: bool = self._bare.read_only
+        return value
+
+    @property
+    def lost(self) -> bool:
+        value: bool = self._bare.lost
+        return value
+
+    @property
+    def why_lost(self) -> str:
+        value: str = self._bare.why_lost
+        return value
+
+    def check(self) -> None:
+        """Raise `SessionLostError` if it is lost, or its time is up by the clock this very moment."""
+        self._plain(self._bare.check)
+
+    @property
+    def time_left_ms(self) -> int:
+        """Until it is lost if nothing is answered before; 0 when it is."""
+        value: int = self._read("time_left_ms")
+        return value
+
+
+class Registration(Holding, Context["Registration"]):
+    """See the head of `zabpy.recipes.registration`. ``with`` waits until the znode is there; with ``wait=False`` it does not.
+
+    Raises, out of ``with``, what the server refuses for good (`NoAuthError`, `InvalidAclError`,
+    `NoChildrenForEphemeralsError` ...). If that happens later the body is cancelled for it.
+    """
+
+    _bare: _recipes.Registration
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    @property
+    def state(self) -> _recipes.Presence:
+        value: _recipes.Presence = self._read("state")
+        return value
+
+    @property
+    def present(self) -> bool:
+        """Whether the znode is there and ours, as far as we know. Never once our session is known to be lost."""
+        value: bool = self._read("present")
+        return value
+
+    @property
+    def czxid(self) -> int:
+        """Of our znode that is, or was last, there; 0 before the first."""
+        value: int = self._read("czxid")
+        return value
+
+    def states(self) -> Context[Stream[_recipes.Presence]]:
+        """The state now, then each that it comes to: ``with here.states() as s: for state in s``."""
+        result: Context[Stream[_recipes.Presence]] = Context(self, self._plain(self._bare.states))
+        return result
+
+    def wait_present(self) -> None:
+        self._call(self._bare.wait_present)
+
+    def update(self, data: bytes) -> None:
+        """Give the znode other data, and wait until it holds it or that of a later update.
+
+        A znode that is not there will be created with it. When cancelled, the data will be written all the same.
+        """
+        self._call(self._bare.update, data)
+
+
+class TreeCache(Context["TreeCache"]):
+    """See the head of `zabpy.recipes.tree_cache`. Its memory: the data, and about 1 KiB for each znode."""
+
+    _bare: _recipes.TreeCache
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    @property
+    def unreadable(self) -> set[str]:
+        value: set[str] = self._bare.unreadable
+        return value
+
+    def get(self, path: str) -> _client.Znode | None:
+        """Data and stat; None if there is no such znode. Raises ValueError for what is not in the tree's scope, and
+        whatever ended the cache, if something did.
+        """
+        return self._direct(self._bare.get, path)
+
+    def children(self, path: str) -> list[str]:
+        """Names, sorted; none where there is no such znode. Raises as `get`."""
+        return self._plain(self._bare.children, path)
+
+    def __contains__(self, path: str) -> bool:
+        return self._direct(self._bare.__contains__, path)
+
+    def __len__(self) -> int:
+        return self._direct(self._bare.__len__)
+
+    def __iter__(self) -> Iterator[str]:
+        """All paths, sorted, as they are now."""
+        return self._plain(self._bare.__iter__)
+
+    @property
+    def stale(self) -> bool:
+        """Whether there may be news that cannot have come: without a connection, or while a gap is being read up."""
+        value: bool = self._read("stale")
+        return value
+
+    @property
+    def zxid(self) -> int:
+        """It has all that was written in the tree up to this zxid; perhaps more."""
+        value: int = self._read("zxid")
+        return value
+
+    def wait_until(self, zxid: int) -> None:
+        """Until the cache has all that was written in the tree up to ``zxid`` (``stat.mzxid`` of a write, say).
+
+        Costs nothing if it has; else a `sync`. Waits for ever for what is never written. Raises as `get`.
+        """
+        self._call(self._bare.wait_until, zxid)
+
+    def changes(self) -> Context[Stream[_recipes.CacheChange]]:
+        """A stream of what changes from now on: ``with cache.changes() as changes: for change in changes``.
+
+        What the cache holds when it begins is not told. At most `CHANGES_MAX` wait for you, then `Missed` comes.
+        """
+        result: Context[Stream[_recipes.CacheChange]] = Context(self, self._plain(self._bare.changes))
+        return result
+
+    def wait(self, condition: Callable[[], bool]) -> bool:
+        """Until the condition holds, which is then True; False if the cache was closed before."""
+        return self._call(self._bare.wait, condition)
+
+
+Blocking.classes.update(
+    {
+        _client.Fired: Fired,
+        _client.Session: Session,
+        _recipes.Registration: Registration,
+        _recipes.TreeCache: TreeCache,
+    }
+)

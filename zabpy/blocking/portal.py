@@ -1,0 +1,282 @@
+"""One thread with an event loop in it, and how plain code has that loop work for it.
+
+**Why a thread for each client**: its life is the client's. Nothing is shared that a stuck neighbour could hold up,
+nothing is left when the client is closed, and a process that has closed its clients may fork. **Why asyncio's loop**:
+to wake it from another thread and run one task takes half the time of trio's loop or of anyio's own portal.
+
+What may happen to a thread that waits here:
+
+* Ctrl-C, or anything else raised in it: what it waited for is cancelled, and when that has cleaned up, it is raised.
+* Another thread closes the client: `ClosedClientError`, at once.
+* It is the loop's own thread (a finalizer, a logging handler): `WrongLoopError` instead of a deadlock. Any other thread
+  may wait, also one that runs an event loop of its own, as the cells of a notebook do. (Nothing else of that loop runs
+  meanwhile, so within coroutines use `zabpy.connect`.)
+* The process is a fork of the one that opened the client: `ForkedClientError`; a fork has no copy of the thread.
+"""
+
+import asyncio
+import contextvars
+import functools
+import os
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, Generic, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from zabpy.client import ClientError, ClosedClientError, ForkedClientError, WrongLoopError
+
+T = TypeVar("T")
+
+#: How long the end of a client waits for its thread to wind up, once the session is closed.
+JOIN_MS: Final = 2_000
+
+new_lock = threading.Lock
+thread_id = threading.get_ident
+
+
+def main_thread_id() -> int:
+    ident = threading.main_thread().ident
+    assert ident is not None
+    return ident
+
+
+def in_thread(fn: Callable[[], object]) -> None:
+    """Run it on a thread of its own, which the program's end does not wait for."""
+    threading.Thread(target=fn, name="zabpy-on-lost", daemon=True).start()
+
+
+class TimedOutError(ClientError, TimeoutError):
+    """It took longer than its ``timeout_ms`` and was given up. A write may have been done."""
+
+
+class Job(Generic[T]):
+    """Something that a thread waits for: once ``finished``, it has an outcome."""
+
+    def __init__(self) -> None:
+        self.finished = False
+        self._result: T | None = None
+        self._error: BaseException | None = None
+        self._latch = threading.Lock()  # of all that threads can wait for this wakes quickest; signals get through
+        self._latch.acquire()
+
+    def finish(self, result: T | None, error: BaseException | None = None) -> None:
+        """To be called by the loop's thread, or once that is over. Only the first time counts."""
+        if not self.finished:
+            self._result, self._error = result, error
+            self.finished = True
+            self._latch.release()
+
+    def wait(self, timeout_ms: int | None = None) -> bool:
+        """Wait for the end, for ever or so long. Whether it is finished."""
+        if not self.finished and self._latch.acquire(timeout=-1 if timeout_ms is None else max(0, timeout_ms) / 1000):
+            self._latch.release()  # for the next who waits
+        return self.finished
+
+    def outcome(self) -> T:
+        """The result, or the error raised."""
+        error = self._error
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # or it and this frame would hold each other
+        return self._result  # type: ignore[return-value]  # None is a T where there was neither
+
+
+class Portal:
+    """See the head of this file."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._pid = os.getpid()
+        self._ident = 0
+        self._jobs: set[Job[Any]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._at_end: set[Callable[[], object]] = set()
+        self._started: Job[None] = Job()
+        # A daemon: a program that forgot to close its client must end all the same.
+        self._thread = threading.Thread(target=self._run, name="zabpy", daemon=True)
+        self._thread.start()
+        self._started.wait()
+        self._started.outcome()
+
+    # For threads ------------------------------------------------------------------------------------------------------
+
+    @property
+    def forked(self) -> bool:
+        """Whether this process is a fork of the one that started the thread."""
+        return self._pid != os.getpid()
+
+    def check(self) -> None:
+        """Raise if no call can be made here and now."""
+        if self.forked:
+            raise ForkedClientError(
+                "this process is a fork of the one that opened the client: "
+                "call after_fork() on the client, or open another one here"
+            )
+        if self.closed:
+            raise ClosedClientError("the client is closed")
+        if threading.get_ident() == self._ident:
+            raise WrongLoopError("called on the client's own thread, which would wait for itself")
+
+    def call(
+        self, fn: Callable[..., Coroutine[Any, Any, T]], *args: Any, timeout_ms: int | None = None, **named: Any
+    ) -> T:
+        """``await fn(*args, **named)`` on the loop."""
+        self.check()
+        call = _Call(self, functools.partial(fn, *args, **named), timeout_ms)
+        try:
+            self.submit(call, call.begin)
+            call.wait()
+        except BaseException:
+            self.wind_up(call, call.give_up)
+            raise
+        return call.outcome()
+
+    def call_plain(self, fn: Callable[..., T], *args: Any, **named: Any) -> T:
+        """``fn(*args, **named)`` on the loop's thread."""
+        self.check()
+        job: Job[T] = Job()
+
+        def run() -> None:
+            try:
+                job.finish(fn(*args, **named))
+            except BaseException as error:
+                job.finish(None, error)
+            self.done_with(job)
+
+        self.submit(job, run)
+        job.wait()
+        return job.outcome()
+
+    def submit(self, job: Job[Any], fn: Callable[..., object], *args: Any) -> None:
+        """Have the loop's thread call this. If it ends before ``job`` does, the job is failed."""
+        self._jobs.add(job)  # before it is asked whether that is closed: so one of the two who look sees the other
+        self.tell(fn, *args)
+        if self.closed:
+            self.done_with(job, "the client is closed")
+
+    def wind_up(self, job: Job[Any], give_up: Callable[[], None]) -> None:
+        """Who waited gives up. Nothing shall go on behind his back, so he waits for the end of that, unless it is hard
+        on him, too: another Ctrl-C ends this waiting."""
+        self.tell(give_up)
+        job.wait(JOIN_MS if self.closed else None)
+
+    def tell(self, fn: Callable[..., object], *args: Any) -> None:
+        """Have the loop's thread call this, if there still is one."""
+        try:
+            # The caller's context stays out of it: under trio it says that all in it is trio.
+            self._loop.call_soon_threadsafe(fn, *args, context=self._context)
+        except RuntimeError:
+            self.closed = True  # the loop is
+
+    def close(self) -> None:
+        """End the thread. Who waits for something gets `ClosedClientError`. Harmless a second time, and in a fork."""
+        if self.forked or self.closed:
+            return
+        self.closed = True
+        try:
+            self._loop.call_soon_threadsafe(self._stop.set)
+        except RuntimeError:
+            pass  # the loop has ended by itself
+        if threading.get_ident() != self._ident:
+            self._thread.join(JOIN_MS / 1000)
+        self._fail_all()
+
+    def from_thread(self, fn: Callable[..., T]) -> Callable[..., Awaitable[T]]:
+        """A user's function as what the client can await: it runs on a thread of its own, in the caller's context."""
+        context = contextvars.copy_context()
+
+        async def run(*args: Any) -> T:
+            return await anyio.to_thread.run_sync(functools.partial(context.copy().run, fn, *args))
+
+        return run
+
+    # On the loop ------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            anyio.run(self._main, backend="asyncio")
+        except BaseException as error:
+            self._started.finish(None, error)
+            raise
+        finally:
+            self.closed = True
+            self._fail_all()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
+        self._stop = asyncio.Event()
+        self._ident = threading.get_ident()
+        self._started.finish(None)
+        await self._stop.wait()
+        for end in list(self._at_end):
+            end()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=JOIN_MS / 2000)
+            for task in late:
+                task.cancel()
+
+    def _fail_all(self) -> None:
+        for job in list(self._jobs):
+            self.done_with(job, "the client was closed meanwhile")
+
+    def done_with(self, job: Job[Any], why: str = "") -> None:
+        """The thread's end has nothing to do with this job any more."""
+        self._jobs.discard(job)
+        if why:
+            job.finish(None, ClosedClientError(why))
+
+    def spawn(self, fn: Callable[[], Coroutine[Any, Any, None]], at_end: Callable[[], object] | None = None) -> None:
+        """Run this as a task. When the client ends, ``at_end`` is called, or the task is cancelled."""
+        task = self._loop.create_task(fn())
+        end = at_end or task.cancel
+
+        def over(_: object) -> None:
+            self._tasks.discard(task)
+            self._at_end.discard(end)
+
+        self._tasks.add(task)
+        self._at_end.add(end)
+        task.add_done_callback(over)
+
+
+class _Call(Job[T]):
+    def __init__(self, portal: Portal, fn: Callable[[], Coroutine[Any, Any, T]], timeout_ms: int | None) -> None:
+        super().__init__()
+        self._portal, self._fn, self._timeout_ms = portal, fn, timeout_ms
+        self._scope: anyio.CancelScope | None = None
+        self._begun = self._given_up = False
+
+    def begin(self) -> None:
+        self._begun = True
+        self._portal.spawn(self._run)
+
+    def give_up(self) -> None:
+        self._given_up = True
+        if self._scope is not None:
+            self._scope.cancel()
+        elif not self._begun:  # whoever gave up did so before he had asked
+            self.finish(None)
+
+    async def _run(self) -> None:
+        try:
+            # A scope even without a deadline: to cancel the task itself would get through the shields of clean-ups.
+            with anyio.CancelScope() as self._scope:
+                if self._timeout_ms is not None:
+                    self._scope.deadline = anyio.current_time() + self._timeout_ms / 1000
+                if self._given_up:
+                    self._scope.cancel()
+                self.finish(await self._fn())
+            if not self.finished:
+                self.finish(None, TimedOutError(f"not done within {self._timeout_ms} ms, and given up"))
+        except asyncio.CancelledError:
+            self.finish(None, ClosedClientError("the client was closed meanwhile"))
+            raise
+        except BaseException as error:  # KeyboardInterrupt, too: it is the caller's, and not the loop's end
+            self.finish(None, error)
+        finally:
+            self._portal.done_with(self)
