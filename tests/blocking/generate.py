@@ -112,7 +112,7 @@ def members(cls: type) -> Iterator[Member]:
         for node in source.body:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 if node.name == "__init__":
-                    for name, annotation in assigned(node):
+                    for name, annotation in assigned(node, source.globals):
                         found.setdefault(name, Member(name, source, [], annotation))
                     continue
                 before = found.get(node.name)
@@ -127,7 +127,9 @@ def members(cls: type) -> Iterator[Member]:
             yield member
 
 
-def assigned(init: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[tuple[str, ast.expr | None]]:
+def assigned(
+    init: ast.FunctionDef | ast.AsyncFunctionDef, known: dict[str, Any]
+) -> Iterator[tuple[str, ast.expr | None]]:
     """Public attributes that ``__init__`` sets, and what is said of their types."""
     of_parameters = {each.arg: each.annotation for each in (*init.args.args, *init.args.kwonlyargs)}
     for node in ast.walk(init):
@@ -138,23 +140,32 @@ def assigned(init: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[tuple[str
             for target in node.targets:
                 if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
                     pairs += [
-                        (each, type_of(value, of_parameters)) for each, value in zip(target.elts, node.value.elts)
+                        (each, type_of(value, of_parameters, known))
+                        for each, value in zip(target.elts, node.value.elts)
                     ]
                 elif isinstance(target, ast.Tuple):
                     pairs += [(each, None) for each in target.elts]
                 else:
-                    pairs.append((target, type_of(node.value, of_parameters)))
+                    pairs.append((target, type_of(node.value, of_parameters, known)))
         for place, annotation in pairs:
             if isinstance(place, ast.Attribute) and isinstance(place.value, ast.Name) and place.value.id == "self":
                 if not place.attr.startswith("_"):
                     yield place.attr, annotation
 
 
-def type_of(value: ast.expr, of_parameters: dict[str, ast.expr | None]) -> ast.expr | None:
+def type_of(value: ast.expr, of_parameters: dict[str, ast.expr | None], known: dict[str, Any]) -> ast.expr | None:
     if isinstance(value, ast.Name):
         return of_parameters.get(value.id)
     if isinstance(value, ast.Constant) and type(value.value) in (bool, int, str, bytes):
         return ast.Name(type(value.value).__name__)
+    if (
+        isinstance(value, ast.Call)
+        and isinstance(value.func, ast.Name)
+        and inspect.isfunction(known.get(value.func.id))
+    ):
+        returned = inspect.signature(known[value.func.id]).return_annotation
+        if returned in (bool, int, str, bytes):
+            return ast.Name(returned.__name__)
     return None
 
 
@@ -376,6 +387,11 @@ class Writer:
         # A class without a public name that is nothing but a stream is one of ours, which is as good.
         self.streams = [each for each in self.classes if not is_exported(each) and is_only_a_stream(each)]
         self.classes = [each for each in self.classes if each not in self.streams]
+        for cls in list(self.classes):  # bases first
+            for base in cls.__mro__[1:]:
+                if base in self.classes and self.classes.index(base) > self.classes.index(cls):
+                    self.classes.remove(base)
+                    self.classes.insert(self.classes.index(cls), base)
         for cls in self.classes:
             if not is_exported(cls):
                 raise Cannot(
@@ -438,7 +454,7 @@ class Writer:
                 "from zabpy import client as _client, model as _model, recipes as _recipes",
                 "from .opening import Opening",
                 "from .stays import OnLost",
-                "from .wrapping import Blocking, Context, Holding, Stream, bare as _bare",
+                "from .wrapping import Blocking, Context, Entered, Holding, PlainContext, Stream, bare as _bare",
                 "",
                 type_vars,
                 connect,
@@ -470,7 +486,9 @@ class Writer:
 
     def class_text(self, cls: type) -> str:
         bases = self.bases(cls)
-        found = [self.member_text(cls, member) for member in members(cls)]
+        above = self.above(cls)
+        own = [each for each in members(cls) if not (above and issubclass(above, each.source.cls))]
+        found = [self.member_text(cls, member) for member in own]
         doc = inspect.getdoc(cls) if cls.__doc__ else None
         lines = [f"\n\nclass {cls.__name__}({', '.join(bases)}):"]
         if doc:
@@ -492,20 +510,20 @@ class Writer:
     def bases(self, cls: type) -> list[str]:
         if cls is self.root:
             return ["Opening"]
-        bases = []
-        entered, item = special(cls, "__aenter__"), special(cls, "__anext__")
-        if cls in self.holding:
+        above = self.above(cls)
+        bases = [above.__name__] if above else []
+
+        def own(name: str) -> tuple[ast.FunctionDef | ast.AsyncFunctionDef, Source] | None:
+            found = special(cls, name)
+            return found if found and not (above and issubclass(above, found[1].cls)) else None
+
+        if cls in self.holding and not (above and above in self.holding):
             bases.append("Holding")
-        if item is not None:
+        if item := own("__anext__"):
             bases.append(f"Stream[{self.quoted(item[0].returns, item[1])}]")
-        if entered is not None:
-            text = ast.unparse(entered[0].returns) if entered[0].returns is not None else "None"
-            given = (
-                f'"{cls.__name__}{self.generic(cls)}"'
-                if text == "Self"
-                else self.quoted(entered[0].returns, entered[1])
-            )
-            bases.append(f"Context[{given}]")
+        if entered := own("__aenter__"):
+            itself = ast.unparse(entered[0].returns or ast.Constant(None)) == "Self"
+            bases.append("Entered" if itself else f"Context[{self.quoted(entered[0].returns, entered[1])}]")
         parameters = getattr(cls, "__parameters__", ())
         if parameters:
             for each_var in parameters:
@@ -514,9 +532,9 @@ class Writer:
             bases.append(f"Generic[{', '.join(each.__name__ for each in parameters)}]")
         return bases or ["Blocking"]
 
-    def generic(self, cls: type) -> str:
-        parameters = getattr(cls, "__parameters__", ())
-        return f"[{', '.join(each.__name__ for each in parameters)}]" if parameters else ""
+    def above(self, cls: type) -> type | None:
+        """The class that it is derived from here, too."""
+        return next((each for each in cls.__mro__[1:] if each in self.classes), None)
 
     def quoted(self, node: ast.expr | None, source: Source) -> str:
         text = self.types.spelled(node, source)
@@ -540,7 +558,7 @@ class Writer:
                     "    def __exit__(self, *_: object) -> None:\n"
                     "        self._plain(self._bare.__exit__, None, None, None)\n"
                 )
-            for unknown in ("staticmethod", "classmethod", "contextmanager"):
+            for unknown in ("staticmethod", "classmethod"):
                 if member.decorated(unknown):
                     raise Cannot(f"{where}: no rule for a {unknown}; leave it out or add one")
             overloads = ""
@@ -586,6 +604,9 @@ class Writer:
         if member.decorated("asynccontextmanager"):
             assert spelled.startswith("Stream["), spelled
             spelled = "Context[" + spelled.removeprefix("Stream[")
+        if member.decorated("contextmanager"):
+            assert spelled.startswith("Iterator["), spelled
+            spelled = "PlainContext[" + spelled.removeprefix("Iterator[")
         return self.q(spelled, member)
 
     def method_text(self, cls: type, member: Member, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
@@ -603,13 +624,15 @@ class Writer:
         if f"{source.name}.{member.name}" in DIRECT:
             how = "_direct"
         call = f"self.{how}({', '.join(filter(None, [f'self._bare.{member.name}', passed]))})"
-        wraps = bool(self.types.mentions(node.returns, source)) or "Stream[" in plain or "Context[" in plain
+        wraps = (
+            bool(self.types.mentions(node.returns, source)) or "Stream[" in plain or "Context[" in plain
+        )  # also in PlainContext[
         lines = [f"    def {member.name}({signature}) -> {returns}:", self.doc(node, 8).rstrip("\n")]
         if extra:
             wrapped = f"self._varied(_on_lost=on_lost)._wrapped({call})"
         else:
             wrapped = f"self._wrapped({call})"
-        for kind in ("Context", "Stream"):
+        for kind in ("Context", "PlainContext", "Stream"):
             if plain.startswith(kind):
                 wrapped = f"{kind}({'self._varied(_on_lost=on_lost)' if extra else 'self'}, {call})"
         if plain == "None":

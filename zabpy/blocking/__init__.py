@@ -13,7 +13,12 @@ Read portal.py first (an event loop in one thread, and calls from others), then 
 from .client import (
     Client as Client,
     Fired as Fired,
+    Group as Group,
+    GroupWatch as GroupWatch,
+    Membership as Membership,
     Registration as Registration,
+    ServiceRegistration as ServiceRegistration,
+    ServiceView as ServiceView,
     Session as Session,
     TreeCache as TreeCache,
     connect as connect,

@@ -17,7 +17,7 @@ from zabpy import client as _client, model as _model, recipes as _recipes
 
 from .opening import Opening
 from .stays import OnLost
-from .wrapping import Blocking, Context, Holding, Stream, bare as _bare
+from .wrapping import Blocking, Context, Entered, Holding, PlainContext, Stream, bare as _bare
 
 
 def connect(servers: str | Sequence[str], **settings: Unpack[_client.Settings]) -> "Client":
@@ -219,6 +219,56 @@ class Client(Opening):
         result: TreeCache = self._wrapped(self._plain(self._bare.tree_cache, path, depth_max=depth_max, keep=keep))
         return result
 
+    def group(
+        self, path: str, *, layout: Literal["party", "shallow", "plain"] = "party", on_lost: OnLost = "flag"
+    ) -> "Group":
+        """The members of a group: see `Group`."""
+        result: Group = self._varied(_on_lost=on_lost)._wrapped(self._plain(self._bare.group, path, layout=layout))
+        return result
+
+    def member(
+        self,
+        path: str,
+        name: str,
+        data: bytes | None = None,
+        *,
+        layout: Literal["party", "shallow", "plain"] = "party",
+        acl: _model.Acls | None = None,
+        on_lost: OnLost = "flag",
+    ) -> "Membership":
+        """Take part in a group for as long as the block lasts: see `Group`."""
+        result: Membership = self._varied(_on_lost=on_lost)._wrapped(
+            self._plain(self._bare.member, path, name, data, layout=layout, acl=acl)
+        )
+        return result
+
+    def register_service(
+        self,
+        base: str,
+        instance: _recipes.ServiceInstance,
+        *,
+        acl: _model.Acls | None = None,
+        take_over: Literal["own", "same_data", "never"] = "own",
+        on_lost: OnLost = "flag",
+    ) -> "ServiceRegistration":
+        """Have an instance be found at ``base/name/id`` for as long as the block lasts: see `ServiceRegistration`."""
+        result: ServiceRegistration = self._varied(_on_lost=on_lost)._wrapped(
+            self._plain(self._bare.register_service, base, instance, acl=acl, take_over=take_over)
+        )
+        return result
+
+    def service(
+        self,
+        base: str,
+        name: str,
+        *,
+        strategy: str | _recipes.Strategy = "round_robin",
+        down: _recipes.DownPolicy | None = None,
+    ) -> "ServiceView":
+        """The instances of a service, to choose among: see `ServiceView`."""
+        result: ServiceView = self._wrapped(self._plain(self._bare.service, base, name, strategy=strategy, down=down))
+        return result
+
 
 class Fired(Blocking):
     """A one-shot watch: waits for the next thing that happens to what was read with it."""
@@ -291,7 +341,7 @@ class Session(Blocking):
         return value
 
 
-class Registration(Holding, Context["Registration"]):
+class Registration(Holding, Entered):
     """See the head of `zabpy.recipes.registration`. ``with`` waits until the znode is there; with ``wait=False`` it does not.
 
     Raises, out of ``with``, what the server refuses for good (`NoAuthError`, `InvalidAclError`,
@@ -338,7 +388,7 @@ class Registration(Holding, Context["Registration"]):
         self._call(self._bare.update, data)
 
 
-class TreeCache(Context["TreeCache"]):
+class TreeCache(Entered):
     """See the head of `zabpy.recipes.tree_cache`. Its memory: the data, and about 1 KiB for each znode."""
 
     _bare: _recipes.TreeCache
@@ -405,11 +455,155 @@ class TreeCache(Context["TreeCache"]):
         return self._call(self._bare.wait, condition)
 
 
+class Group(Blocking):
+    """The members of ``path``, which need not be there yet."""
+
+    _bare: _recipes.Group
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    def member(self, name: str, data: bytes | None = None, *, acl: _model.Acls | None = None) -> "Membership":
+        """Take part for as long as a block lasts. ``data`` is the name, if none is given."""
+        result: Membership = self._wrapped(self._plain(self._bare.member, name, data, acl=acl))
+        return result
+
+    def watch(self) -> "GroupWatch":
+        """The members and every change of them. Needs servers from ZooKeeper 3.6 on."""
+        result: GroupWatch = self._wrapped(self._plain(self._bare.watch))
+        return result
+
+    def members(self) -> tuple[_recipes.Member, ...]:
+        """Who takes part now, oldest first."""
+        return self._call(self._bare.members)
+
+
+class Membership(Registration):
+    """A member's own end: see `Registration` for what it tells and what happens when its session is lost."""
+
+    _bare: _recipes.Membership
+
+    @property
+    def name(self) -> str:
+        value: str = self._bare.name
+        return value
+
+    @property
+    def id(self) -> str:
+        value: str = self._bare.id
+        return value
+
+
+class ServiceRegistration(Registration):
+    """One's own end: see `Registration`. ``instance`` is what is told of it."""
+
+    _bare: _recipes.ServiceRegistration
+
+    @property
+    def instance(self) -> _recipes.ServiceInstance:
+        value: _recipes.ServiceInstance = self._bare.instance
+        return value
+
+    def change(self, instance: _recipes.ServiceInstance) -> None:
+        """Tell something else, as with `Registration.update`. Name and id stay."""
+        self._call(self._bare.change, instance)
+
+
+class ServiceView(Stream[tuple[_recipes.ServiceInstance, ...]], Entered):
+    """The instances of one service. ``with`` loads them; then nothing but `changes` waits."""
+
+    _bare: _recipes.ServiceView
+
+    @property
+    def name(self) -> str:
+        value: str = self._bare.name
+        return value
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    @property
+    def instances(self) -> tuple[_recipes.ServiceInstance, ...]:
+        """All that are registered, also those that are not enabled or were marked as failed, in the order of ids."""
+        value: tuple[_recipes.ServiceInstance, ...] = self._read("instances")
+        return value
+
+    @property
+    def broken(self) -> dict[str, ValueError]:
+        """Names of znodes that hold no instance, and why not. They are never chosen."""
+        value: dict[str, ValueError] = self._read("broken")
+        return value
+
+    @property
+    def stale(self) -> bool:
+        """Whether there may be news that cannot have come: there is no connection, or it has only just come back."""
+        value: bool = self._read("stale")
+        return value
+
+    def wait_instance(self) -> _recipes.ServiceInstance:
+        """Choose one as soon as there is one to choose."""
+        return self._call(self._bare.wait_instance)
+
+    def choose(self) -> _recipes.ServiceInstance:
+        """One that is enabled and not left alone. Raises `NoInstanceError`."""
+        return self._plain(self._bare.choose)
+
+    def use(
+        self, failures: type[BaseException] | tuple[type[BaseException], ...] = (OSError, TimeoutError)
+    ) -> PlainContext[_recipes.ServiceInstance]:
+        """Choose one and count it as in use within the block. If one of ``failures`` comes out of the block it is
+        marked as failed; if the block just ends, as working.
+        """
+        result: PlainContext[_recipes.ServiceInstance] = PlainContext(self, self._plain(self._bare.use, failures))
+        return result
+
+    def mark_failed(self, instance: _recipes.ServiceInstance) -> None:
+        """It did not answer. How often it may do so, and what then, says the `DownPolicy`."""
+        self._plain(self._bare.mark_failed, instance)
+
+    def mark_working(self, instance: _recipes.ServiceInstance) -> None:
+        """It answered: what was marked before is forgotten."""
+        self._plain(self._bare.mark_working, instance)
+
+
+class GroupWatch(Stream[tuple[_recipes.Member, ...]], Entered):
+    """``with`` loads the members; ``members`` is then up to date without waiting, and without a request for as
+    long as nothing changes: one watch serves the whole group, however large.
+    """
+
+    _bare: _recipes.GroupWatch
+
+    @property
+    def members(self) -> tuple[_recipes.Member, ...]:
+        """Oldest first."""
+        value: tuple[_recipes.Member, ...] = self._read("members")
+        return value
+
+    @property
+    def stale(self) -> bool:
+        """Whether there may be news that cannot have come: there is no connection, or it has only just come back."""
+        value: bool = self._read("stale")
+        return value
+
+    def wait_other(self, members: tuple[_recipes.Member, ...]) -> tuple[_recipes.Member, ...]:
+        """Until the members are not just these; what they are then."""
+        return self._call(self._bare.wait_other, members)
+
+
 Blocking.classes.update(
     {
         _client.Fired: Fired,
         _client.Session: Session,
         _recipes.Registration: Registration,
         _recipes.TreeCache: TreeCache,
+        _recipes.Group: Group,
+        _recipes.Membership: Membership,
+        _recipes.ServiceRegistration: ServiceRegistration,
+        _recipes.ServiceView: ServiceView,
+        _recipes.GroupWatch: GroupWatch,
     }
 )

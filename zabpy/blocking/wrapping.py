@@ -130,6 +130,28 @@ class Context(Blocking, Generic[T]):
         return stay.leave(error)
 
 
+class Entered(Context[Any]):
+    """To be used in a ``with``, which gives it itself."""
+
+    def __enter__(self) -> Self:
+        entered: Self = super().__enter__()
+        return entered
+
+
+class PlainContext(Blocking, Generic[T]):
+    """To be used in a ``with``, which is none that waits."""
+
+    def __enter__(self) -> T:
+        entered: T = self._wrapped(self._plain(self._bare.__enter__))
+        return entered
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        swallowed: bool | None = self._plain(self._bare.__exit__, kind, error, trace)
+        return swallowed
+
+
 class Stream(Blocking, Generic[T]):
     """One item after another: ``for item in stream``, or `next` where waiting is to have an end."""
 

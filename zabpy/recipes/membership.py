@@ -87,7 +87,8 @@ class Membership(Registration):
     ) -> None:
         if not name or "/" in name:
             raise ValueError(f"a member cannot be called {name!r}: its name is a part of a path")
-        self.name, self.id = name, layout.id_of(name)
+        self.name = name
+        self.id: str = layout.id_of(name)
         super().__init__(zk, join(path, self.id), name.encode() if data is None else data, acl=acl)
 
 
