@@ -50,8 +50,18 @@ LEFT_OUT: Final = {
 }
 #: Classes with nothing async in them whose methods need the loop all the same (its clock).
 NEED_THE_LOOP: Final = {"Session"}
-#: What only looks into memory, in one step that no other thread can come in between; so it need not go to the loop.
-DIRECT: Final = {"TreeCache.get", "TreeCache.__contains__", "TreeCache.__len__"}
+#: What need not go to the loop: it looks into memory, in one step that no other thread can come in between, or writes
+#: down what only the caller knows of.
+DIRECT: Final = {
+    "TreeCache.get",
+    "TreeCache.__contains__",
+    "TreeCache.__len__",
+    "Transaction.create",
+    "Transaction.set",
+    "Transaction.delete",
+    "Transaction.check",
+    "Transaction.__len__",
+}
 SPECIAL: Final = {"__len__", "__getitem__", "__contains__", "__iter__", "__bool__", "__enter__", "__exit__", "__call__"}
 FOLDERS: Final = {"_client": zabpy.client, "_recipes": zabpy.recipes, "_model": zabpy.model}
 
@@ -206,10 +216,13 @@ class Types:
             if getattr(folder, name, None) is found:
                 return f"{alias}.{name}"
         module = getattr(found, "__module__", "")
+        if module.startswith("zabpy.wire."):
+            self.imports.add("from typing import Any")  # this folder does not know that one; the async client looks
+            return "Any"
         if isinstance(found, type) and module.startswith("zabpy."):
             folder_name = ".".join(module.split(".")[:2])
             raise Cannot(f"{module}.{name} is met by users, so name it in {folder_name.replace('.', '/')}/__init__.py")
-        if isinstance(found, type) or (getattr(found, "__origin__", None) is None and module):
+        if isinstance(found, type) or (typing.get_origin(found) is None and module):
             self.imports.add(f"from {module} import {name}")
             return name
         return self.shown(found)  # an alias that stands in no `__init__`: what it is short for

@@ -20,6 +20,7 @@ from .client import (
     ServiceRegistration as ServiceRegistration,
     ServiceView as ServiceView,
     Session as Session,
+    Transaction as Transaction,
     TreeCache as TreeCache,
     connect as connect,
 )

@@ -9,9 +9,9 @@ them may raise `TimedOutError` besides (see `Blocking.with_timeout`), `ForkedCli
 
 # ruff: noqa: E501
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Literal, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 from zabpy import client as _client, model as _model, recipes as _recipes
 
@@ -29,6 +29,11 @@ class Client(Opening):
     """`zabpy.client.Client` with a method for each recipe: ``zk.lock(path)`` is ``Lock(zk, path)``."""
 
     _bare: _recipes.Client
+
+    @property
+    def frame_bytes_max(self) -> int:
+        value: int = self._bare.frame_bytes_max
+        return value
 
     def get_watched(self, path: str, *, session: "Session | None" = None) -> "tuple[bytes, _model.Stat, Fired]":
         """As `get`, and a watch for what happens to the znode next."""
@@ -61,12 +66,21 @@ class Client(Opening):
         result: Context[Stream[_client.Event]] = Context(self, self._plain(self._bare.watch, path, recursive=recursive))
         return result
 
+    def transaction(
+        self, *, lost_reply: _client.LostReply = "raise", session: "Session | None" = None
+    ) -> "Transaction":
+        """A transaction to put operations in; see `Transaction`."""
+        result: Transaction = self._wrapped(
+            self._plain(self._bare.transaction, lost_reply=lost_reply, session=_bare(session))
+        )
+        return result
+
     def create(
         self,
         path: str,
         data: bytes | None = b"",
         *,
-        acl: _model.Acls | None = None,
+        acl: Iterable[_model.Acl] | None = None,
         ephemeral: bool = False,
         sequence: bool = False,
         container: bool = False,
@@ -78,10 +92,18 @@ class Client(Opening):
         """Create a znode.
 
         Args:
+            data: None is kept apart from ``b""`` by the servers, though hardly ever shown.
+            acl: who may do what; None: everybody everything.
+            ephemeral: it ends with the session.
             sequence: ten digits are put behind the name, and ``path`` may then end with a slash.
-            parents: create what is missing above it, too.
+            container: it is deleted some time after its last child was.
+            ttl_ms: it is deleted once it had no children and was not written for so long; where servers allow it.
+            parents: create what is missing above it, too, with the same ACL.
+            lost_reply: ``find`` needs a name that only this call can have made, such as one with a GUID; with
+                ``again``, a NodeExistsError may be of what the first sending made.
         Raises:
-            NodeExistsError, NoNodeError (no parent), NoChildrenForEphemeralsError, InvalidAclError, NoAuthError.
+            NodeExistsError, NoNodeError (no parent), NoChildrenForEphemeralsError, InvalidAclError, NoAuthError,
+            QuotaExceededError, UnimplementedError (``ttl_ms``, where it is not allowed).
         """
         return self._call(
             self._bare.create,
@@ -97,8 +119,12 @@ class Client(Opening):
             session=_bare(session),
         )
 
-    def ensure(self, path: str, *, acl: _model.Acls | None = None, session: "Session | None" = None) -> None:
-        """Have the znode be there, and all above it; empty ones are created where they are missing."""
+    def ensure(self, path: str, *, acl: Iterable[_model.Acl] | None = None, session: "Session | None" = None) -> None:
+        """Have the znode be there, and all above it, the chroot included; empty ones are made where some are missing.
+
+        Raises:
+            NoAuthError, InvalidAclError, NoChildrenForEphemeralsError.
+        """
         self._call(self._bare.ensure, path, acl=acl, session=_bare(session))
 
     def get(self, path: str, *, session: "Session | None" = None) -> _client.Znode:
@@ -116,8 +142,10 @@ class Client(Opening):
     ) -> _model.Stat:
         """Set the data, if the znode has this version (-1: any).
 
+        With ``lost_reply="again"`` and a version, a BadVersionError may come of the first sending having been done.
+
         Raises:
-            BadVersionError, NoNodeError, NoAuthError.
+            BadVersionError, NoNodeError, NoAuthError, QuotaExceededError.
         """
         return self._call(self._bare.set, path, data, version, lost_reply=lost_reply, session=_bare(session))
 
@@ -126,13 +154,15 @@ class Client(Opening):
     ) -> None:
         """Delete the znode, if it has this version (-1: any).
 
+        With ``lost_reply="again"`` it is well if the znode is gone when it is sent again: it may have been us.
+
         Raises:
             NoNodeError, BadVersionError, NotEmptyError, NoAuthError.
         """
         self._call(self._bare.delete, path, version, lost_reply=lost_reply, session=_bare(session))
 
     def exists(self, path: str, *, session: "Session | None" = None) -> _model.Stat | None:
-        """The stat, or None where there is no such znode."""
+        """The stat, or None where there is no such znode. Raises `NoAuthError`, from servers of 2024 on."""
         return self._call(self._bare.exists, path, session=_bare(session))
 
     def children(self, path: str, *, session: "Session | None" = None) -> list[str]:
@@ -140,11 +170,134 @@ class Client(Opening):
         return self._call(self._bare.children, path, session=_bare(session))
 
     def children_and_stat(self, path: str, *, session: "Session | None" = None) -> tuple[list[str], _model.Stat]:
+        """The names of the children, in no order, and the stat, of one moment. Raises `NoNodeError`, `NoAuthError`."""
         return self._call(self._bare.children_and_stat, path, session=_bare(session))
 
+    def get_acl(self, path: str, *, session: "Session | None" = None) -> tuple[_model.Acls, _model.Stat]:
+        """Who may do what, and the stat, whose ``aversion`` `set_acl` takes. Hashes are hidden from all but admins.
+
+        Raises `NoNodeError`, `NoAuthError`.
+        """
+        return self._call(self._bare.get_acl, path, session=_bare(session))
+
+    def set_acl(
+        self,
+        path: str,
+        acl: Iterable[_model.Acl],
+        version: int = -1,
+        *,
+        lost_reply: _client.LostReply = "raise",
+        session: "Session | None" = None,
+    ) -> _model.Stat:
+        """Set who may do what, if the ACL has this version (-1: any), which is the stat's ``aversion``.
+
+        ``lost_reply="once"`` is not to be had: servers take no ACL in a transaction.
+
+        Raises:
+            BadVersionError, NoNodeError, InvalidAclError, NoAuthError.
+        """
+        return self._call(self._bare.set_acl, path, acl, version, lost_reply=lost_reply, session=_bare(session))
+
     def sync(self, path: str = "/", *, session: "Session | None" = None) -> None:
-        """Until this client's server has all that was final when it was asked."""
+        """Until this client's server has all that was final when it was asked: of the whole tree, whatever the path.
+
+        What is read after it is as new as what any client had read before it was called.
+        """
         self._call(self._bare.sync, path, session=_bare(session))
+
+    def ephemerals(self, prefix: str = "/", *, session: "Session | None" = None) -> list[str]:
+        """The ephemeral znodes of this client's session whose paths begin with this text, sorted.
+
+        ``/a`` takes in ``/ab``, too. Raises `UnimplementedError` from servers before 3.6.
+        """
+        return self._call(self._bare.ephemerals, prefix, session=_bare(session))
+
+    def count_descendants(self, path: str = "/", *, session: "Session | None" = None) -> int:
+        """How many znodes there are below this one. The server counts them all: costly for large trees.
+
+        Raises `NoNodeError`, `NoAuthError`, and `UnimplementedError` from servers before 3.6.
+        """
+        return self._call(self._bare.count_descendants, path, session=_bare(session))
+
+    def whoami(self, *, session: "Session | None" = None) -> tuple[_model.Identity, ...]:
+        """As whom the server knows this connection, passwords left out. Raises `UnimplementedError` before 3.7."""
+        return self._call(self._bare.whoami, session=_bare(session))
+
+    def get_config(self, *, session: "Session | None" = None) -> _client.EnsembleConfig:
+        """Who the ensemble's servers are. Of a standalone server: none."""
+        return self._call(self._bare.get_config, session=_bare(session))
+
+    def reconfig(
+        self,
+        *,
+        joining: str | None = None,
+        leaving: str | None = None,
+        members: str | None = None,
+        version: int = -1,
+        lost_reply: _client.LostReply = "raise",
+        session: "Session | None" = None,
+    ) -> _client.EnsembleConfig:
+        """Change who the ensemble's servers are; all servers take part in it, so it needs a quorum of the new ones.
+
+        Args:
+            joining: ``server.4=host:2888:3888;2181``, more behind commas.
+            leaving: numbers of servers, between commas.
+            members: all servers of the new configuration, instead of the two.
+            version: only if the present one has it: `EnsembleConfig.members`; -1: any.
+        Raises:
+            NoAuthError (it is for ``super``, usually), ReconfigDisabledError, BadVersionError, NewConfigNoQuorumError,
+            BadArgumentsError, UnimplementedError (a standalone server).
+        """
+        return self._call(
+            self._bare.reconfig,
+            joining=joining,
+            leaving=leaving,
+            members=members,
+            version=version,
+            lost_reply=lost_reply,
+            session=_bare(session),
+        )
+
+    def request(self, opcode: int, record: Any | None = None, *, session: "Session | None" = None) -> Any:
+        """Send one request as it stands, and give the answer's record, None where it has none.
+
+        The escape hatch: no chroot is put before its paths and taken from the answer's, null data stays None. Reads
+        are sent again when the connection breaks, the rest is not (`ConnectionLossError`). Do not watch by it, and
+        do not close the session by it: the client would know nothing of that.
+        """
+        return self._call(self._bare.request, opcode, record, session=_bare(session))
+
+    def get_many(self, paths: Iterable[str], *, session: "Session | None" = None) -> list[_client.Znode | None]:
+        """Data and stat of each, in the order of ``paths``; None where there is no such znode.
+
+        All are of one moment, as long as the paths fit into one request (about 1 MB) and the server knows multiRead,
+        that is, from 3.6 on; else they are read one by one, in one go.
+
+        Raises:
+            NoAuthError: with the path of the first that may not be read.
+        """
+        return self._call(self._bare.get_many, paths, session=_bare(session))
+
+    def children_many(self, paths: Iterable[str], *, session: "Session | None" = None) -> list[list[str] | None]:
+        """The names of the children of each, in the order of ``paths``; None where there is no such znode.
+
+        Of one moment and with the errors of `get_many`.
+        """
+        return self._call(self._bare.children_many, paths, session=_bare(session))
+
+    def delete_tree(self, path: str, *, session: "Session | None" = None) -> int:
+        """Delete the znode and all below it; returns how many of them this call has deleted, 0 if there was none.
+
+        Not one transaction: what others see, and what is left if it fails, is part of the tree. What others delete
+        meanwhile is well, what they create is deleted, too. Its deletes are sent again when a reply is lost, and such
+        a one is counted though somebody else may have been first.
+
+        Raises:
+            BadArgumentsError: for ``/`` and the system's own znodes.
+            NotEmptyError: others create below it faster than it deletes.
+            NoAuthError.
+        """
+        return self._call(self._bare.delete_tree, path, session=_bare(session))
 
     @property
     def state(self) -> _client.State:
@@ -293,6 +446,72 @@ class Fired(Blocking):
 
     def __exit__(self, *_: object) -> None:
         self._plain(self._bare.__exit__, None, None, None)
+
+
+class Transaction(Entered):
+    """Built call by call, each operation seeing what those before it did; sent by `commit`, once.
+
+    As a context it is committed when the body ends without an exception, and not at all if it raised one.
+    """
+
+    _bare: _client.Transaction
+
+    @property
+    def results(self) -> list[str | _model.Stat | None]:
+        value: list[str | _model.Stat | None] = self._bare.results
+        return value
+
+    def create(
+        self,
+        path: str,
+        data: bytes | None = b"",
+        *,
+        acl: Iterable[_model.Acl] | None = None,
+        ephemeral: bool = False,
+        sequence: bool = False,
+        container: bool = False,
+        ttl_ms: int | None = None,
+    ) -> Self:
+        """As `Operations.create`. Its result is the path, with the sequence number; servers tell no stat here."""
+        self._direct(
+            self._bare.create,
+            path,
+            data,
+            acl=acl,
+            ephemeral=ephemeral,
+            sequence=sequence,
+            container=container,
+            ttl_ms=ttl_ms,
+        )
+        return self
+
+    def set(self, path: str, data: bytes | None, version: int = -1) -> Self:
+        """As `Operations.set`; its result is a `Stat`."""
+        self._direct(self._bare.set, path, data, version)
+        return self
+
+    def delete(self, path: str, version: int = -1) -> Self:
+        """As `Operations.delete`; its result is None."""
+        self._direct(self._bare.delete, path, version)
+        return self
+
+    def check(self, path: str, version: int = -1) -> Self:
+        """Only if the znode has this version; -1: only if it is there. Its result is None."""
+        self._direct(self._bare.check, path, version)
+        return self
+
+    def __len__(self) -> int:
+        return self._direct(self._bare.__len__)
+
+    def commit(self) -> list[str | _model.Stat | None]:
+        """Do it: a result for each operation, in their order.
+
+        Raises:
+            TransactionFailedError: one of them could not be done, so none was.
+            RequestTooLargeError: not sent; all operations have to fit into one request.
+            ConnectionLossError: all was done or nothing was; not with ``lost_reply="once"``.
+        """
+        return self._call(self._bare.commit)
 
 
 class Session(Blocking):
@@ -597,6 +816,7 @@ class GroupWatch(Stream[tuple[_recipes.Member, ...]], Entered):
 Blocking.classes.update(
     {
         _client.Fired: Fired,
+        _client.Transaction: Transaction,
         _client.Session: Session,
         _recipes.Registration: Registration,
         _recipes.TreeCache: TreeCache,

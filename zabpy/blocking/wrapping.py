@@ -69,7 +69,7 @@ class Blocking:
         return self._portal.call_plain(functools.partial(fn, *args, **named))
 
     def _direct(self, fn: Callable[P, R], *args: P.args, **named: P.kwargs) -> R:
-        """Call one that only looks into memory, in one step that the loop's thread cannot come in between."""
+        """Call one whose place need not be the loop."""
         self._portal.check()
         return fn(*args, **named)
 
