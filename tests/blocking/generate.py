@@ -17,6 +17,7 @@ What has no place in plain code is named, with the reason, in `LEFT_OUT`; so is 
 """
 
 import ast
+import builtins
 import importlib
 import inspect
 import re
@@ -174,9 +175,20 @@ def type_of(value: ast.expr, of_parameters: dict[str, ast.expr | None], known: d
         and inspect.isfunction(known.get(value.func.id))
     ):
         returned = inspect.signature(known[value.func.id]).return_annotation
-        if returned in (bool, int, str, bytes):
-            return ast.Name(returned.__name__)
+        return of_builtin(returned)
+    if isinstance(value, ast.Attribute) and isinstance(value.value, ast.Name):
+        given = of_parameters.get(value.value.id)
+        cls = known.get(ast.unparse(given)) if given is not None else None
+        if isinstance(cls, type):
+            for member in members(cls):
+                if member.name == value.attr:
+                    kind = member.node.returns if member.nodes else member.annotation
+                    return kind if kind is not None and hasattr(builtins, ast.unparse(kind)) else None
     return None
+
+
+def of_builtin(kind: object) -> ast.expr | None:
+    return ast.Name(kind.__name__) if kind in (bool, int, str, bytes) and isinstance(kind, type) else None
 
 
 class Types:
@@ -346,6 +358,16 @@ def is_only_a_stream(cls: type) -> bool:
     return special(cls, "__anext__") is not None and not list(members(cls))
 
 
+def enters_a_scope(cls: type) -> bool:
+    """Whether it enters a scope by hand, which is to stay entered while the body runs."""
+    return any(
+        ".__enter__()" in ast.unparse(node)
+        for source in sources(cls)
+        for node in source.body
+        if isinstance(node, ast.AsyncFunctionDef) and node.name == "__aenter__"
+    )
+
+
 def classes_in(node: ast.expr | None, source: Source) -> Iterator[type]:
     """All classes of ours that an annotation names."""
     if node is None:
@@ -419,13 +441,11 @@ class Writer:
 
     def _is_held(self, cls: type) -> bool:
         """Whether it is what some ``async with`` gives, and cancels the body when its end comes too early."""
-        own = special(cls, "__aenter__")
-        for each in self.classes:
-            given = special(each, "__aenter__")
-            if given is not None and each is not self.root and cls in self._returned(each, *given):
-                if _enters_a_scope(given[0]) or (own is not None and _enters_a_scope(own[0])):
-                    return True
-        return False
+        return enters_a_scope(cls) and any(
+            cls in self._returned(each, *entered)
+            for each in self.classes
+            if each is not self.root and (entered := special(each, "__aenter__"))
+        )
 
     def _returned(self, cls: type, node: ast.FunctionDef | ast.AsyncFunctionDef, source: Source) -> set[type]:
         """The classes here that its result is or contains."""
@@ -730,11 +750,6 @@ class Writer:
         raw = "r" if "\\" in text else ""
         lines = f"{raw}{quotes}{text}{quotes}" if "\n" not in text else f"{raw}{quotes}{text}\n{quotes}"
         return textwrap.indent(lines, " " * indent)
-
-
-def _enters_a_scope(node: ast.AST) -> bool:
-    """Whether it enters a scope by hand, which is to stay entered while the body runs."""
-    return ".__enter__()" in ast.unparse(node)
 
 
 class _Defaults(ast.NodeTransformer):

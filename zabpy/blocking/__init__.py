@@ -15,6 +15,8 @@ from .client import (
     Fired as Fired,
     Group as Group,
     GroupWatch as GroupWatch,
+    HeldLock as HeldLock,
+    Lock as Lock,
     Membership as Membership,
     Registration as Registration,
     ServiceRegistration as ServiceRegistration,

@@ -349,6 +349,31 @@ class Client(Opening):
         """
         self._call(self._bare.add_auth, scheme, credential)
 
+    def lock(
+        self,
+        path: str,
+        *,
+        identifier: bytes = b"",
+        lock_delay_ms: int = 0,
+        on_revocation: Literal["tell", "end"] = "tell",
+        layout: Literal["kazoo", "curator"] = "kazoo",
+        acl: _model.Acls | None = None,
+        on_lost: OnLost = "flag",
+    ) -> "Lock":
+        """``with zk.lock(path) as held``: one at a time, with a fencing token: see `Lock`."""
+        result: Lock = self._varied(_on_lost=on_lost)._wrapped(
+            self._plain(
+                self._bare.lock,
+                path,
+                identifier=identifier,
+                lock_delay_ms=lock_delay_ms,
+                on_revocation=on_revocation,
+                layout=layout,
+                acl=acl,
+            )
+        )
+        return result
+
     def registered(
         self,
         path: str,
@@ -558,6 +583,55 @@ class Session(Blocking):
         """Until it is lost if nothing is answered before; 0 when it is."""
         value: int = self._read("time_left_ms")
         return value
+
+
+class Lock(Context["HeldLock"]):
+    """See the head of `zabpy.recipes.lock`. One object may be used again and again, and by several tasks, which then take turns.
+
+    ``with lock as held`` waits for it without a limit; `acquire` can be given one.
+    """
+
+    _bare: _recipes.Lock
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    @property
+    def identifier(self) -> bytes:
+        value: bytes = self._bare.identifier
+        return value
+
+    @property
+    def lock_delay_ms(self) -> int:
+        value: int = self._bare.lock_delay_ms
+        return value
+
+    def acquire(self, timeout_ms: int | None = None) -> "HeldLock":
+        """Wait for it, at most so long; 0 is to say now or never, and waits for nothing but the servers' answers.
+
+        Survives lost connections and sessions: we then stand at the end of the queue again. What is not given back, by
+        ``with`` on the result or by `Holding.release`, is held until the session ends.
+
+        Raises:
+            AcquireTimeoutError: it was not to be had in time.
+            NotReentrantError: this task holds it.
+            NoServerError: no server could be reached for as long as the client waits for one.
+        """
+        result: HeldLock = self._wrapped(self._call(self._bare.acquire, timeout_ms))
+        return result
+
+    def queue(self) -> list[_recipes.Waiting]:
+        """Who holds it and who waits for it, in that order; also kazoo's and Curator's. One request each."""
+        return self._call(self._bare.queue)
+
+    def request_revocation(self) -> list[_recipes.Waiting]:
+        """Ask who holds it to give it up. Returns who was asked: nobody if it is free, several if it is shared.
+
+        As Curator's Revoker does it: by overwriting the data of their znodes. It is up to them what they do.
+        """
+        return self._call(self._bare.request_revocation)
 
 
 class Registration(Holding, Entered):
@@ -789,6 +863,61 @@ class ServiceView(Stream[tuple[_recipes.ServiceInstance, ...]], Entered):
         self._plain(self._bare.mark_working, instance)
 
 
+class HeldLock(Holding, Entered):
+    """A lock that is held, see `Lock`; `Holding` says what happens when it is lost."""
+
+    _bare: _recipes.HeldLock
+
+    @property
+    def session(self) -> "Session":
+        value: Session = self._wrapped(self._bare.session)
+        return value
+
+    @property
+    def reason(self) -> str:
+        """Why it was lost; "" if it was not."""
+        value: str = self._read("reason")
+        return value
+
+    def check(self) -> None:
+        """Raise `LockLost` (or the recipe's own kind of it) unless it is held by the clock this very moment."""
+        self._plain(self._bare.check)
+
+    def wait_lost(self) -> str:
+        """Until it is lost: why. Raises `LockLost` when it was released instead."""
+        return self._call(self._bare.wait_lost)
+
+    def call_off(self, reason: str) -> None:
+        """Cancel who relies on it as if it was lost; it is still held, though, until it is released after that."""
+        self._plain(self._bare.call_off, reason)
+
+    def release(self) -> None:
+        """Give it up, and wait until the servers have acknowledged that. Does nothing if it was lost or released.
+
+        If the connection is away, the release goes on in the background, also when this is cancelled.
+        """
+        self._call(self._bare.release)
+
+    @property
+    def token(self) -> int:
+        value: int = self._bare.token
+        return value
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    @property
+    def revocation_requested(self) -> bool:
+        """Whether somebody has asked us to give it up: by `Lock.request_revocation`, or with Curator's Revoker."""
+        value: bool = self._read("revocation_requested")
+        return value
+
+    def wait_revocation_requested(self) -> None:
+        self._call(self._bare.wait_revocation_requested)
+
+
 class GroupWatch(Stream[tuple[_recipes.Member, ...]], Entered):
     """``with`` loads the members; ``members`` is then up to date without waiting, and without a request for as
     long as nothing changes: one watch serves the whole group, however large.
@@ -818,12 +947,14 @@ Blocking.classes.update(
         _client.Fired: Fired,
         _client.Transaction: Transaction,
         _client.Session: Session,
+        _recipes.Lock: Lock,
         _recipes.Registration: Registration,
         _recipes.TreeCache: TreeCache,
         _recipes.Group: Group,
         _recipes.Membership: Membership,
         _recipes.ServiceRegistration: ServiceRegistration,
         _recipes.ServiceView: ServiceView,
+        _recipes.HeldLock: HeldLock,
         _recipes.GroupWatch: GroupWatch,
     }
 )

@@ -26,6 +26,7 @@ import anyio
 import anyio.to_thread
 
 from zabpy.client import ClientError, ClosedClientError, ForkedClientError, WrongLoopError
+from zabpy.recipes import ACTING_FOR
 
 T = TypeVar("T")
 
@@ -34,6 +35,21 @@ JOIN_MS: Final = 2_000
 
 new_lock = threading.Lock
 thread_id = threading.get_ident
+
+
+class _Thread(threading.local):
+    """Of each thread an object that is no other's, not even a later thread's, as its number may be."""
+
+    def __init__(self) -> None:
+        self.itself = object()
+
+
+_this = _Thread()
+
+
+def this_thread() -> object:
+    """What stands for the calling thread where `ACTING_FOR` asks who acquires."""
+    return _this.itself
 
 
 def main_thread_id() -> int:
@@ -132,6 +148,7 @@ class Portal:
             call.wait()
         except BaseException:
             self.wind_up(call, call.give_up)
+            self.tell(call.take_back)
             raise
         return call.outcome()
 
@@ -250,6 +267,7 @@ class _Call(Job[T]):
         self._portal, self._fn, self._timeout_ms = portal, fn, timeout_ms
         self._scope: anyio.CancelScope | None = None
         self._begun = self._given_up = False
+        self._asked_by = this_thread()
 
     def begin(self) -> None:
         self._begun = True
@@ -262,7 +280,13 @@ class _Call(Job[T]):
         elif not self._begun:  # whoever gave up did so before he had asked
             self.finish(None)
 
+    def take_back(self) -> None:
+        """It was done before it could be given up, and nobody gets what it gave: release that, if it can be."""
+        if self.finished and callable(release := getattr(self._result, "release", None)):
+            self._portal.spawn(release)
+
     async def _run(self) -> None:
+        ACTING_FOR.set(self._asked_by)
         try:
             # A scope even without a deadline: to cancel the task itself would get through the shields of clean-ups.
             with anyio.CancelScope() as self._scope:

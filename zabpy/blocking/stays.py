@@ -17,8 +17,9 @@ from typing import Any, Final, Literal
 import anyio
 
 from zabpy.client import ClosedClientError
+from zabpy.recipes import ACTING_FOR
 
-from .portal import JOIN_MS, Job, Portal, TimedOutError, in_thread, main_thread_id, new_lock, thread_id
+from .portal import JOIN_MS, Job, Portal, TimedOutError, in_thread, main_thread_id, new_lock, this_thread, thread_id
 
 #: What happens when that is lost which a body relies on, besides that ``held.lost`` is set: nothing; what Ctrl-C does
 #: to the main thread; or this is called, on a thread of its own.
@@ -78,6 +79,7 @@ class Stay:
         self.portal, self._manager, self._on_lost = portal, manager, on_lost
         self.lost = Lost(portal)
         self._thread_id = thread_id()
+        self._entered_by = this_thread()
         self._entered: Job[Any] = Job()
         self._over: Job[bool] = Job()
         self._body_error: BaseException | None = None
@@ -163,6 +165,7 @@ class Stay:
             self._finish(False)
 
     async def _run(self, timeout_ms: int | None) -> None:
+        ACTING_FOR.set(self._entered_by)
         try:
             with anyio.CancelScope() as self._scope:
                 if timeout_ms is not None:

@@ -33,3 +33,4 @@ from .mirror import (
 )
 from .registration import Presence as Presence, Registration as Registration
 from .tree_cache import TreeCache as TreeCache
+from .who import ACTING_FOR as ACTING_FOR

@@ -17,6 +17,7 @@ In an uncontended lock two round trips pass, from one holder to the next about t
 nothing meanwhile. Not re-entrant. Fair: first come, first served.
 """
 
+from collections.abc import Hashable
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 from weakref import WeakKeyDictionary
@@ -33,9 +34,10 @@ from .errors import AcquireTimeoutError, NotReentrantError
 from .holding import RELEASE_WAIT_MS, Holding
 from .place import Place, PlaceLostError
 from .removal import Removal
+from .who import who
 
 OnRevocation = Literal["tell", "end"]
-_Key = tuple[str, int]
+_Key = tuple[str, Hashable]
 #: Of each client: who holds or waits for which lock in which task. The same again could only wait for itself.
 _engaged: WeakKeyDictionary[Client, dict[_Key, object]] = WeakKeyDictionary()
 
@@ -79,7 +81,7 @@ class HeldLock(Holding):
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
-        self._engage(anyio.get_current_task().id)  # it may have been acquired in another task
+        self._engage(who())  # it may have been acquired in another task
         return self
 
     async def _changed(self, data: bytes) -> None:
@@ -110,7 +112,7 @@ class HeldLock(Holding):
         await anyio.sleep(self._lock.lock_delay_ms / 1000)
         delay.take_away(self._zk, self._lock.path, self._place.guid)
 
-    def _engage(self, task: int) -> None:
+    def _engage(self, task: Hashable) -> None:
         engaged = _engaged.setdefault(self._zk, {})
         if self._key is not None:
             engaged.pop(self._key, None)
@@ -163,7 +165,7 @@ class Lock:
         self.path, self.identifier, self.lock_delay_ms = path, identifier, lock_delay_ms
         self._zk, self._layout, self._acl = zk, layout, acl
         self._on_revocation = on_revocation
-        self._entered: dict[int, HeldLock] = {}
+        self._entered: dict[Hashable, HeldLock] = {}
 
     def __str__(self) -> str:
         return f"the lock {self.path}"
@@ -182,7 +184,7 @@ class Lock:
         if timeout_ms is not None and timeout_ms < 0:
             raise BadArgumentsError(f"a timeout of {timeout_ms} ms")
         engaged = _engaged.setdefault(self._zk, {})
-        task = anyio.get_current_task().id
+        task = who()
         if (self.path, task) in engaged:
             raise NotReentrantError(f"{self}: this task holds it already, and would wait for itself for ever")
         engaged[self.path, task] = self
@@ -202,13 +204,13 @@ class Lock:
 
     async def __aenter__(self) -> HeldLock:
         held = await self.acquire()
-        self._entered[anyio.get_current_task().id] = held
+        self._entered[who()] = held
         return await held.__aenter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        return await self._entered.pop(anyio.get_current_task().id).__aexit__(kind, error, trace)
+        return await self._entered.pop(who()).__aexit__(kind, error, trace)
 
     # Who else ---------------------------------------------------------------------------------------------------------
 
