@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 import zabpy
 from tests.client.conftest import Story
+from tests.recipes.killing import until
 from tests.recipes.memory import World, world
 from zabpy.client.session import Call
 from zabpy.recipes import Client
@@ -33,10 +34,10 @@ def counted(zk: Client) -> Iterator[Counter[str]]:
 
 def test_of_a_thousand_that_wait_one_wakes(on_both: Callable[[Story], None], hosts: str) -> None:
     async def story() -> None:
-        turns, waiting = 0, 0
+        turns = 0
         async with zabpy.connect(hosts) as zk:
             lock = zk.lock("/lock")
-            all_wait, some_had_it = anyio.Event(), anyio.Event()
+            some_had_it = anyio.Event()
 
             async def work() -> None:
                 nonlocal turns
@@ -51,8 +52,7 @@ def test_of_a_thousand_that_wait_one_wakes(on_both: Callable[[Story], None], hos
                     with counted(zk) as asked:
                         for _ in range(1_000):
                             tasks.start_soon(work)
-                        while asked["get"] < 1_000:
-                            await anyio.sleep(0.05)
+                        await until(lambda: asked["get"] >= 1_000)
                     assert asked["create"] == asked["children"] == 1_000
                     assert asked["get"] <= 1_001  # and the holder looks after its own
                     assert len(await zk.children("/lock")) == 1_001
