@@ -53,8 +53,8 @@ TABLE: dict[str, May] = {
     # `envi` tells of the process, which is all it needs `os` for; the version stands in zabpy/__init__.py
     "admin": May("model metrics", "starlette prometheus_client", WORLD - {"os"}),
     # L3
-    # Who logs in by SCRAM computes with scramp, as the server does.
-    "client": May("model wire", "anyio scramp", THREADS),
+    # Who logs in by SCRAM computes with scramp, as the server does. Clients know which thread they are of.
+    "client": May("model wire", "anyio scramp", THREADS, {"home.py": THREADS, "clock.py": THREADS}),
     "server": May(LOWER, "trio hypercorn cryptography scramp", THREADS, {"disk.py": THREADS}),
     # L4
     "recipes": May("model client", "anyio", THREADS),

@@ -18,9 +18,11 @@ from .errors import (
     ForkedClientError as ForkedClientError,
     NoServerError as NoServerError,
     ProtocolError as ProtocolError,
+    ReplyTooLargeError as ReplyTooLargeError,
     RequestTooLargeError as RequestTooLargeError,
     SessionLostError as SessionLostError,
     TransactionFailedError as TransactionFailedError,
+    UnknownCodeError as UnknownCodeError,
     WrongLoopError as WrongLoopError,
 )
 from .events import (

@@ -9,31 +9,42 @@ it was sent it waits for the answer or for the connection's end. Reads are then 
 their ``lost_reply``. Cancelling a call never hurts the client; a write that was cancelled may have been done.
 """
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from random import Random
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import anyio
 
 from zabpy.model import BadArgumentsError, ZabpyError
 from zabpy.wire import CLIENT_FRAME_BYTES_MAX, Op, Reader
 
-from .connection import Connection, now_ms, told
+from .background import Background
+from .clock import Clock
+from .connection import Connection
 from .dialling import Dial, TcpDial, TlsDial
-from .errors import ClosedClientError, ConnectionLossError, NoServerError, RequestTooLargeError, SessionLostError
+from .errors import ClientError, ClosedClientError, RequestTooLargeError, SessionLostError, about
+from .home import Home
 from .hosts import Hosts, parse_servers
+from .mailbox import Mailbox
 from .sasl import Sasl
 from .session import Call, Core, Credential, Session
-from .states import State
+from .states import State, merged
 from .tls import TLS, context_of
 from .transaction import Transactions
 from .trees import Trees
 from .watches import OneShot
 from .watching import Watching
+
+log = logging.getLogger("zabpy.client")
+
+E = TypeVar("E", bound=ZabpyError)
+#: So many states may wait to be read.
+STATES_MAX = 16
 
 
 class Client(Trees, Transactions, Watching):
@@ -85,71 +96,123 @@ class Client(Trees, Transactions, Watching):
             self._dial = TlsDial(self._dial, context, server_name)
         self._hosts = Hosts(hosts, self._rng)
         self._follows = follow_ensemble
-        self._states: dict[object, Callable[[State], None]] = {}
+        self._states: dict[object, Mailbox[State]] = {}
         self.core = Core(
             session_timeout_ms=session_timeout_ms,
             unsent_timeout_ms=request_timeout_ms,
             read_only=read_only,
             sasl=sasl,
-            now_ms=now_ms,
+            now_ms=self._now_ms,
             on_state=self._state_changed,
             tried=lambda: self._hosts.tried,
         )
         self.core.credentials += [Credential(scheme, secret, None) for scheme, secret in credentials]
         self._opened = self._closed = False
-        self._running: set[anyio.CancelScope] = set()
-        self._cleanups = 0
-        self._cleaned = anyio.Event()
+        self._crash: Exception | None = None
 
     async def __aenter__(self) -> Self:
         if self._opened:
-            raise ClosedClientError("a client is opened once; make another one")
+            raise about(ClosedClientError("a client is opened once; make another one"), "connect", None)
         self._opened = True
-        self._connection = Connection(self.core, self._hosts, self._dial, self._rng)
+        self._home = Home()
+        self._clock = Clock(self._home)
+        self._new_event = type(anyio.Event())  # what the function makes, without its asking which loop this is
+        self._connection = Connection(self.core, self._hosts, self._dial, self._rng, self._clock)
         self._tasks = anyio.create_task_group()
+        self._background = Background(self._tasks, self._crashed)
+        # When the block that the client was opened in is cancelled from further out, its clean-ups still need the
+        # connection: so nothing of the client's own ends before its end says so.
+        self._linking, self._linking_over = anyio.CancelScope(shield=True), anyio.Event()
         await self._tasks.__aenter__()
+        self._body = anyio.CancelScope()
+        self._body.__enter__()
         try:
-            self._start(self._connection.keep_time)
-            self._start(self._connection.keep_linked)
+            self._tasks.start_soon(self._keep_linked)
             with anyio.move_on_after(self._connect_timeout_ms / 1000):
                 await self.wait_connected()
             if self.core.state not in (State.CONNECTED, State.READ_ONLY):
-                why = f"no server within {self._connect_timeout_ms} ms: {told(self._hosts)}"
-                raise NoServerError(why, self._hosts.tried)
+                raise about(self.core.no_server(self._connect_timeout_ms), "connect", None)
         except BaseException as error:
-            await self._end(error)
+            await self.__aexit__(type(error), error, error.__traceback__)
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(self._close_timeout_ms / 1000):
-            while self._cleanups:
-                await self._cleaned.wait()
-        with anyio.CancelScope(shield=True), anyio.move_on_after(self._close_timeout_ms / 1000):
-            if self.core.session is not None and self.core.state is not State.JEOPARDY:
-                self._connection.closing = True
-                call = Call(Op.CLOSE_SESSION, b"", None, "close", None)
-                event = anyio.Event()
-                call.wake = event.set
-                self.core.close(call)
-                self._connection.flush()
-                if not call.done:
-                    await event.wait()
-        return await self._end(error)
+        """Wait for clean-ups, stop what runs in the background, end the session, then the connection: all of it within
+        ``close_timeout_ms``, whatever is cancelled meanwhile.
 
-    async def _end(self, error: BaseException | None) -> bool | None:
-        self._closed = True
-        self._tasks.cancel_scope.cancel()
-        for scope in list(self._running):
-            scope.cancel()
-        self.core.end()
-        # The body's own exception is not to be wrapped in a group; a cancellation is for the scopes to take.
-        if error is not None and isinstance(error, anyio.get_cancelled_exc_class()):
-            return await self._tasks.__aexit__(type(error), error, error.__traceback__)
-        await self._tasks.__aexit__(None, None, None)
-        return None
+        What the body raised comes out as it was. If something in the background failed, the body was cancelled, and
+        what comes out is that error.
+        """
+        if self._body.__exit__(kind, error, trace):
+            kind = error = trace = None  # it was cancelled, because of what `_crash` is now
+        try:
+            if not self._home.left:  # a fork has the same sockets, but not the session
+                with anyio.CancelScope(shield=True):
+                    await self._close()
+        finally:
+            self._closed = True
+            self._linking.cancel()
+            with anyio.CancelScope(shield=True):
+                await self._linking_over.wait()
+            # Of the body's own exception this need not know; a cancellation is for the scopes to take.
+            is_cancelled = error is not None and isinstance(error, anyio.get_cancelled_exc_class())
+            try:
+                if is_cancelled:
+                    swallowed = await self._tasks.__aexit__(kind, error, trace)
+                else:
+                    swallowed = await self._tasks.__aexit__(None, None, None) and False
+            except BaseExceptionGroup as group:
+                raise _only_one(group) from None
+        if self._crash is not None:
+            if error is None:
+                raise self._crash
+            error.add_note(f"something failed in the background of the client meanwhile: {self._crash!r}")
+        return swallowed
+
+    async def _close(self) -> None:
+        core, background = self.core, self._background
+        until = anyio.current_time() + self._close_timeout_ms / 1000
+        with anyio.CancelScope(deadline=until - self._close_timeout_ms / 4000):
+            await background.wait_clean()
+        with anyio.CancelScope(deadline=until):
+            await background.stop()
+            session = core.session
+            if session is None or core.failure is not None:
+                return
+            # Should the connection break, or be away now, the next one is waited for.
+            call = Call(Op.CLOSE_SESSION, b"", None, "close", None, session=session, again=True)
+            core.close(call)
+            if not call.done:
+                await self._wait(call)
+            if call.error is None:
+                log.info("session %s ended", session)
+                return
+        log.info("session %s was not ended: its ephemeral znodes go when its time is up at the servers", session)
+
+    async def _keep_linked(self) -> None:
+        """All that moves bytes and tells the time. If it ends, in whatever way, nobody waits for it in vain."""
+        try:
+            with self._linking:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._connection.keep_time)
+                    tasks.start_soon(self._connection.keep_linked)
+        except* Exception as errors:
+            self._crashed(errors)  # a bug of ours
+        finally:
+            self._closed = True
+            self.core.end()
+            self._linking_over.set()
+
+    def _crashed(self, error: Exception) -> None:
+        if self._crash is None:
+            self._crash = error
+        self._body.cancel()
+
+    def _now_ms(self) -> int:
+        return self._clock.now_ms()
 
     # How it stands ----------------------------------------------------------------------------------------------------
 
@@ -160,13 +223,10 @@ class Client(Trees, Transactions, Watching):
     @property
     def session(self) -> Session:
         """The current session. Raises `SessionLostError` while there is none."""
+        self._check_open("session", None)
         session = self.core.session
         if session is None:
-            if self._closed or not self._opened:
-                raise ClosedClientError("the client is not open: use it within `async with`")
-            if self.core.failure is not None:
-                raise copy(self.core.failure)
-            raise SessionLostError("there is no session at the moment")
+            raise about(SessionLostError("there is no session at the moment"), "session", None, server=self.core.server)
         return session
 
     @property
@@ -181,25 +241,30 @@ class Client(Trees, Transactions, Watching):
 
     @asynccontextmanager
     async def states(self) -> AsyncIterator[AsyncIterator[State]]:
-        """A stream of states: the one now, then each new one: ``async with zk.states() as s: async for state in s``."""
-        send, receive = anyio.create_memory_object_stream[State](1_000)
-        send.send_nowait(self.core.state)
+        """A stream of states: the one now, then each new one: ``async with zk.states() as s: async for state in s``.
+
+        It ends behind `State.CLOSED`. Who falls far behind is told the newest only, and `State.LOST` before it if a
+        session was lost on the way.
+        """
+        states = Mailbox(STATES_MAX, merged)
+        states.put(self.core.state)
         key = object()
-        self._states[key] = send.send_nowait
+        self._states[key] = states
         try:
-            with send, receive:
-                yield receive
+            if self._closed or self.core.state is State.CLOSED:
+                states.end()
+            yield states
         finally:
             del self._states[key]
 
     async def wait_connected(self) -> None:
-        """Until there is a session and a connection."""
+        """Until there is a session and a connection. Raises `ClosedClientError` if the client ends before."""
+        self._check_open("wait_connected", None)
         async with self.states() as states:
             async for state in states:
                 if state in (State.CONNECTED, State.READ_ONLY):
                     return
-                if state is State.CLOSED:
-                    raise copy(self.core.failure or ClosedClientError("the client was closed"))
+        raise copy(self.core.failure or about(ClosedClientError("the client was closed"), "wait_connected", None))
 
     async def wait_lost(self, session: Session) -> None:
         """Until this session is lost."""
@@ -211,8 +276,10 @@ class Client(Trees, Transactions, Watching):
             undo()
 
     def _state_changed(self, state: State) -> None:
-        for tell in list(self._states.values()):
-            tell(state)
+        for states in self._states.values():
+            states.put(state)
+            if state is State.CLOSED:
+                states.end()
 
     async def add_auth(self, scheme: str, credential: str | bytes) -> None:
         """Be one more identity, from what is asked next on: ``add_auth("digest", "bob:password")``.
@@ -228,46 +295,24 @@ class Client(Trees, Transactions, Watching):
         """
         call = Call(Op.AUTH, b"", None, "add_auth", None)
         secret = secret_of(credential)
-        self._check_open("add_auth")
+        self._check_open("add_auth", None)
         self.core.add_auth(call, scheme, secret)
         if not call.done:
             await self._wait(call)
         if call.error is not None:
-            raise _about(call.error, "add_auth", None, self.core, 1, call)
+            raise call.error
 
     # For recipes ------------------------------------------------------------------------------------------------------
 
     def background(self, fn: Callable[..., Awaitable[object]], *args: object, cleanup: bool = False) -> None:
-        """Run ``await fn(*args)`` for as long as the client is open. The client's end waits for a ``cleanup``."""
-        if not self._opened or self._closed:
-            raise ClosedClientError("the client is not open: use it within `async with`")
-        if cleanup:
-            self._start(self._cleanup, fn, *args)
-        else:
-            self._start(fn, *args)
-        self._cleanups += cleanup
+        """Run ``await fn(*args)`` for as long as the client is open, whatever is cancelled around it.
 
-    def _start(self, fn: Callable[..., Awaitable[object]], *args: object) -> None:
-        self._tasks.start_soon(self._run, fn, *args)
-
-    async def _run(self, fn: Callable[..., Awaitable[object]], *args: object) -> None:
-        # When the block that the client was opened in is cancelled from further out, its clean-ups still need the
-        # connection: so nothing of the client's own ends before its end says so.
-        with anyio.CancelScope(shield=True) as scope:
-            self._running.add(scope)
-            try:
-                if not self._closed:
-                    await fn(*args)
-            finally:
-                self._running.discard(scope)
-
-    async def _cleanup(self, fn: Callable[..., Awaitable[object]], *args: object) -> None:
-        try:
-            await fn(*args)
-        finally:
-            self._cleanups -= 1
-            cleaned, self._cleaned = self._cleaned, anyio.Event()
-            cleaned.set()
+        At the client's end a ``cleanup`` is waited for (three quarters of ``close_timeout_ms``, then it is cancelled);
+        everything else is cancelled then, before the session is ended. What it raises ends the client: the body is
+        cancelled and the error comes out of its ``async with``.
+        """
+        self._check_open("background", None)
+        self._background.start(fn, *args, cleanup=cleanup)
 
     # Inside -----------------------------------------------------------------------------------------------------------
 
@@ -288,27 +333,35 @@ class Client(Trees, Transactions, Watching):
         attempt: int = 1,
     ) -> Any:
         """Send one request and wait for its answer. Reads are sent again when the connection breaks."""
-        self._check_open(f"{operation} {path}")
+        self._check_open(operation, path)
         if 8 + len(body) > self.frame_bytes_max:
-            raise _about(RequestTooLargeError(8 + len(body), self.frame_bytes_max), operation, path, self.core, 1)
-        while True:
-            call = Call(opcode, body, read, operation, path, session=session, watch=watch)
-            self.core.submit(call)
-            if not call.done:
-                await self._wait(call)
-            if call.error is None:
-                return call.reply
-            if isinstance(call.error, ConnectionLossError) and opcode in READS and attempt < READ_ATTEMPTS_MAX:
-                attempt += 1
-                continue
-            raise _about(call.error, operation, path, self.core, attempt, call)
+            raise self._about(RequestTooLargeError(8 + len(body), self.frame_bytes_max), operation, path)
+        again = opcode in READS
+        call = Call(opcode, body, read, operation, path, session=session, watch=watch, again=again, attempt=attempt)
+        self.core.submit(call)
+        if not call.done:
+            await self._wait(call)
+        if call.error is not None:
+            raise call.error
+        return call.reply
 
-    def _check_open(self, what: str) -> None:
+    def _check_open(self, operation: str, path: str | None) -> None:
         if self._closed or not self._opened:
-            raise ClosedClientError(f"{what}: the client is not open: use it within `async with`")
+            if self.core.failure is not None:
+                raise about(copy(self.core.failure), operation, path)
+            raise about(ClosedClientError("the client is not open: use it within `async with`"), operation, path)
+        try:
+            self._home.check()
+        except ClientError as error:
+            raise self._about(error, operation, path) from None
+
+    def _about(self, error: E, operation: str, path: str | None) -> E:
+        session = self.core.session
+        session_id = session.id if session is not None else 0
+        return about(error, operation, path, session_id=session_id, server=self.core.server)
 
     async def _wait(self, call: Call) -> None:
-        event = anyio.Event()
+        event = self._new_event()
         call.wake = event.set
         if call.sent:
             self._connection.flush()
@@ -321,29 +374,22 @@ class Client(Trees, Transactions, Watching):
             raise
 
 
+def _only_one(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Where there is but one exception, a group around it tells nobody anything: such as a KeyboardInterrupt."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
 def secret_of(credential: str | bytes) -> bytes:
     if not isinstance(credential, str | bytes):  # the text of a TypeError would show it
         raise BadArgumentsError("a credential is a string or bytes")
     return credential.encode() if isinstance(credential, str) else credential
 
 
-#: So many connections may break under one read: what breaks more of them is likely the read itself, or its answer.
-READ_ATTEMPTS_MAX = 10
 #: What may be sent again whatever became of the first time.
 READS = frozenset(
     {Op.EXISTS, Op.GET_DATA, Op.GET_ACL, Op.GET_CHILDREN, Op.GET_CHILDREN2, Op.SYNC, Op.MULTI_READ, Op.WHO_AM_I,
      Op.GET_EPHEMERALS, Op.GET_ALL_CHILDREN_NUMBER, Op.ADD_WATCH, Op.CHECK_WATCHES}
 )  # fmt: skip
-
-
-def _about(
-    error: ZabpyError, operation: str, path: str | None, core: Core, attempt: int, call: Call | None = None
-) -> ZabpyError:
-    error.operation, error.path, error.attempt = operation, path, attempt
-    error.session_id = core.session.id if core.session else 0
-    error.server = (call.server if call else "") or core.server
-    error.zxid = call.zxid if call else 0
-    where = f"{operation} {path}" if path is not None else operation
-    what = str(error) or getattr(error, "name", "")
-    error.args = (f"{where}: {what} (server {error.server or 'none'}, session {error.session_id & 2**64 - 1:#x})",)
-    return error

@@ -1,16 +1,20 @@
 """Keeps a `Core` linked with some server: dials, moves its bytes, tells it the time. Decides nothing about sessions."""
 
-import math
+import logging
 from random import Random
 
 import anyio
-from anyio.abc import ByteStream, SocketAttribute
+from anyio.abc import ByteStream, SocketAttribute, TaskGroup
 
+from .burial import end_session
+from .clock import Clock
 from .dialling import Dial
 from .errors import NoServerError
 from .failures import SPEAKS_TLS, Failure, failure_of
 from .hosts import Host, Hosts
-from .session import Core, Link
+from .session import Core, Link, Undead
+
+log = logging.getLogger("zabpy.client")
 
 RECEIVE_BYTES_MAX = 256 * 1024
 #: Between two rounds over all servers: at first, and at most.
@@ -26,21 +30,22 @@ ATTEMPT_MS_MIN = 500
 TLS_ALERT = b"\x15\x03"
 
 
-def now_ms() -> int:
-    """Of the event loop's clock, which never goes back."""
-    return int(anyio.current_time() * 1000)
+#: How long may be tried to end a session that was lost here; how often; and how long from one time to the next.
+BURIAL_MS_MAX, BURIALS_MAX, BURIAL_PAUSE_MS = 5_000, 5, 500
+#: How connections end.
+EXPECTED = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
 
 
 class Connection:
-    def __init__(self, core: Core, hosts: Hosts, dial: Dial, rng: Random) -> None:
-        self._core, self._hosts, self._dial, self._rng = core, hosts, dial, rng
+    """To be made in the event loop. `keep_linked` and `keep_time` each run in a task, until they are cancelled."""
+
+    def __init__(self, core: Core, hosts: Hosts, dial: Dial, rng: Random, clock: Clock) -> None:
+        self._core, self._hosts, self._dial, self._rng, self._clock = core, hosts, dial, rng, clock
         self._to_write = anyio.Event()
         self._link_over = anyio.Event()
         self._poke = anyio.Event()
         self._stream: ByteStream | None = None
         self._failure: Failure | None = None
-        #: Set while nothing is to be dialled any more.
-        self.closing = False
 
     def flush(self) -> None:
         """There may be something to write."""
@@ -68,11 +73,12 @@ class Connection:
         """Dial one server after another, until there is no more use in it."""
         core, hosts = self._core, self._hosts
         had_session = False
-        backoff_ms = BACKOFF_MS
-        while not self.closing and core.failure is None:
+        backoff_ms, said = BACKOFF_MS, ""
+        while core.failure is None:
             host = hosts.next()
             failure, up_ms = await self._attempt(host)
             hosts.failed(host, failure)
+            log.debug("%s: %s", host, failure.why)
             had_session = had_session or core.session is not None or up_ms > 0
             if not had_session and hosts.hopeless:
                 core.fail(NoServerError(f"no server will do, and waiting does not cure it: {told(hosts)}", hosts.tried))
@@ -83,6 +89,8 @@ class Connection:
             if up_ms:
                 await anyio.sleep(min(SPREAD_MS_MAX, timeout_ms / 50) * self._rng.random() / 1000)
             if hosts.at_round_start and up_ms < STEADY_MS:
+                if up_ms == 0 and said != (said := told(hosts)):
+                    log.warning("no server will do: %s", said)
                 # A session that still lives is not to be slept away.
                 left_ms = core.session.time_left_ms if core.session else timeout_ms
                 wait_ms = min(backoff_ms * (0.5 + self._rng.random()), max(left_ms / 4, BACKOFF_MS / 2))
@@ -98,26 +106,28 @@ class Connection:
 
     async def _attempt(self, host: Host) -> tuple[Failure, int]:
         """Why there is no connection with this server, or none any more; and for how long it was up."""
-        until_ms = now_ms() + (attempt_ms := self._attempt_ms())
+        until_ms = self._clock.now_ms() + (attempt_ms := self._attempt_ms())
         try:
             with anyio.fail_after(attempt_ms / 1000):
                 stream = await self._dial(host.name, host.port)
         except TimeoutError:
             return Failure(f"no connection within {attempt_ms} ms"), 0
-        except (OSError, UnicodeError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
+        except Exception as error:  # whatever a resolver, a handshake or a user's own dial comes up with
+            if not isinstance(error, (*EXPECTED, UnicodeError)):
+                log.error("dialling %s failed in a way that was not expected", host, exc_info=error)
             return failure_of(error), 0
         return await self._serve(stream, host, until_ms)
 
     async def _serve(self, stream: ByteStream, host: Host, up_by_ms: int) -> tuple[Failure, int]:
         """Until the link ends."""
-        core = self._core
+        core, now_ms = self._core, self._clock.now_ms
         self._link_over, self._to_write = anyio.Event(), anyio.Event()
         self._stream, self._failure, began_ms = stream, None, now_ms()
         core.open_link(str(host), began_ms, up_by_ms)
         self.poke()
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._read, stream)
+                tasks.start_soon(self._read, stream, host, tasks)
                 tasks.start_soon(self._write, stream)
                 self.flush()
                 await self._link_over.wait()
@@ -127,38 +137,55 @@ class Connection:
             core.close_link(core.link_broken or "the connection was closed", now_ms())
             self._stream = None
             self.poke()
-            with anyio.CancelScope(shield=True), anyio.move_on_after(1):
-                await anyio.aclose_forcefully(stream)
+            await _close(stream)
         return self._how_it_broke(), max(1, now_ms() - began_ms) if was_up else 0
 
-    async def _read(self, stream: ByteStream) -> None:
-        core = self._core
+    async def _read(self, stream: ByteStream, host: Host, tasks: TaskGroup) -> None:
+        core, clock = self._core, self._clock
+        was_up = False
         try:
             while not core.link_broken:
                 data = await stream.receive(RECEIVE_BYTES_MAX)
                 if core.link is Link.GREETING and data.startswith(TLS_ALERT):
                     self._broke(Failure(SPEAKS_TLS, True))
                     break
-                core.receive(data, now_ms())
-                self._to_write.set()
-        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as error:
-            self._broke(failure_of(error))
+                core.receive(data, clock.now_ms())
+                if core.has_output:
+                    self._to_write.set()
+                if not was_up and core.link is Link.UP:
+                    was_up = True
+                    self.poke()  # its deadline may be another one than before
+                    if core.undead:
+                        tasks.start_soon(self._bury, host)
+        except Exception as error:
+            self._broke(self._failure_of_link(error))
         self._link_over.set()
 
     async def _write(self, stream: ByteStream) -> None:
-        core = self._core
+        core, clock = self._core, self._clock
         try:
             while not core.link_broken:
                 await self._to_write.wait()
                 self._to_write = anyio.Event()
-                while data := core.take(now_ms()):
-                    await stream.send(data)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as error:
+                while core.has_output:
+                    await stream.send(core.take(clock.now_ms()))
+        except Exception as error:
             # What the server said before it closed, such as why, may still be read.
             with anyio.move_on_after(0.1):
                 await self._link_over.wait()
-            self._broke(failure_of(error))
+            self._broke(self._failure_of_link(error))
         self._link_over.set()
+
+    def _failure_of_link(self, error: Exception) -> Failure:
+        core = self._core
+        if not isinstance(error, EXPECTED):
+            log.error("the connection to %s ended in a way that was not expected", core.server, exc_info=error)
+        if core.link is not Link.GREETING or not isinstance(error, anyio.EndOfStream):
+            return failure_of(error)
+        why = "it closed the connection instead of greeting: it has no quorum, or takes no more clients"
+        if core.last_zxid:
+            why += f", or is behind zxid {core.last_zxid:#x}, which this client has seen (was a backup restored?)"
+        return Failure(why)
 
     def _how_it_broke(self) -> Failure:
         return self._failure or Failure(self._core.link_broken)
@@ -168,18 +195,61 @@ class Connection:
             self._failure, self._core.link_broken = failure, failure.why
 
     async def keep_time(self) -> None:
-        """Tell the core the time whenever it wants to know it."""
-        core = self._core
+        """Tell the core the time whenever it wants to know it, and every so often."""
+        core, clock = self._core, self._clock
         while True:
-            due_ms = core.wake_at_ms
             self._poke = anyio.Event()
-            delay = math.inf if due_ms is None else max(0.001, (due_ms - now_ms()) / 1000)
-            with anyio.move_on_after(delay):
+            now_ms, due_ms, suspended_ms = clock.now_ms(), core.wake_at_ms, clock.suspended_ms
+            until_ms = max(now_ms + 1, min(now_ms + core.beat_ms, now_ms + core.beat_ms if due_ms is None else due_ms))
+            core.stalls.sleeps(until_ms)
+            with anyio.move_on_after((until_ms - now_ms) / 1000):
                 await self._poke.wait()
-            core.tick(now_ms())
+            now_ms, suspended_ms = clock.now_ms(), clock.suspended_ms - suspended_ms
+            if late_ms := core.stalls.woke(now_ms, suspended_ms):
+                core.stalled(late_ms, suspended_ms, now_ms)
+            core.tick(now_ms)
             if core.link_broken:
                 self._link_over.set()
-            self.flush()
+            if core.has_output:
+                self.flush()
+
+    async def _bury(self, host: Host) -> None:
+        """End, at the server that just took our new session, those that were lost here. In vain, they end by themselves
+        when their time is up at the servers."""
+        core = self._core
+        for _ in range(BURIALS_MAX):
+            for session in list(core.undead):
+                with anyio.move_on_after(BURIAL_MS_MAX / 1000):
+                    if await self._end_session(session, host) and session in core.undead:
+                        core.undead.remove(session)
+            if not core.undead:
+                return
+            await anyio.sleep(BURIAL_PAUSE_MS / 1000)
+        log.info("gave up ending %d sessions that were lost: the servers will, when their time is up", len(core.undead))
+        core.undead.clear()
+
+    async def _end_session(self, session: Undead, host: Host) -> bool:
+        core = self._core
+        try:
+            stream = await self._dial(host.name, host.port)
+            try:
+                ended = await end_session(stream, session, core.last_zxid, core.session_timeout_ms)
+            finally:
+                await _close(stream)
+        except Exception as error:
+            log.debug("could not end session %s, lost before: %s", session, failure_of(error).why)
+            return False
+        if ended:
+            log.info("session %s, lost before, is ended at %s, too", session, host)
+        return ended
+
+
+async def _close(stream: ByteStream) -> None:
+    with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+        try:
+            await anyio.aclose_forcefully(stream)
+        except Exception:  # it is gone either way
+            log.debug("closing a connection failed", exc_info=True)
 
 
 def told(hosts: Hosts) -> str:

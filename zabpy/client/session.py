@@ -6,25 +6,47 @@ wants to be woken. Time is handed in, in ms of any clock that only goes forward.
 **When the session is lost.** The server counts its timeout from the last packet that reached it. We know of the last
 request that was answered when we sent it, and that the server heard it no earlier; so at that moment plus the timeout
 the server may have ended the session, and not before. From then on it is lost here, whether or not any server can be
-asked (zab.md calls such clocks leases; Chubby calls the time before jeopardy).
+asked (zab.md calls such clocks leases; Chubby calls the time before jeopardy). Two things this cannot know: that a
+server's clock runs faster than ours, and that a server which answered us died before it told the leader (it does so
+every half a tick). Against those only a fencing token helps.
+
+**What is sent.** At most `CALLS_MAX` requests and `BYTES_MAX` bytes are in flight; further ones wait in line, each in
+the task that asks it, so there are never more than tasks. A server that is kept busy by us so still answers in time.
+
+Whatever bytes come from a server: nothing is raised for them, the link is given up with a reason in `link_broken`.
 """
 
 import enum
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any
+from struct import Struct
+from typing import Any, NamedTuple
 
-from zabpy.model import ERRORS, AuthFailedError, MarshallingError, SessionExpiredError, ZabpyError
-from zabpy.wire import FrameBuffer, FrameError, JuteError, Op, Reader, frame, packed, records as r
+from zabpy.model import AuthFailedError, SessionExpiredError, SessionMovedError, ZabpyError
+from zabpy.wire import FrameBuffer, FrameError, Op, Reader, frame, packed, records as r
 
-from .errors import ClosedClientError, ConnectionLossError, NoServerError, ProtocolError, SessionLostError
+from .errors import (
+    ClosedClientError,
+    ConnectionLossError,
+    NoServerError,
+    ProtocolError,
+    ReplyTooLargeError,
+    SessionLostError,
+    about,
+    error_of,
+)
+from .home import Process
 from .sasl import Exchange, Sasl
+from .stalls import Stalls
 from .states import State
 from .watches import OneShot, WatchTable
 
+log = logging.getLogger("zabpy.client")
+
 XID_MAX = 2**31 - 1
-NOTIFICATION, PING, AUTH, SET_WATCHES = -1, -2, -4, -8
+NOTIFICATION, PING, AUTH = -1, -2, -4
 NEW_PASSWORD = bytes(16)
 #: What a server answers that enforces SASL, to whoever has not logged in.
 SASL_REQUIRED = -124
@@ -32,10 +54,26 @@ SASL_REQUIRED = -124
 CREDENTIAL_TRIES = 3
 #: Most that a server may send in one frame: no limit of the protocol, but a length word of nonsense must not hang us.
 REPLY_BYTES_MAX = 64 * 1024 * 1024
+#: The first answer has 37 bytes; newer servers may append to it.
+GREETING_BYTES_MAX = 1024
+#: What may be in flight at once; see above. One request is always allowed.
+CALLS_MAX = 1_000
+BYTES_MAX = 4 * 1024 * 1024
+#: So many connections may break under one call: what breaks more is likely the call itself, or its answer.
+ATTEMPTS_MAX = 10
+#: Sessions that were given up and may live at the servers; the oldest is forgotten for one more.
+UNDEAD_MAX = 8
+
+REQUEST_HEADER = Struct(">iii")  # length, xid, opcode
+REPLY_HEADER = Struct(">iqi")  # xid, zxid, error
+LENGTH = Struct(">i")
 
 
 class Session:
-    """One session, for as long as it lives; once lost it stays lost, and the client's next one is another object."""
+    """One session, for as long as it lives; once lost it stays lost, and the client's next one is another object.
+
+    `check`, `lost` and `time_left_ms` may be asked from any thread of the process; all else is for the client's loop.
+    """
 
     def __init__(
         self,
@@ -45,6 +83,7 @@ class Session:
         deadline_ms: int,
         now_ms: Callable[[], int],
         read_only: bool = False,
+        stalls: Stalls | None = None,
     ) -> None:
         self.id, self.password, self.timeout_ms = id, password, timeout_ms
         #: A server without a quorum made it, and no other knows it: it ends when the client finds a full server.
@@ -54,19 +93,27 @@ class Session:
         #: On the client's clock: when it is lost if nothing is answered before.
         self.deadline_ms = deadline_ms
         self._now_ms = now_ms
+        self._stalls = stalls
+        self._process = Process()
         self._on_lost: dict[object, Callable[[], None]] = {}
 
     def check(self) -> None:
-        """Raise `SessionLostError` if it is lost, or its time is up by the clock this very moment."""
+        """Raise `SessionLostError` if it is lost, or its time is up by the clock this very moment.
+
+        Raises:
+            ForkedClientError: in a process that was forked off; the session is its parent's.
+        """
+        self._process.check()
         if self.lost:
-            raise SessionLostError(self.why_lost)
-        if self._now_ms() >= self.deadline_ms:
-            raise SessionLostError(f"session {self} was not heard of for {self.timeout_ms} ms")
+            raise self.error(self.why_lost)
+        now_ms = self._now_ms()
+        if now_ms >= self.deadline_ms:
+            raise self.error(self.why_over(now_ms))
 
     @property
     def time_left_ms(self) -> int:
         """Until it is lost if nothing is answered before; 0 when it is."""
-        return 0 if self.lost else max(0, self.deadline_ms - self._now_ms())
+        return 0 if self.lost or self._process.left else max(0, self.deadline_ms - self._now_ms())
 
     def on_lost(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Have ``callback`` called when the session is lost, at once if it is; returns what takes that back.
@@ -85,7 +132,22 @@ class Session:
         self.lost, self.why_lost = True, why
         callbacks, self._on_lost = self._on_lost, {}
         for callback in callbacks.values():
-            callback()
+            try:
+                callback()
+            except Exception:  # the others must be told all the same
+                log.exception("what was to be called at the loss of session %s failed", self)
+
+    def why_over(self, now_ms: int) -> str:
+        """What to say when the deadline has passed."""
+        silent_ms = now_ms - self.deadline_ms + self.timeout_ms
+        note = self._stalls.note(now_ms, self.timeout_ms) if self._stalls is not None else ""
+        return (
+            f"nothing asked in the last {silent_ms} ms was answered, and session {self} has {self.timeout_ms} ms{note}"
+        )
+
+    def error(self, why: str) -> SessionLostError:
+        """The error that says so."""
+        return about(SessionLostError(why), "session", None, session_id=self.id)
 
     def __str__(self) -> str:
         return f"{self.id & 0xFFFFFFFFFFFFFFFF:#x}"
@@ -95,10 +157,18 @@ class Session:
 
 
 class Call:
-    """One request and, later, its outcome: ``reply`` or ``error``, once ``done``."""
+    """One request and, later, its outcome: ``reply`` or ``error``, once ``done``.
+
+    Args:
+        read: makes the reply of what follows the header; None if nothing is wanted of it.
+        session: the only one it may be sent in.
+        again: it is harmless to send it again when the connection broke before the answer.
+        of_link: it means something on this connection only, and nobody minds if it is not answered.
+        attempt: the how manieth time the operation is tried.
+    """
 
     __slots__ = (
-        "opcode", "body", "read", "operation", "path", "session", "watch",
+        "opcode", "body", "read", "operation", "path", "session", "watch", "again", "of_link", "attempt",
         "xid", "since_ms", "sent", "done", "reply", "error", "zxid", "server", "wake",
     )  # fmt: skip
 
@@ -112,13 +182,16 @@ class Call:
         *,
         session: Session | None = None,
         watch: OneShot | None = None,
+        again: bool = False,
+        of_link: bool = False,
+        attempt: int = 1,
     ) -> None:
         self.opcode, self.body, self.read = opcode, body, read
         self.operation, self.path = operation, path
-        self.session = session  # the only one it may be sent in
-        self.watch = watch
+        self.session, self.watch = session, watch
+        self.again, self.of_link, self.attempt = again, of_link, attempt
         self.xid = 0
-        self.since_ms = 0  # when it began to wait for a connection
+        self.since_ms: int | None = None  # when it began to wait for a connection
         self.sent = self.done = False
         self.reply: Any = None
         self.error: ZabpyError | None = None
@@ -135,6 +208,16 @@ class Credential:
     def __init__(self, scheme: str, secret: bytes, call: Call | None) -> None:
         self.scheme, self.secret, self.call = scheme, secret, call
         self.sent_times = 0
+
+
+class Undead(NamedTuple):
+    """A session that is lost here, but that servers may keep for a while yet, its ephemeral znodes with it."""
+
+    id: int
+    password: bytes
+
+    def __str__(self) -> str:
+        return f"{self.id & 0xFFFFFFFFFFFFFFFF:#x}"
 
 
 class Link(enum.Enum):
@@ -168,6 +251,7 @@ class Core:
         self.link = Link.DOWN
         self.server = ""
         self.server_read_only = False
+        #: Of the answers to requests; never of pings and notifications, which may be ahead of them (as in Java).
         self.last_zxid = 0
         self.watches = WatchTable()
         #: Why the link must go, once it must; the driver closes it.
@@ -177,18 +261,24 @@ class Core:
         #: Sent on every connection. Those from the settings, and each that a server has accepted.
         self.credentials: list[Credential] = []
         self._new_credentials: list[Credential] = []  # not sent yet, or sent and not answered
+        #: To be ended at the servers by the driver, which takes out what is gone.
+        self.undead: deque[Undead] = deque(maxlen=UNDEAD_MAX)
+        self.stalls = Stalls(0)
         self._xid = 0
+        self._greeting = b""  # what has come of it
         self._frames = FrameBuffer(REPLY_BYTES_MAX)
         self._queue: deque[Call] = deque()  # not sent yet
+        self._given_up = 0  # so many of the queue nobody waits for any more
         self._in_flight: deque[Call] = deque()
+        self._bytes_in_flight = 0
         self._auths: deque[Credential] = deque()  # sent, in order
         self._out: list[bytes] = []
-        self._marks: deque[tuple[int, int]] = deque()  # (how many calls were sent with it, when), oldest first
+        self._marks: deque[list[int]] = deque()  # [how many calls were sent with it, when], oldest first
         self._fresh = 0  # calls put into _out since the last take
         self._pings: deque[int] = deque()
-        self._greeted_at_ms = self._heard_at_ms = self._said_at_ms = 0
+        self._heard_at_ms = self._said_at_ms = 0
+        self._greeted_at_ms = self._up_by_ms = 0
         self._closing = False
-        self._up_by_ms = 0
         self._session_changed = False
         self._leaving = ""
 
@@ -199,7 +289,7 @@ class Core:
         assert self.link is Link.DOWN
         self.link, self.server, self.link_broken, self._leaving = Link.GREETING, server, "", ""
         self._up_by_ms = now_ms + self.session_timeout_ms if up_by_ms is None else up_by_ms
-        self._frames = FrameBuffer(REPLY_BYTES_MAX)
+        self._greeting, self._frames = b"", FrameBuffer(REPLY_BYTES_MAX)
         self._greeted_at_ms = self._heard_at_ms = self._said_at_ms = now_ms
         session = self.session if self.session and not self.session.read_only else None
         greeting = r.ConnectRequest(
@@ -213,59 +303,88 @@ class Core:
         self._out.append(frame(packed(greeting)))
 
     def close_link(self, why: str, now_ms: int) -> None:
-        """The connection is gone. What was sent and not answered is of unknown outcome; the rest waits for the next."""
+        """The connection is gone. What was sent and not answered is of unknown outcome: it fails, or is sent again
+        where that does no harm. The rest waits for the next connection."""
         if self.link is Link.DOWN:
             return
-        self.link = Link.DOWN
         self.link_broken = self.link_broken or why
-        self._out.clear()
-        self._marks.clear()
-        self._fresh = 0
-        self._pings.clear()
-        self._auths.clear()
+        was_up, self.link = self.link is Link.UP, Link.DOWN
+        session = self.session
+        timeout_ms = session.timeout_ms if session is not None else self.session_timeout_ms
+        why = self.link_broken = self.link_broken + self.stalls.note(now_ms, timeout_ms)
+        in_flight, unsent = self._reset_link()
         for credential in [each for each in self._new_credentials if each.sent_times >= CREDENTIAL_TRIES]:
             self._new_credentials.remove(credential)
             self._fail_credential(credential, ConnectionLossError(f"{self.server} closed the connection on it: {why}"))
-        in_flight, self._in_flight = self._in_flight, deque()
+        back: list[Call] = []
         for call in in_flight:
-            self._fail(call, ConnectionLossError(f"connection to {self.server} lost before the answer: {why}"))
-        self.tick(now_ms)
-        if self.session is not None:
+            if call.again and call.attempt < ATTEMPTS_MAX and not call.done:
+                call.sent = False
+                call.attempt += 1
+                back.append(call)
+            else:
+                self._fail(call, ConnectionLossError(f"connection to {self.server} lost before the answer: {why}"))
+        self._queue.extendleft(call for call in reversed([*back, *unsent]) if not call.done)
+        for call in self._queue:
+            if call.since_ms is None:
+                call.since_ms = now_ms
+        if session is not None:
+            if was_up:
+                left_ms = max(0, session.deadline_ms - now_ms)
+                log.warning("connection to %s lost: %s; session %s has %d ms left", self.server, why, session, left_ms)
             self._become(State.JEOPARDY)
+        self.tick(now_ms)
 
     def receive(self, data: bytes, now_ms: int) -> None:
         """These bytes came. If they are nonsense, `link_broken` says so."""
         self._heard_at_ms = now_ms
-        self._frames.feed(data)
         try:
-            frames = self._frames.frames()
-        except FrameError as error:
-            self.link_broken = str(error)
-            frames = error.frames
-        try:
-            for payload in frames:
-                if self.link is Link.GREETING:
-                    self._greeted(payload, now_ms)
-                else:
-                    self._reply(payload)
-                if self.link_broken:
-                    return
+            if self.link is Link.GREETING:
+                data = self._greeted(data)
+            if self.link is not Link.GREETING and not self.link_broken:
+                self._replies(data)
             if self._leaving and not self._in_flight and not self._auths:
-                self.link_broken = self._leaving
-        except (JuteError, ProtocolError) as error:
-            self.link_broken = f"{self.server} talks nonsense: {error}"
+                self.link_broken = self.link_broken or self._leaving
+        except ZabpyError as error:
+            self.link_broken = self.link_broken or f"{self.server} talks nonsense: {error}"
+        except Exception as error:  # our own bug, or what no record should hold; the next link may do better
+            log.exception("what %s sent could not be taken in", self.server)
+            self.link_broken = self.link_broken or f"{self.server} sent what cannot be taken in: {error!r}"
+        else:
+            if self._queue:
+                self._send_waiting()
 
     def take(self, now_ms: int) -> bytes:
         """All that is to be sent now. It counts as sent."""
-        if not self._out:
+        out = self._out
+        if not out:
             return b""
-        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-        self._out.clear()
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
         self._said_at_ms = now_ms
         if self._fresh:
-            self._marks.append((self._fresh, now_ms))
+            self._marks.append([self._fresh, now_ms])
             self._fresh = 0
         return data
+
+    @property
+    def has_output(self) -> bool:
+        """Whether `take` would give something."""
+        return bool(self._out)
+
+    def _reset_link(self) -> tuple[deque[Call], list[Call]]:
+        """Nothing is in flight any more: what was, and what was put together but never handed to the driver."""
+        self._out.clear()
+        self._marks.clear()
+        self._pings.clear()
+        in_flight, self._in_flight = self._in_flight, deque()
+        unsent = [in_flight.pop() for _ in range(self._fresh)][::-1]
+        unsent = [call for call in unsent if not call.of_link and not call.done]
+        for call in unsent:
+            call.sent = False
+        self._fresh = self._bytes_in_flight = 0
+        self._auths.clear()
+        return in_flight, unsent
 
     # Time -------------------------------------------------------------------------------------------------------------
 
@@ -273,25 +392,44 @@ class Core:
         """Do what is due: give the session up, find the link dead, ping."""
         session = self.session
         if session is not None and now_ms >= session.deadline_ms:
-            self._lose(f"session {session} was not heard of for {session.timeout_ms} ms")
-            self.link_broken = self.link_broken or "the session's time was up"
-            return
-        while self._queue and now_ms - self._queue[0].since_ms >= self._unsent_timeout_ms:
-            self._fail(self._queue.popleft(), self._no_server())
+            if not session.read_only:
+                self.undead.append(Undead(session.id, session.password))
+            self._lose(session.why_over(now_ms))
+            if self.link is not Link.DOWN:
+                self.link_broken = self.link_broken or "the session's time was up"
+        if self.link is not Link.UP:
+            self._expire_waiting(now_ms)
         for credential in [each for each in self._new_credentials if self._is_overdue(each, now_ms)]:
             self._new_credentials.remove(credential)
-            self._fail_credential(credential, self._no_server())
-        if self.link is Link.DOWN:
+            self._fail_credential(credential, self.no_server(self._unsent_timeout_ms))
+        if self.link is Link.DOWN or self.link_broken:
             return
         timeout_ms = session.timeout_ms if session else self.session_timeout_ms
+        silent_ms = now_ms - self._heard_at_ms
         if self.link is not Link.UP and now_ms >= self._up_by_ms:
-            self.link_broken = f"{self.server} did not say enough in time: {self.link.value}"
-        elif now_ms - self._heard_at_ms >= timeout_ms * 2 // 3 and self._awaited:
-            self.link_broken = f"{self.server} said nothing for {now_ms - self._heard_at_ms} ms"
+            did = "did not greet" if self.link is Link.GREETING else "did not end the login"
+            self.link_broken = f"it took the connection, but {did} within {now_ms - self._greeted_at_ms} ms"
+        elif silent_ms >= timeout_ms * 2 // 3 and self._awaited:
+            self.link_broken = f"it said nothing for {silent_ms} ms"
+        elif self.link is Link.UP and session and now_ms >= session.deadline_ms - timeout_ms // 6 and self._awaited:
+            # It talks, but does not answer. Some other server may, in the time that is left.
+            self.link_broken = f"it answered nothing of what was sent in the last {timeout_ms * 5 // 6} ms"
         elif self.link is Link.UP and now_ms - self._said_at_ms >= timeout_ms // 3:
             self._pings.append(now_ms)
             self._said_at_ms = now_ms
             self._out.append(frame(packed(r.RequestHeader(PING, Op.PING))))
+
+    def stalled(self, late_ms: int, suspended_ms: int, now_ms: int) -> None:
+        """The driver was not run for so long. What the server said meanwhile is still to be read: it was not silent."""
+        self._heard_at_ms = min(now_ms, self._heard_at_ms + late_ms)
+        timeout_ms = self.session.timeout_ms if self.session else self.session_timeout_ms
+        level = logging.WARNING if late_ms >= timeout_ms // 3 else logging.DEBUG
+        log.log(
+            level,
+            "the client was not scheduled for %d ms: %s",
+            late_ms,
+            "the machine was suspended" if suspended_ms * 2 >= late_ms else "something blocks the event loop",
+        )
 
     @property
     def wake_at_ms(self) -> int | None:
@@ -299,49 +437,84 @@ class Core:
         session = self.session
         timeout_ms = session.timeout_ms if session else self.session_timeout_ms
         due = [session.deadline_ms] if session else []
-        if self._queue:
-            due.append(self._queue[0].since_ms + self._unsent_timeout_ms)
+        if self._queue and self.link is not Link.UP:
+            self._drop_given_up()
+            if self._queue:
+                since_ms = self._queue[0].since_ms
+                due.append((self.now_ms() if since_ms is None else since_ms) + self._unsent_timeout_ms)
         due += [
-            each.call.since_ms + self._unsent_timeout_ms
+            (each.call.since_ms or 0) + self._unsent_timeout_ms
             for each in self._new_credentials
             if each.call is not None and each not in self._auths
         ]
-        if self.link is not Link.DOWN:
-            if self.link is not Link.UP:
-                due.append(self._up_by_ms)
-            if self._awaited:
-                due.append(self._heard_at_ms + timeout_ms * 2 // 3)
-            if self.link is Link.UP:
-                due.append(self._said_at_ms + timeout_ms // 3)
+        if self.link is Link.UP:
+            due.append(self._said_at_ms + timeout_ms // 3)
+            if self._awaited and session:
+                due.append(session.deadline_ms - timeout_ms // 6)
+        elif self.link is not Link.DOWN:
+            due.append(self._up_by_ms)
+        if self._awaited:
+            due.append(self._heard_at_ms + timeout_ms * 2 // 3)
         return min(due) if due else None
+
+    @property
+    def beat_ms(self) -> int:
+        """`tick` is to be called at least this often, so that a clock that was ahead of the loop's is noticed."""
+        timeout_ms = self.session.timeout_ms if self.session else self.session_timeout_ms
+        return min(1_000, max(50, timeout_ms // 10))
 
     @property
     def _awaited(self) -> bool:
         return self.link is Link.GREETING or bool(self._in_flight or self._pings or self._auths)
 
+    def _expire_waiting(self, now_ms: int) -> None:
+        while self._queue:
+            call = self._queue[0]
+            if not call.done:
+                if call.since_ms is None:
+                    call.since_ms = now_ms
+                if now_ms - call.since_ms < self._unsent_timeout_ms:
+                    return
+                self._fail(call, self.no_server(self._unsent_timeout_ms))
+            else:
+                self._given_up -= 1
+            self._queue.popleft()
+
     # Calls ------------------------------------------------------------------------------------------------------------
 
     def submit(self, call: Call) -> None:
-        """Send it now, or once there is a connection. Fails it at once if its session is over."""
+        """Send it now, or once there is a connection, or room. Fails it at once if its session is over."""
+        session = call.session
         if self.failure is not None:
             self._fail(call, copy(self.failure))
-        elif call.session is not None and call.session is not self.session:
-            self._fail(call, SessionLostError(call.session.why_lost or "the session is over"))
+        elif session is not None and session is not self.session:
+            self._fail(call, SessionLostError(session.why_lost or "the session is over"))
         elif self._closing and call.opcode != Op.CLOSE_SESSION:
             self._fail(call, ClosedClientError("the client is closing"))
-        elif self.link is Link.UP and not self.link_broken and not self._leaving:
+        elif not self._queue and self._takes_calls and self._has_room(call):
             self._send(call)
         else:
-            call.since_ms = call.since_ms or self.now_ms()
+            if self.link is not Link.UP:
+                call.since_ms = self.now_ms()
             self._queue.append(call)
 
     def give_up(self, call: Call) -> None:
-        """Nobody waits for it any more. If it was not sent, it will not be."""
-        if not call.sent and not call.done:
-            if call in self._queue:
-                self._queue.remove(call)
-            self._new_credentials = [each for each in self._new_credentials if each.call is not call]
-            call.done = True
+        """Nobody waits for it any more. If it was not sent, it will not be; nor does its watch wait for anything."""
+        call.wake = None
+        if call.watch is not None:
+            self.watches.forget(call.watch)
+            call.watch = None
+        if call.done:
+            return
+        call.done = True
+        if any(each.call is call for each in self._new_credentials):
+            self._new_credentials = [each for each in self._new_credentials if each.call is not call or call.sent]
+        elif not call.sent:
+            # It is left where it is, since finding it takes as long as the queue is. Half of a queue may be such.
+            self._given_up += 1
+            if self._given_up * 2 > len(self._queue):
+                self._queue = deque(call for call in self._queue if not call.done)
+                self._given_up = 0
 
     def close(self, call: Call) -> None:
         """Ask for the session's end; ``call`` is a closeSession. Nothing else is taken from here on."""
@@ -350,28 +523,35 @@ class Core:
 
     def end(self) -> None:
         """The client is closed: nothing more will come."""
+        self._closing = True
         if self.session is not None:
-            self._lose("the client was closed")
+            session, self.session = self.session, None
+            session.lose("the client was closed")
         self.watches.lose("the client was closed")
-        queue, self._queue = self._queue, deque()
-        waiting = [each.call for each in self._new_credentials if each.call is not None and not each.call.done]
-        for call in (*self._in_flight, *queue, *waiting):
-            self._fail(call, ClosedClientError("the client was closed"))
-        self._in_flight.clear()
+        in_flight, unsent = self._reset_link()
+        queue, self._queue, self._given_up = self._queue, deque(), 0
+        for call in in_flight:
+            self._fail(
+                call, ClosedClientError("the client was closed before the answer: it may have been done, or not")
+            )
+        waiting = [each.call for each in self._new_credentials if each.call is not None]
         self._new_credentials.clear()
+        for call in (*unsent, *queue, *waiting):
+            self._fail(call, ClosedClientError("the client was closed before it was done"))
         self._become(State.CLOSED)
 
     def fail(self, error: ZabpyError) -> None:
         """No server will ever do: everything that waits fails with this error, and whatever is asked from now on."""
         if self.failure is not None:
             return
+        log.error("the client gives up: %s", error)
         self.failure = error
         self.link_broken = self.link_broken or str(error)
         if self.session is not None:
             self._lose(f"no server will do any more: {error}")
         self.watches.lose(str(error))
-        queue, self._queue = self._queue, deque()
-        waiting = [each.call for each in self._new_credentials if each.call is not None and not each.call.done]
+        queue, self._queue, self._given_up = self._queue, deque(), 0
+        waiting = [each.call for each in self._new_credentials if each.call is not None]
         self._new_credentials.clear()
         for call in (*queue, *waiting):
             self._fail(call, copy(error))
@@ -392,20 +572,49 @@ class Core:
         call.since_ms = self.now_ms()
         credential = Credential(scheme, secret, call)
         self._new_credentials.append(credential)
-        if self.link is Link.UP and not self.link_broken and not self._leaving:
+        if self._takes_calls:
             self._send_credential(credential)
+
+    def no_server(self, within_ms: int) -> NoServerError:
+        """Says which servers were tried, and why none would do."""
+        tried = tuple(self._tried())
+        why = "; ".join(f"{server}: {reason}" for server, reason in tried) or "none has been tried yet"
+        return NoServerError(f"no server within {within_ms} ms: {why}", tried)
+
+    @property
+    def _takes_calls(self) -> bool:
+        return self.link is Link.UP and not self.link_broken and not self._leaving
+
+    def _has_room(self, call: Call) -> bool:
+        calls = len(self._in_flight)
+        return calls == 0 or (calls < CALLS_MAX and self._bytes_in_flight + len(call.body) <= BYTES_MAX)
+
+    def _send_waiting(self) -> None:
+        if not self._takes_calls:
+            return
+        while self._queue:
+            call = self._queue[0]
+            if call.done:
+                self._given_up -= 1
+            elif self._has_room(call):
+                self._send(call)
+            else:
+                return
+            self._queue.popleft()
+
+    def _drop_given_up(self) -> None:
+        while self._queue and self._queue[0].done:
+            self._queue.popleft()
+            self._given_up -= 1
 
     def _send(self, call: Call) -> None:
         self._xid = xid = self._xid + 1 if self._xid < XID_MAX else 1
         call.xid, call.sent, call.server = xid, True, self.server
+        body = call.body
         self._in_flight.append(call)
+        self._bytes_in_flight += len(body)
         self._fresh += 1
-        self._out.append(
-            (8 + len(call.body)).to_bytes(4, "big")
-            + xid.to_bytes(4, "big")
-            + call.opcode.to_bytes(4, "big", signed=True)
-            + call.body
-        )
+        self._out.append(REQUEST_HEADER.pack(8 + len(body), xid, call.opcode) + body)
 
     def _send_credential(self, credential: Credential) -> None:
         credential.sent_times += 1
@@ -417,20 +626,27 @@ class Core:
 
     def _is_overdue(self, credential: Credential, now_ms: int) -> bool:
         call = credential.call
-        waits = call is not None and credential not in self._auths
-        return waits and call is not None and now_ms - call.since_ms >= self._unsent_timeout_ms
+        if call is None or credential in self._auths:
+            return False
+        return now_ms - (call.since_ms or 0) >= self._unsent_timeout_ms
 
     def _fail_credential(self, credential: Credential, error: ZabpyError) -> None:
-        if credential.call is not None and not credential.call.done:
+        if credential.call is not None:
             self._fail(credential.call, error)
 
-    def _no_server(self) -> NoServerError:
-        tried = tuple(self._tried())
-        why = "; ".join(f"{server}: {reason}" for server, reason in tried) or "none has been tried yet"
-        return NoServerError(f"no server within {self._unsent_timeout_ms} ms: {why}", tried)
-
     def _fail(self, call: Call, error: ZabpyError) -> None:
-        call.error = error
+        if call.done:
+            return
+        session = call.session or self.session
+        call.error = about(
+            error,
+            call.operation,
+            call.path,
+            session_id=session.id if session is not None else 0,
+            server=call.server or self.server,
+            zxid=call.zxid,
+            attempt=call.attempt,
+        )
         self._finish(call)
 
     def _finish(self, call: Call) -> None:
@@ -440,30 +656,55 @@ class Core:
 
     # What the server says ---------------------------------------------------------------------------------------------
 
-    def _greeted(self, payload: bytes, now_ms: int) -> None:
-        answer = r.ConnectResponse.read(Reader(payload))
+    def _greeted(self, data: bytes) -> bytes:
+        """Take the first answer; what is behind it is returned."""
+        data = self._greeting + data
+        if len(data) >= 4:
+            (length,) = LENGTH.unpack_from(data)
+            if not 0 <= length <= GREETING_BYTES_MAX:
+                raise ProtocolError(f"no greeting of a ZooKeeper server: {_banner(data)}")
+            if len(data) >= 4 + length:
+                answer = r.ConnectResponse.read(Reader(data[4 : 4 + length]))
+                self._greeting = b""
+                self._accepted(answer)
+                return data[4 + length :]
+        self._greeting = data
+        return b""
+
+    def _accepted(self, answer: r.ConnectResponse) -> None:
         if answer.read_only and not self.read_only:
             raise ProtocolError("it is read-only, which was not asked for")
         session = self.session
         if session is not None and session.read_only:  # it was not asked for again
             self._lose(f"session {session} was one of a read-only server, which the client has left")
             session = None
-        if answer.timeout_ms <= 0 or (session is not None and answer.session_id != session.id):
-            self.link_broken = "the session had expired"
+        if answer.timeout_ms <= 0 or answer.session_id == 0:
             if session is None:
                 raise ProtocolError("a new session was refused as expired")
+            self.link_broken = f"session {session} had expired"
             self._lose(f"session {session} had expired, says {self.server}")
             return
+        if session is not None and answer.session_id != session.id:
+            raise ProtocolError(f"asked to go on with session {session}, it answered with another")
         self.link = Link.LOGIN
         self.server_read_only = bool(answer.read_only)
+        # The server heard the greeting when it was sent, or later. If it grants less than before, less it is.
         deadline_ms = self._greeted_at_ms + answer.timeout_ms
         self._session_changed = session is None
         if session is None:
-            self.session = Session(
-                answer.session_id, answer.password, answer.timeout_ms, deadline_ms, self.now_ms, self.server_read_only
+            self.session = session = Session(
+                answer.session_id,
+                answer.password or b"",
+                answer.timeout_ms,
+                deadline_ms,
+                self.now_ms,
+                self.server_read_only,
+                self.stalls,
             )
         elif not self.server_read_only:
             session.timeout_ms, session.deadline_ms = answer.timeout_ms, deadline_ms
+        did = "opened" if self._session_changed else "went on with"
+        log.info("%s session %s at %s, timeout %d ms", did, session, self.server, session.timeout_ms)
         if self._sasl is None:
             self._authenticate()
         else:
@@ -472,18 +713,18 @@ class Core:
 
     def _say(self, exchange: Exchange, token: bytes) -> None:
         """One step of SASL."""
-        call = Call(Op.SASL, packed(r.GetSASLRequest(token)), r.SetSASLResponse.read, "sasl", None)
+        call = Call(Op.SASL, packed(r.GetSASLRequest(token)), r.SetSASLResponse.read, "sasl", None, of_link=True)
         call.wake = lambda: self._told(exchange, call)
         self._send(call)
 
     def _told(self, exchange: Exchange, call: Call) -> None:
         if isinstance(call.error, AuthFailedError):
-            self._refused(AuthFailedError("SASL: a wrong name or password"))
-        elif call.error is None:
+            self._shut_out(AuthFailedError("SASL: a wrong name or password"))
+        elif call.error is None and not self.link_broken:
             try:
                 token = exchange.answer(call.reply.token)
             except AuthFailedError as error:
-                self._refused(error)
+                self._shut_out(error)
                 return
             if token is None:
                 self._authenticate()
@@ -500,62 +741,103 @@ class Core:
         """We are who we say: all that has waited may go."""
         self.link = Link.UP
         for request in self.watches.renewal(self.last_zxid):
-            call = Call(Op.SET_WATCHES2, request, None, "setWatches", None)
-            self._send(call)
+            self._send(Call(Op.SET_WATCHES2, request, None, "setWatches", None, of_link=True))
         self.watches.resynced(session_changed=self._session_changed)
-        queue, self._queue = self._queue, deque()
-        for call in queue:
-            self.submit(call)
+        self._send_waiting()
         self._become(State.READ_ONLY if self.server_read_only else State.CONNECTED)
 
-    def _refused(self, error: AuthFailedError) -> None:
-        error.operation, error.server, error.attempt = "log in", self.server, 1
-        error.session_id = self.session.id if self.session else 0
-        self.fail(error)
+    def _shut_out(self, error: AuthFailedError) -> None:
+        session_id = self.session.id if self.session else 0
+        self.fail(about(error, "log in", None, session_id=session_id, server=self.server))
+
+    def _replies(self, data: bytes) -> None:
+        self._frames.feed(data)
+        try:
+            frames = self._frames.frames()
+        except FrameError as error:
+            for payload in error.frames:
+                self._reply(payload)
+                if self.link_broken:
+                    return
+            if error.length > error.limit and self._marks:
+                # Answers come in order, and notifications are short: so this is the one of the oldest call.
+                self._fail(self._in_flight.popleft(), ReplyTooLargeError(error.length, error.limit))
+            raise
+        for payload in frames:
+            self._reply(payload)
+            if self.link_broken:
+                return
 
     def _reply(self, payload: bytes) -> None:
-        reader = Reader(payload)
-        xid, zxid, err = reader.int(), reader.long(), reader.int()
-        if xid == NOTIFICATION:
-            event = r.WatcherEvent.read(reader)
-            self.watches.fire(event.type, event.path, zxid if zxid > 0 else None)
+        if len(payload) < REPLY_HEADER.size:
+            raise ProtocolError(f"an answer of {len(payload)} bytes, which has not even a header")
+        xid, zxid, err = REPLY_HEADER.unpack_from(payload)
+        in_flight = self._in_flight
+        if not in_flight or in_flight[0].xid != xid:
+            self._reply_to_no_call(xid, zxid, err, payload)
             return
-        if xid == PING:
-            if not self._pings:
-                raise ProtocolError("a ping answered that was not sent")
-            self._answered(self._pings.popleft())
-            return
-        if xid == AUTH:
-            if not self._auths:
-                raise ProtocolError("an auth answered that was not sent")
-            self._authenticated(self._auths.popleft(), err)
-            return
-        if not self._in_flight or self._in_flight[0].xid != xid:
-            raise ProtocolError(f"an answer to request {xid}, where another one is due")
-        call = self._in_flight.popleft()
-        self._call_answered()
+        if not self._marks:
+            raise ProtocolError(f"an answer to request {xid}, which was not sent yet")
+        call = in_flight.popleft()
+        self._bytes_in_flight -= len(call.body)
+        mark = self._marks[0]  # all that went out with it was sent at one moment
+        mark[0] -= 1
+        if mark[0] == 0:
+            self._marks.popleft()
+        self._answered(mark[1])
         if zxid > self.last_zxid:
             self.last_zxid = zxid
         call.zxid = zxid
-        if err == 0:
-            if call.read is not None:
-                try:
-                    call.reply = call.read(reader)
-                except MarshallingError as error:
-                    self._fail(call, ProtocolError(f"an answer to {call.operation} that cannot be read: {error}"))
-                    raise
-        else:
-            known = ERRORS.get(err)
-            if err == SASL_REQUIRED:
-                self._refused(AuthFailedError(f"{self.server} requires clients to log in: connect with sasl=..."))
-                call.error = copy(self.failure)
-            elif known is SessionExpiredError:
-                call.error = SessionLostError(f"the session is over, says {self.server}")
-            else:
-                call.error = known() if known is not None else ProtocolError(f"error code {err}, which is unknown")
+        if err != 0:
+            if call.watch is not None:
+                self.watches.registered(call.watch, err)
+            self._refused(call, err)
+            return
+        if call.read is not None and not call.done:
+            try:
+                call.reply = call.read(Reader(payload, REPLY_HEADER.size))
+            except Exception as error:
+                # Whatever a reader of records stumbles over. It is the server that wrote this.
+                nonsense = ProtocolError(f"an answer to {call.operation} that cannot be read: {error!r}")
+                self._fail(call, nonsense)
+                raise nonsense from error
         if call.watch is not None:
             self.watches.registered(call.watch, err)
         self._finish(call)
+
+    def _reply_to_no_call(self, xid: int, zxid: int, err: int, payload: bytes) -> None:
+        if xid == NOTIFICATION:
+            event = r.WatcherEvent.read(Reader(payload, REPLY_HEADER.size))
+            self.watches.fire(event.type, event.path, zxid if zxid > 0 else None)
+        elif xid == PING:
+            if not self._pings:
+                raise ProtocolError("a ping answered that was not sent")
+            self._answered(self._pings.popleft())
+        elif xid == AUTH:
+            if not self._auths:
+                raise ProtocolError("an auth answered that was not sent")
+            self._authenticated(self._auths.popleft(), err)
+        else:
+            due = f"where {self._in_flight[0].xid} is due" if self._in_flight else "where none is due"
+            raise ProtocolError(f"an answer to request {xid}, {due}")
+
+    def _refused(self, call: Call, err: int) -> None:
+        if err == SASL_REQUIRED:
+            self._shut_out(AuthFailedError(f"{self.server} requires clients to log in: connect with sasl=..."))
+            self._fail(call, copy(self.failure or error_of(err)))
+            return
+        error = error_of(err)
+        if isinstance(error, SessionExpiredError):
+            why = f"the session is over, says {self.server}"
+            self._fail(call, SessionLostError(why))
+            if call.opcode != Op.CLOSE_SESSION and not self._closing:
+                self.link_broken = why
+                if self.session is not None:
+                    self._lose(why)
+            return
+        if isinstance(error, SessionMovedError):
+            self.link_broken = "the session has moved to another server"
+        self._fail(call, error)
 
     def _authenticated(self, credential: Credential, err: int) -> None:
         is_new = credential in self._new_credentials
@@ -577,17 +859,7 @@ class Core:
             self.link_broken = "a credential was refused"
             self._fail_credential(credential, error)
         else:
-            self._refused(error)
-
-    def _call_answered(self) -> None:
-        """One more of the calls was answered: all that went out with it was sent at one moment."""
-        if self._marks:
-            count, sent_ms = self._marks[0]
-            self._answered(sent_ms)
-            if count == 1:
-                self._marks.popleft()
-            else:
-                self._marks[0] = (count - 1, sent_ms)
+            self._shut_out(error)
 
     def _answered(self, sent_ms: int) -> None:
         session = self.session
@@ -597,17 +869,20 @@ class Core:
             session.deadline_ms = sent_ms + session.timeout_ms
 
     def _lose(self, why: str) -> None:
-        session, self.session = self.session, None
+        session = self.session
         assert session is not None
+        log.warning("session lost: %s", why)
+        in_flight, unsent = self._reset_link()
+        queue, self._queue, self._given_up = self._queue, deque(), 0
+        # Those whose body relies on the session first; it is still the current one for what they are told.
         session.lose(why)
-        in_flight, self._in_flight = self._in_flight, deque()
-        self._marks.clear()
-        self._fresh = 0
-        for call in in_flight:
-            self._fail(call, SessionLostError(why))
-        for call in [call for call in self._queue if call.session is session]:
-            self._queue.remove(call)
-            self._fail(call, SessionLostError(why))
+        for call in (*in_flight, *unsent, *queue):
+            if call.session is None and (call.again or not call.sent) and not call.done:
+                call.sent = False
+                self._queue.append(call)  # it may as well be done in the next session
+            else:
+                self._fail(call, SessionLostError(why))
+        self.session = None
         self.watches.lose(why)
         self._become(State.LOST)
 
@@ -615,3 +890,14 @@ class Core:
         if state is not self.state:
             self.state = state
             self._on_state(state)
+
+
+def _banner(data: bytes) -> str:
+    """Who it is that speaks so."""
+    if data.startswith((b"HTTP/", b"<htm", b"<!DO")):
+        who = "an HTTP server"
+    elif data[:2] in (b"\x15\x03", b"\x16\x03"):
+        who = "a server that wants TLS"
+    else:
+        who = "it begins with"
+    return f"{who}: {data[:24]!r}"

@@ -1,6 +1,7 @@
 """How it stands between a client and its ensemble."""
 
 import enum
+from collections.abc import Sequence
 
 
 class State(enum.Enum):
@@ -16,3 +17,9 @@ class State(enum.Enum):
     JEOPARDY = "jeopardy"
     LOST = "lost"  # the session is over; a new one is being asked for
     CLOSED = "closed"
+
+
+def merged(states: Sequence[State]) -> list[State]:
+    """What a reader who was too slow for them must know: whether a session was lost, and how it stands now."""
+    *passed, last = states
+    return [State.LOST, last] if State.LOST in passed and last is not State.LOST else [last]
