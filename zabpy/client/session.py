@@ -141,13 +141,13 @@ class Session:
         """What to say when the deadline has passed."""
         silent_ms = now_ms - self.deadline_ms + self.timeout_ms
         note = self._stalls.note(now_ms, self.timeout_ms) if self._stalls is not None else ""
-        return (
-            f"nothing asked in the last {silent_ms} ms was answered, and session {self} has {self.timeout_ms} ms{note}"
-        )
+        return f"session {self} was not heard of for {silent_ms} ms (its timeout: {self.timeout_ms} ms){note}"
 
     def error(self, why: str) -> SessionLostError:
         """The error that says so."""
-        return about(SessionLostError(why), "session", None, session_id=self.id)
+        error = SessionLostError(why)
+        error.operation, error.session_id, error.attempt = "check", self.id, 1
+        return error
 
     def __str__(self) -> str:
         return f"{self.id & 0xFFFFFFFFFFFFFFFF:#x}"
