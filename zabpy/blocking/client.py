@@ -323,12 +323,16 @@ class Client(Opening):
         return value
 
     def states(self) -> Context[Stream[_client.State]]:
-        """A stream of states: the one now, then each new one: ``with zk.states() as s: for state in s``."""
+        """A stream of states: the one now, then each new one: ``with zk.states() as s: for state in s``.
+
+        It ends behind `State.CLOSED`. Who falls far behind is told the newest only, and `State.LOST` before it if a
+        session was lost on the way.
+        """
         result: Context[Stream[_client.State]] = Context(self, self._plain(self._bare.states))
         return result
 
     def wait_connected(self) -> None:
-        """Until there is a session and a connection."""
+        """Until there is a session and a connection. Raises `ClosedClientError` if the client ends before."""
         self._call(self._bare.wait_connected)
 
     def wait_lost(self, session: "Session") -> None:
@@ -540,7 +544,10 @@ class Transaction(Entered):
 
 
 class Session(Blocking):
-    """One session, for as long as it lives; once lost it stays lost, and the client's next one is another object."""
+    """One session, for as long as it lives; once lost it stays lost, and the client's next one is another object.
+
+    `check`, `lost` and `time_left_ms` may be asked from any thread of the process; all else is for the client's loop.
+    """
 
     _bare: _client.Session
 
@@ -575,7 +582,11 @@ class Session(Blocking):
         return value
 
     def check(self) -> None:
-        """Raise `SessionLostError` if it is lost, or its time is up by the clock this very moment."""
+        """Raise `SessionLostError` if it is lost, or its time is up by the clock this very moment.
+
+        Raises:
+            ForkedClientError: in a process that was forked off; the session is its parent's.
+        """
         self._plain(self._bare.check)
 
     @property

@@ -105,10 +105,10 @@ class Session:
         """
         self._process.check()
         if self.lost:
-            raise self.error(self.why_lost)
+            raise self._error(self.why_lost)
         now_ms = self._now_ms()
         if now_ms >= self.deadline_ms:
-            raise self.error(self.why_over(now_ms))
+            raise self._error(self._why_over(now_ms))
 
     @property
     def time_left_ms(self) -> int:
@@ -137,13 +137,13 @@ class Session:
             except Exception:  # the others must be told all the same
                 log.exception("what was to be called at the loss of session %s failed", self)
 
-    def why_over(self, now_ms: int) -> str:
+    def _why_over(self, now_ms: int) -> str:
         """What to say when the deadline has passed."""
         silent_ms = now_ms - self.deadline_ms + self.timeout_ms
         note = self._stalls.note(now_ms, self.timeout_ms) if self._stalls is not None else ""
         return f"session {self} was not heard of for {silent_ms} ms (its timeout: {self.timeout_ms} ms){note}"
 
-    def error(self, why: str) -> SessionLostError:
+    def _error(self, why: str) -> SessionLostError:
         """The error that says so."""
         error = SessionLostError(why)
         error.operation, error.session_id, error.attempt = "check", self.id, 1
@@ -394,7 +394,7 @@ class Core:
         if session is not None and now_ms >= session.deadline_ms:
             if not session.read_only:
                 self.undead.append(Undead(session.id, session.password))
-            self._lose(session.why_over(now_ms))
+            self._lose(session._why_over(now_ms))
             if self.link is not Link.DOWN:
                 self.link_broken = self.link_broken or "the session's time was up"
         if self.link is not Link.UP:
