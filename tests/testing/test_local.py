@@ -27,7 +27,7 @@ from kazoo.retry import KazooRetry
 import zabpy
 from tests.server.authority import Authority
 from zabpy.testing import Ensemble, EnsembleError
-from zabpy.testing.local import session_id_of
+from zabpy.testing.local import Port, session_id_of
 from zabpy.testing.steady_clock import STALL_MS_MAX, SteadyClock
 
 WAIT_SECONDS = 30.0
@@ -165,6 +165,7 @@ def test_a_client_moves_when_its_server_is_killed_and_its_session_lives_on() -> 
             ensemble.wait_ready()
         assert client.client_id == session
         assert KazooState.LOST not in client.seen
+        assert ensemble.log.count("closed by the other side") >= 6, "both other servers see each end at once"
 
 
 @pytest.mark.parametrize("how", ["kill", "stop"])
@@ -181,8 +182,6 @@ def test_a_server_starts_again_on_its_data_and_its_port(how: str, on_disk: bool)
                 ensemble.wait_ready(timeout_ms=1)
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", server.port))
-            with socket.socket() as other, pytest.raises(OSError, match="in use"):
-                other.bind(("127.0.0.1", server.port))
             server.restart()
         server.restart()
         ensemble.wait_ready()
@@ -387,6 +386,7 @@ def test_connections_that_are_dropped_are_made_again_and_sessions_live_on() -> N
         for each in (client, other):
             until(lambda seen=each.seen: seen[-2:] == ["SUSPENDED", "CONNECTED"], "it is back")  # type: ignore[misc]
         assert sessions == (client.client_id, other.client_id)
+        assert ensemble.drop_connections(1) == 2
         ensemble.kill(1)
         assert ensemble.drop_connections(1) == 0
 
@@ -662,6 +662,24 @@ def test_a_process_that_was_forked_keeps_nothing_open_and_can_do_nothing_to_it()
             go.close()
             come.close()
         assert status == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing holds a port")
+def test_a_port_is_held_for_servers_that_come_and_go() -> None:
+    port = Port()
+    for _ in range(3):
+        with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
+            stranger.bind(("127.0.0.1", port.number))
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port.number))
+        with socket.create_server(("127.0.0.1", port.number)):
+            socket.create_connection(("127.0.0.1", port.number)).close()
+    for _ in range(2_000):
+        with socket.create_server(("127.0.0.1", 0)) as stranger:
+            assert stranger.getsockname()[1] != port.number
+    port.close()
+    with socket.create_server(("127.0.0.1", port.number)):
+        pass
 
 
 def test_a_stall_is_short_on_the_clock_of_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,15 @@ async def test_async(zab_server):
 def test_both(zab_server, zab_ensemble):
     assert zab_server is not zab_ensemble
 
+@pytest.mark.parametrize("time", [1, 2])
+def test_client(zab_client, zab_server, time):
+    zab_client.create("/a", b"1")
+    assert zab_client.get("/a").data == b"1"
+    session = zab_client.session
+    zab_server.expire(zab_client)
+    assert zab_client.get("/a").data == b"1"
+    assert session.lost and zab_client.session.id != session.id
+
 def test_fails(zab_server):
     assert zab_server is None
 """
@@ -69,7 +78,7 @@ def test_it_is_an_entry_point() -> None:
 def test_a_users_tests_have_servers(tmp_path: Path) -> None:
     write(tmp_path, TESTS)
     done = run(tmp_path)
-    assert "1 failed, 5 passed" in done.stdout, done.stdout
+    assert "1 failed, 7 passed" in done.stdout, done.stdout
     assert "zabpy servers" in done.stdout and "event=role role=leading" in done.stdout, "the report of the failed test"
     assert done.stdout.count("event=started") == 1, "and no other's"
 

@@ -29,12 +29,13 @@ Nothing else of zabpy is imported before a test asks for one of these.
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from zabpy.blocking import Client
+
     from .local import Ensemble
 
 _INI = "zab_settings"
@@ -60,10 +61,11 @@ def zab_ensemble(request: pytest.FixtureRequest) -> Iterator["Ensemble"]:
 
 
 @pytest.fixture
-def zab_client(zab_server: "Ensemble") -> Iterator[Any]:
+def zab_client(zab_server: "Ensemble") -> Iterator["Client"]:
     """A connected `zabpy.blocking.Client` of zab_server, closed at the end."""
-    blocking: Any = import_module("zabpy.blocking")
-    with blocking.connect(zab_server.hosts) as client:
+    from zabpy.blocking import connect
+
+    with connect(zab_server.hosts) as client:
         yield client
 
 
