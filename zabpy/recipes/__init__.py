@@ -31,6 +31,9 @@ from .mirror import (
     Removed as Removed,
     Updated as Updated,
 )
+from .multi_lock import HeldLocks as HeldLocks, MultiLock as MultiLock
+from .read_write_lock import ReadWriteLock as ReadWriteLock
 from .registration import Presence as Presence, Registration as Registration
+from .semaphore import HeldLease as HeldLease, MaxLeasesError as MaxLeasesError, Semaphore as Semaphore
 from .tree_cache import TreeCache as TreeCache
 from .who import ACTING_FOR as ACTING_FOR

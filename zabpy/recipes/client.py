@@ -1,6 +1,6 @@
 """The client that users hold: the plain one, and a method for each recipe."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Unpack
 
 from zabpy import client
@@ -13,7 +13,10 @@ from .discovery import ServiceRegistration, ServiceView
 from .instance import ServiceInstance
 from .lock import Lock, OnRevocation
 from .membership import Group, GroupLayout, Membership
+from .multi_lock import MultiLock
+from .read_write_lock import ReadWriteLock
 from .registration import Registration, TakeOver
+from .semaphore import Semaphore
 from .tree_cache import TreeCache
 
 
@@ -40,6 +43,36 @@ class Client(client.Client):
             layout=layout,
             acl=acl,
         )
+
+    def read_write_lock(
+        self,
+        path: str,
+        *,
+        identifier: bytes = b"",
+        on_revocation: OnRevocation = "tell",
+        layout: Layout = "kazoo",
+        acl: Acls | None = None,
+    ) -> ReadWriteLock:
+        """``async with rw.read`` for many at a time, ``async with rw.write`` for one alone: see `ReadWriteLock`."""
+        return ReadWriteLock(self, path, identifier=identifier, on_revocation=on_revocation, layout=layout, acl=acl)
+
+    def multi_lock(
+        self, paths: Iterable[str], *, identifier: bytes = b"", layout: Layout = "kazoo", acl: Acls | None = None
+    ) -> MultiLock:
+        """Several locks, all or none: see `MultiLock`."""
+        return MultiLock(self, [Lock(self, path, identifier=identifier, layout=layout, acl=acl) for path in paths])
+
+    def semaphore(
+        self,
+        path: str,
+        max_leases: int,
+        *,
+        identifier: bytes = b"",
+        layout: Layout = "kazoo",
+        acl: Acls | None = None,
+    ) -> Semaphore:
+        """``async with zk.semaphore(path, 3) as held``: so many at a time: see `Semaphore`."""
+        return Semaphore(self, path, max_leases, identifier=identifier, layout=layout, acl=acl)
 
     def registered(
         self, path: str, data: bytes = b"", *, acl: Acls | None = None, take_over: TakeOver = "own", wait: bool = True

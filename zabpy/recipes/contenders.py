@@ -90,5 +90,9 @@ def prefix(layout: Layout, guid: str, *, shared: bool, rw: bool) -> str:
     """What stands before the number in the name of a contender of ours. ``guid``: 32 hex digits."""
     if layout == "kazoo":
         return f"{guid}__rlock__" if shared else f"{guid}__lock__"
-    protected = f"_c_{guid[:8]}-{guid[8:12]}-{guid[12:16]}-{guid[16:20]}-{guid[20:]}"
-    return f"{protected}-{('__READ__' if shared else '__WRIT__') if rw else 'lock-'}"
+    return f"{curator_guid(guid)}-{('__READ__' if shared else '__WRIT__') if rw else 'lock-'}"
+
+
+def curator_guid(guid: str) -> str:
+    """As Curator's protected creates write it."""
+    return f"_c_{guid[:8]}-{guid[8:12]}-{guid[12:16]}-{guid[16:20]}-{guid[20:]}"

@@ -59,7 +59,7 @@ class Holding:
             error: what is raised when it is lost.
         """
         self.session = session
-        self._zk, self._what, self._error = zk, what, error
+        self._zk, self.what, self._error = zk, what, error
         self._reason = ""
         self._ended = False  # given up by us, or lost: nobody relies on it any more
         self._over = anyio.Event()
@@ -151,7 +151,7 @@ class Holding:
     async def __aenter__(self) -> Self:
         self.check()
         if self._entered:
-            raise RuntimeError(f"{self._what}: a holding is entered once")
+            raise RuntimeError(f"{self.what}: a holding is entered once")
         self._entered = True
         self._scope = anyio.CancelScope()
         self._scope.__enter__()
@@ -175,7 +175,7 @@ class Holding:
         except ZabpyError as failed:
             if remains is None:
                 raise
-            remains.add_note(f"{self._what} could not be released: {failed}")
+            remains.add_note(f"{self.what} could not be released: {failed}")
         if lost:
             self._say_lost(remains)
         if remains is not None and remains is not error:
@@ -184,17 +184,17 @@ class Holding:
 
     def _say_lost(self, remains: BaseException | None) -> None:
         """Decide what comes out of a body that what it relied on was taken from."""
-        if isinstance(remains, self._error) and remains.what == self._what:
+        if isinstance(remains, self._error) and remains.what == self.what:
             return  # the body has asked itself, by `check`
         if remains is None or _is_consequence(remains):
             raise self._loss() from remains
         if not isinstance(remains, anyio.get_cancelled_exc_class()):
-            remains.add_note(f"{self._what} was lost meanwhile: {self._reason}")
+            remains.add_note(f"{self.what} was lost meanwhile: {self._reason}")
 
     # Inside -----------------------------------------------------------------------------------------------------------
 
     def _loss(self) -> LostError:
-        error = self._error(self._what, self._reason or "it was released")
+        error = self._error(self.what, self._reason or "it was released")
         error.session_id = self.session.id
         return error
 

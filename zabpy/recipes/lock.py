@@ -25,14 +25,15 @@ from weakref import WeakKeyDictionary
 import anyio
 import anyio.lowlevel
 
-from zabpy.client import Client, ClosedClientError, Session, SessionLostError, State, Znode
-from zabpy.model import Acls, BadArgumentsError, NoNodeError, ZabpyError, join, validate
+from zabpy.client import Client, ClosedClientError, Session, SessionLostError, State
+from zabpy.model import Acls, BadArgumentsError, NoNodeError, join, validate
 
 from . import delay
 from .contenders import LAYOUTS, REVOKE, Layout, contender
 from .errors import AcquireTimeoutError, NotReentrantError
 from .holding import RELEASE_WAIT_MS, Holding
 from .place import Place, PlaceLostError
+from .reading import read_all
 from .removal import Removal
 from .who import who
 
@@ -78,6 +79,14 @@ class HeldLock(Holding):
 
     async def wait_revocation_requested(self) -> None:
         await self._revocation.wait()
+
+    def release_soon(self) -> None:
+        """As `release`, but all of it in the background."""
+        if not self._ended:
+            self._end()
+            if self._lock.lock_delay_ms:
+                delay.take_away(self._zk, self._lock.path, self._place.guid)
+            self._place.leave()
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -221,7 +230,7 @@ class Lock:
         except NoNodeError:
             return []
         found = [each for each in map(contender, names) if each is not None]
-        read = await _read_all(self._zk, [join(self.path, each.name) for each in found])
+        read = await read_all(self._zk, [join(self.path, each.name) for each in found])
         waiting = [
             Waiting(
                 join(self.path, each.name),
@@ -320,24 +329,3 @@ class _Attempt:
                 if delayed:
                     self._left.append(delay.take_away(self._zk, lock.path, place.guid))
                 self._left.append(place.leave())
-
-
-async def _read_all(zk: Client, paths: list[str]) -> list[Znode | None]:
-    """All at once; None for what is not there any more."""
-    found: list[Znode | None] = [None] * len(paths)
-    failed: list[ZabpyError] = []
-
-    async def read(index: int, path: str) -> None:
-        try:
-            found[index] = await zk.get(path)
-        except NoNodeError:
-            pass
-        except ZabpyError as error:
-            failed.append(error)
-
-    async with anyio.create_task_group() as tasks:
-        for index, path in enumerate(paths):
-            tasks.start_soon(read, index, path)
-    if failed:
-        raise failed[0]
-    return found
