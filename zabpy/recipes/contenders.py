@@ -8,6 +8,7 @@ name                                 takes        written by
 ``<32 hex>__lock__<number>``         alone        kazoo: Lock, WriteLock; ours by default
 ``<32 hex>__rlock__<number>``        shared       kazoo: ReadLock; ours by default
 ``_c_<uuid>-lock-<number>``          alone        Curator: InterProcessMutex; go-zookeeper; ours: ``layout="curator"``
+``_c_<uuid>-latch-<number>``         alone        Curator: LeaderLatch; ours: ``layout="latch"``
 ``_c_<uuid>-__WRIT__<number>``       alone        Curator: InterProcessReadWriteLock; ours: ``layout="curator"``
 ``_c_<uuid>-__READ__<number>``       shared       the same
 ``lock-<32 hex>-<number>``           alone        aiozk: Lock; ``write-`` and ``read-``: its SharedLock
@@ -35,14 +36,14 @@ import re
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
-Layout = Literal["kazoo", "curator"]
-LAYOUTS: Final = ("kazoo", "curator")
+Layout = Literal["kazoo", "curator", "latch"]
+LAYOUTS: Final = ("kazoo", "curator", "latch")
 #: More than can be created between our own create and the list of children that follows.
 LATECOMERS: Final = 2**24
 #: What a revoker writes into the znode of the contender it wants to give way; Curator's word.
 REVOKE: Final = b"__REVOKE__"
 
-_ALONE: Final = ("__lock__", "-lock-", "__WRIT__")
+_ALONE: Final = ("__lock__", "-lock-", "-latch-", "__WRIT__")
 _SHARED: Final = ("__rlock__", "__READ__")
 _AIOZK: Final = re.compile("(lock|write|read)-[0-9a-f]{32}-")
 
@@ -90,7 +91,9 @@ def prefix(layout: Layout, guid: str, *, shared: bool, rw: bool) -> str:
     """What stands before the number in the name of a contender of ours. ``guid``: 32 hex digits."""
     if layout == "kazoo":
         return f"{guid}__rlock__" if shared else f"{guid}__lock__"
-    return f"{curator_guid(guid)}-{('__READ__' if shared else '__WRIT__') if rw else 'lock-'}"
+    if rw:
+        return f"{curator_guid(guid)}-{'__READ__' if shared else '__WRIT__'}"
+    return f"{curator_guid(guid)}-{'latch-' if layout == 'latch' else 'lock-'}"
 
 
 def curator_guid(guid: str) -> str:

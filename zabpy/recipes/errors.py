@@ -26,6 +26,10 @@ class LeadershipLost(LostError):
     """A term as the leader is over."""
 
 
+class AssignmentLost(LostError):
+    """Items of a `Partitioner` are not ours any more, and not because they were to be given up."""
+
+
 class AcquireTimeoutError(RecipeError, TimeoutError):
     """Not acquired in time. Nothing of the attempt stays behind: its znode is deleted, in the background if need be."""
 

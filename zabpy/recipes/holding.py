@@ -65,7 +65,7 @@ class Holding:
         self._over = anyio.Event()
         self._on_lost: dict[object, Callable[[], None]] = {}
         self._scope: anyio.CancelScope | None = None
-        self._entered = False
+        self._entered = self._stopped = False
         self._guarding = anyio.CancelScope()
         self._undo: Callable[[], None] = lambda: None
         self._undo = session.on_lost(lambda: self.lose(session.why_lost))
@@ -99,6 +99,11 @@ class Holding:
 
     # For recipes ------------------------------------------------------------------------------------------------------
 
+    @property
+    def body_runs(self) -> bool:
+        """Whether the body of ``async with`` has begun and has not ended."""
+        return self._scope is not None
+
     def lose(self, reason: str) -> None:
         """It is not held any more, and not because we gave it up: cancel who relies on it. A plain call."""
         if not self._ended:
@@ -116,6 +121,12 @@ class Holding:
         callbacks, self._on_lost = self._on_lost, {}
         for callback in callbacks.values():
             callback()
+
+    def stop(self) -> None:
+        """Cancel the body, now or once it begins, without a loss: it ends, and that is all. A plain call."""
+        self._stopped = True
+        if self._scope is not None:
+            self._scope.cancel()
 
     def on_lost(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Have ``callback`` called when it is lost, at once if it is; as `Session.on_lost` does."""
@@ -150,12 +161,17 @@ class Holding:
 
     async def __aenter__(self) -> Self:
         self.check()
+        self._enter()
+        return self
+
+    def _enter(self) -> None:
         if self._entered:
             raise RuntimeError(f"{self.what}: a holding is entered once")
         self._entered = True
         self._scope = anyio.CancelScope()
         self._scope.__enter__()
-        return self
+        if self._stopped:
+            self._scope.cancel()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -180,7 +196,7 @@ class Holding:
             self._say_lost(remains)
         if remains is not None and remains is not error:
             raise remains
-        return False
+        return remains is None  # a cancellation by `stop` ends here
 
     def _say_lost(self, remains: BaseException | None) -> None:
         """Decide what comes out of a body that what it relied on was taken from."""

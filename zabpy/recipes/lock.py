@@ -30,7 +30,7 @@ from zabpy.model import Acls, BadArgumentsError, NoNodeError, join, validate
 
 from . import delay
 from .contenders import LAYOUTS, REVOKE, Layout, contender
-from .errors import AcquireTimeoutError, NotReentrantError
+from .errors import AcquireTimeoutError, LockLost, LostError, NotReentrantError
 from .holding import RELEASE_WAIT_MS, Holding
 from .place import Place, PlaceLostError
 from .reading import read_all
@@ -61,9 +61,10 @@ class HeldLock(Holding):
     """A lock that is held, see `Lock`; `Holding` says what happens when it is lost."""
 
     _key: _Key | None = None
+    _kind: type[LostError] = LockLost
 
     def __init__(self, lock: "Lock", place: Place) -> None:
-        super().__init__(lock._zk, place.session, str(lock))
+        super().__init__(lock._zk, place.session, str(lock), self._kind)
         #: The fencing token: larger than that of everybody who held the lock before.
         self.token = place.token
         #: Of the znode that stands for it.
@@ -221,6 +222,10 @@ class Lock:
     ) -> bool:
         return await self._entered.pop(who()).__aexit__(kind, error, trace)
 
+    def _hold(self, place: Place) -> HeldLock:
+        """It is ours. What is built like a lock may hold something else."""
+        return HeldLock(self, place)
+
     # Who else ---------------------------------------------------------------------------------------------------------
 
     async def queue(self) -> list[Waiting]:
@@ -322,7 +327,7 @@ class _Attempt:
                 delayed = True
                 await delay.put(self._zk, session, lock.path, place.guid, lock.lock_delay_ms, lock._acl)
             session.check()
-            held = HeldLock(lock, place)
+            held = lock._hold(place)
             return held
         finally:
             if held is None:
