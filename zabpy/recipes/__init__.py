@@ -5,15 +5,20 @@ Imported by: users, zabpy.blocking, the shell.
 Read holding.py first (what happens when what a body relies on is lost), then lock.py; client.py has a method for each.
 """
 
+from .assignment import Assignment as Assignment
+from .candidates import Candidate as Candidate, Leaders as Leaders
 from .choice import DownPolicy as DownPolicy, Strategy as Strategy
+from .claim import Claim as Claim
 from .client import Client as Client, connect as connect
 from .discovery import (
     NoInstanceError as NoInstanceError,
     ServiceRegistration as ServiceRegistration,
     ServiceView as ServiceView,
 )
+from .election import Election as Election, Term as Term
 from .errors import (
     AcquireTimeoutError as AcquireTimeoutError,
+    AssignmentLost as AssignmentLost,
     LeadershipLost as LeadershipLost,
     LockLost as LockLost,
     LostError as LostError,
@@ -32,6 +37,7 @@ from .mirror import (
     Updated as Updated,
 )
 from .multi_lock import HeldLocks as HeldLocks, MultiLock as MultiLock
+from .partitioner import Partitioner as Partitioner
 from .read_write_lock import ReadWriteLock as ReadWriteLock
 from .registration import Presence as Presence, Registration as Registration
 from .semaphore import HeldLease as HeldLease, MaxLeasesError as MaxLeasesError, Semaphore as Semaphore

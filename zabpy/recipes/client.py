@@ -7,13 +7,16 @@ from zabpy import client
 from zabpy.client import Settings
 from zabpy.model import Acls
 
+from .candidates import Leaders
 from .choice import DownPolicy, Strategy
 from .contenders import Layout
 from .discovery import ServiceRegistration, ServiceView
+from .election import Election
 from .instance import ServiceInstance
 from .lock import Lock, OnRevocation
 from .membership import Group, GroupLayout, Membership
 from .multi_lock import MultiLock
+from .partitioner import Partitioner
 from .read_write_lock import ReadWriteLock
 from .registration import Registration, TakeOver
 from .semaphore import Semaphore
@@ -101,6 +104,28 @@ class Client(client.Client):
     ) -> Membership:
         """Take part in a group for as long as the block lasts: see `Group`."""
         return Group(self, path, layout=layout).member(name, data, acl=acl)
+
+    def election(
+        self,
+        path: str,
+        *,
+        value: bytes = b"",
+        lock_delay_ms: int = 0,
+        layout: Layout = "kazoo",
+        acl: Acls | None = None,
+    ) -> Election:
+        """Stand for leader, term after term, or see who does: see `Election`."""
+        return Election(self, path, value=value, lock_delay_ms=lock_delay_ms, layout=layout, acl=acl)
+
+    def observe(self, path: str) -> Leaders:
+        """Who leads, and who comes to: ``async with zk.observe(path) as leaders: async for leader in leaders``."""
+        return Leaders(self, path)
+
+    def partitioner(
+        self, path: str, items: Iterable[str], *, name: str = "member", settle_ms: int = 1_000
+    ) -> Partitioner:
+        """Share out work with others: see `Partitioner`."""
+        return Partitioner(self, path, items, name=name, settle_ms=settle_ms)
 
     def register_service(
         self, base: str, instance: ServiceInstance, *, acl: Acls | None = None, take_over: TakeOver = "own"
