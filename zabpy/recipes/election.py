@@ -76,7 +76,7 @@ class Term(HeldLock):
 
     def _is_own(self, error: BaseException) -> bool:
         """Whether that is the loss of this term, and is not to be raised."""
-        return self._stands_again and isinstance(error, LeadershipLost) and error.what == self._what
+        return self._stands_again and isinstance(error, LeadershipLost) and error.what == self.what
 
 
 class _Leadership(Lock):
