@@ -6,14 +6,21 @@ Read holding.py first (what happens when what a body relies on is lost), then lo
 """
 
 from .assignment import Assignment as Assignment
+from .barrier import Barrier as Barrier
 from .candidates import Candidate as Candidate, Leaders as Leaders
 from .choice import DownPolicy as DownPolicy, Strategy as Strategy
 from .claim import Claim as Claim
 from .client import Client as Client, connect as connect
+from .counter import Counter as Counter, NotACounterError as NotACounterError
 from .discovery import (
     NoInstanceError as NoInstanceError,
     ServiceRegistration as ServiceRegistration,
     ServiceView as ServiceView,
+)
+from .double_barrier import (
+    BarrierLost as BarrierLost,
+    BarrierMember as BarrierMember,
+    DoubleBarrier as DoubleBarrier,
 )
 from .election import Election as Election, Term as Term
 from .errors import (
@@ -42,4 +49,5 @@ from .read_write_lock import ReadWriteLock as ReadWriteLock
 from .registration import Presence as Presence, Registration as Registration
 from .semaphore import HeldLease as HeldLease, MaxLeasesError as MaxLeasesError, Semaphore as Semaphore
 from .tree_cache import TreeCache as TreeCache
+from .value import AtomicValue as AtomicValue, Value as Value
 from .who import ACTING_FOR as ACTING_FOR

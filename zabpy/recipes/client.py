@@ -7,10 +7,13 @@ from zabpy import client
 from zabpy.client import Settings
 from zabpy.model import Acls
 
+from .barrier import Barrier
 from .candidates import Leaders
 from .choice import DownPolicy, Strategy
 from .contenders import Layout
+from .counter import Counter, Layout as CounterLayout
 from .discovery import ServiceRegistration, ServiceView
+from .double_barrier import DoubleBarrier
 from .election import Election
 from .instance import ServiceInstance
 from .lock import Lock, OnRevocation
@@ -21,6 +24,7 @@ from .read_write_lock import ReadWriteLock
 from .registration import Registration, TakeOver
 from .semaphore import Semaphore
 from .tree_cache import TreeCache
+from .value import AtomicValue
 
 
 class Client(client.Client):
@@ -82,6 +86,22 @@ class Client(client.Client):
     ) -> Registration:
         """An ephemeral znode that repairs itself for as long as the block lasts: see `Registration`."""
         return Registration(self, path, data, acl=acl, take_over=take_over, wait=wait)
+
+    def barrier(self, path: str, *, acl: Acls | None = None) -> Barrier:
+        """Up while its znode is there; whoever waits goes on when it is gone."""
+        return Barrier(self, path, acl=acl)
+
+    def double_barrier(self, path: str, count: int, *, data: bytes = b"", acl: Acls | None = None) -> DoubleBarrier:
+        """So many begin together and end together: ``async with zk.double_barrier(path, 3) as member``."""
+        return DoubleBarrier(self, path, count, data=data, acl=acl)
+
+    def counter(self, path: str, *, start: int = 0, layout: CounterLayout = "text", acl: Acls | None = None) -> Counter:
+        """A number that many count up and down together."""
+        return Counter(self, path, start=start, layout=layout, acl=acl)
+
+    def atomic_value(self, path: str, *, default: bytes = b"", acl: Acls | None = None) -> AtomicValue:
+        """A value that many change, where nobody's change is lost."""
+        return AtomicValue(self, path, default=default, acl=acl)
 
     def tree_cache(
         self, path: str, *, depth_max: int | None = None, keep: Callable[[str], bool] | None = None
