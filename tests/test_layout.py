@@ -63,7 +63,7 @@ TABLE: dict[str, May] = {
         f"{LOWER} client server blocking",
         "trio anyio sortedcontainers click pytest",
         THREADS,
-        {"simulate_cli.py": SEVERAL, "local.py": THREADS},
+        {"simulate_cli.py": SEVERAL, "background.py": THREADS},
     ),
     "bench": May("model client testing", "anyio click"),
     # L5

@@ -93,7 +93,7 @@ def test_fixtures_are_listed_with_what_they_are(tmp_path: Path) -> None:
 def test_settings_stand_in_the_ini_file(tmp_path: Path) -> None:
     test = """
 def test_it(zab_server):
-    config = zab_server.servers[0]._config
+    config = zab_server.servers[0]._host.config
     assert config.ttl_znodes and config.reconfig
 """
     write(tmp_path, test, "zab_settings =\n  extendedTypesEnabled=true\n  reconfigEnabled = true\n")

@@ -1,7 +1,8 @@
 """Tools for tests, ours and users': servers in one process, and the simulation of an ensemble.
 
 For users: `Ensemble`, real servers on real ports that a test starts in a moment and hurts as it likes, for programs
-with any client; and with pytest the fixtures of pytest_plugin.py. Its parts: local.py, then faulty_network.py.
+with any client; and with pytest the fixtures of pytest_plugin.py. Read local.py first, then its parts: host.py,
+background.py, faulty_network.py.
 
 For us: ensemble.py and dialling.py, whole servers and clients on streams in memory and a clock that jumps. And proofs:
 simulation.py (the run), then network.py and drive.py (what fails), checkers.py (what must hold), faults.py (what is

@@ -134,6 +134,8 @@ class Exchange:
 
     def __init__(self, troubles: Troubles) -> None:
         self.troubles = troubles
+        #: Which server has that peer port.
+        self.servers: dict[int, int] = {}
         self._listening: dict[int, tuple[FaultyNetwork, Accept]] = {}
 
     def listen(self, port: int, network: "FaultyNetwork", accept: Accept) -> None:
@@ -143,9 +145,9 @@ class Exchange:
         if port in self._listening and self._listening[port][0] is network:
             del self._listening[port]
 
-    async def dial(self, dialler: "FaultyNetwork", port: int, server_of: Callable[[int], int]) -> Channel:
+    async def dial(self, dialler: "FaultyNetwork", port: int) -> Channel:
         """Raises ConnectionRefusedError when the server there does not run; waits while the two are cut."""
-        path = dialler.server_id, server_of(port)
+        path = dialler.server_id, self.servers[port]
         await self.troubles.wait_passable(path)
         if port not in self._listening:
             raise ConnectionRefusedError(111, "Connection refused")
@@ -160,18 +162,9 @@ class Exchange:
 class FaultyNetwork:
     """What one server sees of it."""
 
-    def __init__(
-        self,
-        server_id: int,
-        exchange: Exchange,
-        *,
-        peer_port: int,
-        server_of: Callable[[int], int],
-        now_ms: Callable[[], int],
-    ) -> None:
-        """``server_of``: which server has that peer port."""
+    def __init__(self, server_id: int, exchange: Exchange, *, peer_port: int, now_ms: Callable[[], int]) -> None:
         self.server_id, self.troubles = server_id, exchange.troubles
-        self._exchange, self._peer_port, self._server_of = exchange, peer_port, server_of
+        self._exchange, self._peer_port = exchange, peer_port
         self._sockets: Network = (
             EpollNetwork(now_ms, patience_seconds=0) if hasattr(select, "epoll") else StreamNetwork()
         )
@@ -192,7 +185,7 @@ class FaultyNetwork:
         )
 
     async def dial(self, host: str, port: int) -> Channel:
-        return await self._exchange.dial(self, port, self._server_of)
+        return await self._exchange.dial(self, port)
 
     async def run(
         self,

@@ -1,0 +1,50 @@
+"""Whose session it is: the id, out of whatever a test has at hand."""
+
+from zabpy.model import ZabpyError
+from zabpy.sessions.local import signed
+
+#: Where clients keep it: kazoo, an aiozk session, aiozk, zabpy, a session of zabpy.
+_PLACES: tuple[tuple[str | int, ...], ...] = (
+    ("client_id", 0),
+    ("session_id",),
+    ("session", "session_id"),
+    ("session", "id"),
+    ("id",),
+)
+_MASK = (1 << 64) - 1
+
+
+def session_id_of(client: object) -> int:
+    """The id of a client's session, signed as servers have it; or an id itself.
+
+    Raises:
+        TypeError: that is nothing that has a session.
+        ValueError: it has none now.
+    """
+    if isinstance(client, int):
+        return signed(client & _MASK)
+    for place in _PLACES:
+        try:
+            found = _at(client, place)
+        except ZabpyError as error:
+            raise ValueError(f"{client!r} has no session now: {error}") from error
+        if isinstance(found, int) and found:
+            return signed(found & _MASK)
+    if any(hasattr(client, name) for name in ("client_id", "session_id", "session")):
+        raise ValueError(f"{client!r} has no session now")
+    raise TypeError(f"{client!r} is neither the id of a session nor a client of a kind that is known here")
+
+
+def session_text(id: int) -> str:
+    """As ZooKeeper writes it."""
+    return f"{id & _MASK:#x}"
+
+
+def _at(client: object, place: tuple[str | int, ...]) -> object:
+    found = client
+    for name in place:
+        if isinstance(name, str):
+            found = getattr(found, name, None)
+        else:
+            found = found[name] if isinstance(found, tuple) else None
+    return found
