@@ -1,9 +1,12 @@
 // Apache Curator, and below it ZooKeeper's own Java client, as a program; the commands stand at the head of
-// kazoo_client.py. Three more:
+// kazoo_client.py. More:
 //
 //     lead PATH NAME     take part in an election (LeaderSelector); "event NAME" is said when we lead
 //     resign             give the leadership up
 //     cache PATH         keep a cache of a tree (TreeCache); "event PATH=DATA" is said for each znode and change
+//     try KIND PATH MS   acquire a mutex, read, write or semaphore (of one lease); "ok yes", or "ok no" if it takes longer
+//     free KIND PATH     release it
+//     revoke PATH        ask the holder whose znode this is to give way
 //
 // As people use it: Curator's retry policy tries again what a lost connection broke.
 
@@ -15,6 +18,7 @@ import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.apache.curator.framework.CuratorFramework;
@@ -24,7 +28,12 @@ import org.apache.curator.framework.api.transaction.CuratorOp;
 import org.apache.curator.framework.recipes.cache.TreeCache;
 import org.apache.curator.framework.recipes.leader.LeaderSelector;
 import org.apache.curator.framework.recipes.leader.LeaderSelectorListenerAdapter;
+import org.apache.curator.framework.recipes.locks.InterProcessLock;
 import org.apache.curator.framework.recipes.locks.InterProcessMutex;
+import org.apache.curator.framework.recipes.locks.InterProcessReadWriteLock;
+import org.apache.curator.framework.recipes.locks.InterProcessSemaphoreV2;
+import org.apache.curator.framework.recipes.locks.Lease;
+import org.apache.curator.framework.recipes.locks.Revoker;
 import org.apache.curator.retry.RetryNTimes;
 import org.apache.zookeeper.CreateMode;
 import org.apache.zookeeper.KeeperException;
@@ -35,6 +44,7 @@ public class CuratorClient {
     static final Map<String, CreateMode> MODES = Map.of("p", CreateMode.PERSISTENT, "e", CreateMode.EPHEMERAL, "s",
         CreateMode.PERSISTENT_SEQUENTIAL, "es", CreateMode.EPHEMERAL_SEQUENTIAL);
     static final Map<String, InterProcessMutex> locks = new HashMap<>();
+    static final Map<String, Callable<Boolean>> releases = new HashMap<>();
     static CuratorFramework client;
     static String hosts;
     static int milliseconds;
@@ -65,6 +75,19 @@ public class CuratorClient {
         if (!client.blockUntilConnected(30, TimeUnit.SECONDS)) {
             throw KeeperException.create(KeeperException.Code.OPERATIONTIMEOUT);
         }
+    }
+
+    // Acquires what is of this kind, and returns what releases it; null if it takes longer.
+    static Callable<Boolean> tried(String kind, String path, int milliseconds) throws Exception {
+        if (kind.equals("semaphore")) {
+            InterProcessSemaphoreV2 semaphore = new InterProcessSemaphoreV2(client, path, 1);
+            Lease lease = semaphore.acquire(milliseconds, TimeUnit.MILLISECONDS);
+            return lease == null ? null : () -> { semaphore.returnLease(lease); return true; };
+        }
+        InterProcessLock lock = kind.equals("mutex") ? new InterProcessMutex(client, path)
+            : kind.equals("read") ? new InterProcessReadWriteLock(client, path).readLock()
+            : new InterProcessReadWriteLock(client, path).writeLock();
+        return lock.acquire(milliseconds, TimeUnit.MILLISECONDS) ? () -> { lock.release(); return true; } : null;
     }
 
     static String answer(String[] words) throws Exception {
@@ -120,6 +143,18 @@ public class CuratorClient {
             return "";
         case "unlock":
             locks.get(path).release();
+            return "";
+        case "try":
+            Callable<Boolean> release = tried(words[1], words[2], Integer.parseInt(words[3]));
+            if (release != null) {
+                releases.put(words[1] + words[2], release);
+            }
+            return release == null ? "no" : "yes";
+        case "free":
+            releases.remove(words[1] + words[2]).call();
+            return "";
+        case "revoke":
+            Revoker.attemptRevoke(client, path);
             return "";
         case "lead":
             String name = words[2];
