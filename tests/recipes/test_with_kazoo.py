@@ -13,7 +13,7 @@ from kazoo.exceptions import LockTimeout
 
 import zabpy
 from tests.client.conftest import Story
-from zabpy.recipes import AcquireTimeoutError
+from zabpy.recipes import AcquireTimeoutError, Client
 
 
 @contextmanager
@@ -40,7 +40,7 @@ async def refused(lock: Any) -> bool:
 
 
 #: kazoo's, ours, and whether they exclude each other.
-PAIRS = {
+PAIRS: dict[str, tuple[Callable[[Any], Any], Callable[[Client], Any], bool]] = {
     "lock, lock": (lambda k: k.Lock("/l", "k"), lambda zk: zk.lock("/l"), True),
     "write, write": (lambda k: k.WriteLock("/l", "k"), lambda zk: zk.read_write_lock("/l").write, True),
     "write, read": (lambda k: k.WriteLock("/l", "k"), lambda zk: zk.read_write_lock("/l").read, True),
