@@ -59,3 +59,13 @@ def hosts(one_server: str) -> str:
 
     anyio.run(make, backend="trio")
     return one_server + chroot
+
+
+async def reconnect(zk: zabpy.Client) -> None:
+    """Have the client go to another server, or to the same one anew."""
+    async with zk.states() as states:
+        zk._connection.leave("the test wants another connection")
+        async for state in states:
+            if state is zabpy.State.JEOPARDY:
+                break
+    await zk.wait_connected()

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 import zabpy
-from tests.client.conftest import TESTED_ON, Story
+from tests.client.conftest import TESTED_ON, Story, reconnect
 from tests.server.sasl_client import digest_response
 from zabpy.bench.systems import Servers
 from zabpy.client.sasl import DigestExchange, ScramExchange
@@ -61,8 +61,7 @@ def test_who_logs_in_is_who_an_acl_names(
             with pytest.raises(zabpy.NoAuthError):
                 await nobody.get(made.path)
             assert (await zk.get(made.path)).data == b"1"
-            zk._connection.leave("the test wants another connection")
-            await zk.wait_connected()
+            await reconnect(zk)
             assert (await zk.get(made.path)).data == b"1"
 
     on_both(story)
@@ -121,8 +120,7 @@ def test_a_credential_counts_from_the_next_call_on_and_on_every_connection(on_bo
                 with pytest.raises(zabpy.NoAuthError):
                     await eve.set("/bobs", b"")
                 for each in (zk, eve):
-                    each._connection.leave("the test wants another connection")
-                    await each.wait_connected()
+                    await reconnect(each)
             await zk.add_auth("digest", b"bob:secret")
             assert len(zk.core.credentials) == 1, "the same one is remembered once"
 
@@ -142,8 +140,7 @@ def test_a_credential_that_is_refused_is_an_error_and_forgotten(on_both: OnBoth,
             await zk.create("/bobs", b"1", acl=zabpy.CREATOR_ALL_ACL)
             assert zk.session is session, "the connection was closed, and the session went on"
             for _ in range(2):
-                zk._connection.leave("the test wants another connection")
-                await zk.wait_connected()
+                await reconnect(zk)
                 assert (await zk.get("/bobs")).data == b"1"
 
     on_both(story)

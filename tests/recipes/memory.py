@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from random import Random
 from typing import Any
 
 from tests.server.servers import ensemble
@@ -19,7 +20,9 @@ class World:
 
     def client(self, name: str, **settings: Any) -> Client:
         dial = self.dials[name] = self.servers.dial(name)
-        return connect(self.servers.hosts, **{"session_timeout_ms": 6_000, "dial": dial, **settings})
+        # What follows the ensemble asks for its configuration: tests that count bytes have those of their own only.
+        fixed = {"session_timeout_ms": 6_000, "dial": dial, "follow_ensemble": False, "rng": Random(name)}
+        return connect(self.servers.hosts, **{**fixed, **settings})
 
     def isolate(self, name: str) -> None:
         """Nothing passes between this client and any server; neither is told."""

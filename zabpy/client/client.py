@@ -28,10 +28,12 @@ from .clock import Clock
 from .connection import Connection
 from .dialling import Dial, TcpDial, TlsDial
 from .errors import ClientError, ClosedClientError, RequestTooLargeError, SessionLostError, about
+from .following import Following
 from .home import Home
 from .hosts import Hosts, parse_servers
 from .mailbox import Mailbox
 from .sasl import Sasl
+from .seeking import keep_seeking
 from .session import Call, Core, Credential, Session
 from .states import State, merged
 from .tls import TLS, context_of
@@ -132,6 +134,10 @@ class Client(Trees, Transactions, Watching):
                 await self.wait_connected()
             if self.core.state not in (State.CONNECTED, State.READ_ONLY):
                 raise about(self.core.no_server(self._connect_timeout_ms), "connect", None)
+            if self._follows:
+                self.background(self._follow)
+            if self.core.read_only:
+                self.background(self._seek)
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
@@ -265,6 +271,24 @@ class Client(Trees, Transactions, Watching):
                 if state in (State.CONNECTED, State.READ_ONLY):
                     return
         raise copy(self.core.failure or about(ClosedClientError("the client was closed"), "wait_connected", None))
+
+    async def _wait_reconnected(self) -> None:
+        """Until there is another connection than now, or the client ends."""
+        async with self.states() as states:
+            was_away = False
+            async for state in states:
+                is_there = state in (State.CONNECTED, State.READ_ONLY)
+                if is_there and was_away:
+                    return
+                was_away = was_away or not is_there
+
+    async def _follow(self) -> None:
+        secure = isinstance(self._dial, TlsDial)
+        await Following(self._ask, self._wait_reconnected, self._hosts, self._connection, secure=secure).run()
+
+    async def _seek(self) -> None:
+        async with self.states() as states:
+            await keep_seeking(states, self._hosts, self._connection, self._dial, self._rng)
 
     async def wait_lost(self, session: Session) -> None:
         """Until this session is lost."""

@@ -46,6 +46,8 @@ class Connection:
         self._poke = anyio.Event()
         self._stream: ByteStream | None = None
         self._failure: Failure | None = None
+        #: The server of the connection there is, or was last.
+        self.host: Host | None = None
 
     def flush(self) -> None:
         """There may be something to write."""
@@ -62,6 +64,11 @@ class Connection:
             self._link_over.set()
 
     @property
+    def is_read_only(self) -> bool:
+        """Whether the server of the connection there is has no quorum."""
+        return self._core.link is Link.UP and self._core.server_read_only
+
+    @property
     def remote_address(self) -> tuple[str, int] | None:
         """What the connection there is goes to."""
         if self._stream is None:
@@ -75,7 +82,7 @@ class Connection:
         had_session = False
         backoff_ms, said = BACKOFF_MS, ""
         while core.failure is None:
-            host = hosts.next()
+            self.host = host = hosts.next()
             failure, up_ms = await self._attempt(host)
             hosts.failed(host, failure)
             log.debug("%s: %s", host, failure.why)

@@ -57,6 +57,33 @@ class Hosts:
     def failed(self, host: Host, failure: Failure) -> None:
         self.failures[host] = failure
 
+    def prefer(self, host: Host) -> None:
+        """It comes next."""
+        if host in self._round:
+            self._next = self._round.index(host)
+
+    def follow(self, members: Sequence[Host], current: Host | None, *, known: bool) -> None:
+        """The ensemble says that these are its servers. Those that were given stay, as the fallback.
+
+        Args:
+            current: the one we are connected to; it will be the last of its kind to be tried.
+            known: we reach servers by the addresses that they have there. If not, as when those are of a network that
+                is not ours, the given ones stay before them.
+        """
+        first, second = (list(members), self.given) if known else (list(self.given), members)
+        rest = [host for host in second if host not in first]
+        for group in (first, rest):
+            self._rng.shuffle(group)
+            group.sort(key=lambda host: host == current)
+        self._round, self._next = [*first, *rest], 0
+        self.failures = {host: failure for host, failure in self.failures.items() if host in self._round}
+
+    def others(self, current: Host | None) -> list[Host]:
+        """All but this one, in an order of chance."""
+        found = [host for host in self._round if host != current]
+        self._rng.shuffle(found)
+        return found
+
     @property
     def tried(self) -> tuple[tuple[str, str], ...]:
         """Each server that was tried, and why it would not do the last time."""
