@@ -43,6 +43,20 @@ async def test_a_client_that_hears_nothing_has_lost_its_session_in_time(autojump
             assert await zk.exists("/mine") is None
 
 
+async def test_a_session_ends_when_a_test_wants_it_also_while_servers_fail(autojump_clock: MockClock) -> None:
+    async with ensemble() as servers:
+        async with zabpy.connect(servers.hosts, dial=servers.dial("client1")) as zk:
+            for fails in (False, True):
+                session = zk.session
+                await zk.create("/mine", ephemeral=True)
+                if fails:
+                    servers.crash(await servers.wait_leader())
+                await servers.expire(zk)
+                await servers.expire(session.id)  # harmless
+                assert await zk.exists("/mine") is None
+                assert session.lost and zk.session is not session
+
+
 @pytest.mark.parametrize("sent_bytes", range(0, 200, 7))
 async def test_a_write_was_done_or_not_when_its_connection_broke_and_the_client_says_so(
     sent_bytes: int, autojump_clock: MockClock

@@ -25,12 +25,15 @@ from zabpy.server.transport import OnStream
 
 from .dialling import MemoryDial
 from .disk import CutModel, FaultyFiles, PowerLost
+from .session_ids import ask_for_end, session_id_of
 
 CLIENT_PORT, PEER_PORT = 2181, 2888
 #: Who may do everything: the identity digest of ``super:test``.
 SUPER_DIGEST = "super:D/InIHSb7yEEbrWz8b9l71RjZJU="
 #: How often a test looks whether what it waits for is so. In virtual time this costs nothing.
 POLL_SECONDS = 0.01
+#: A session's end is asked for again after this: whoever was asked may lead no more.
+ASK_AGAIN_SECONDS = 0.5
 #: Bytes on their way in one direction before the sender waits, as with a socket's buffers.
 WIRE_BYTES_MAX = 1 << 20
 
@@ -158,6 +161,19 @@ class MemoryEnsemble:
         """Until all servers that run have applied the same last transaction."""
         while len({server.driver.state.last_applied for server in self.servers.values()}) > 1:  # noqa: ASYNC110
             await trio.sleep(POLL_SECONDS)
+
+    async def expire(self, session: object) -> None:
+        """End a session (its id, or its client's) as if it had been silent for too long, and wait until the leader has.
+        Harmless when it is over. Without a quorum this waits for one."""
+        id = session_id_of(session)
+        while True:
+            leader = self.servers[await self.wait_leader()]
+            if id not in leader.driver.state.sessions:
+                return
+            ask_for_end(leader, id)
+            with trio.move_on_after(ASK_AGAIN_SECONDS):
+                while id in leader.driver.state.sessions:  # noqa: ASYNC110
+                    await trio.sleep(POLL_SECONDS)
 
     async def connect(self, id: int, host: str = "client") -> trio.abc.HalfCloseableStream:
         """A client's connection to that server's client port."""

@@ -9,9 +9,7 @@ from random import Random
 
 import trio
 
-from zabpy.model import Request
 from zabpy.server import Config, Log, Server, serve
-from zabpy.wire import Op
 
 from .disk import FaultyFiles, PowerLost
 from .faulty_network import Exchange, FaultyNetwork
@@ -140,14 +138,6 @@ class Host:
     def sessions(self) -> list[int]:
         """Those that all servers know, as far as this one does."""
         return [] if self.server is None else self.server.driver.state.sessions.ids()
-
-    def ask_for_end(self, session_id: int) -> None:
-        """To be asked while it leads: what a leader asks of itself when that session is silent for too long."""
-        server = self.server
-        assert server is not None
-        record = session_id.to_bytes(8, "big", signed=True)
-        server.driver.submit(Request(server.clients.ids.next(), 0, 0, int(Op.CLOSE_SESSION), record, ()))
-        server.settle()
 
     def end_local(self, session_id: int) -> bool:
         """Whether that is a local session here; then it is over."""

@@ -36,7 +36,7 @@ from .host import Host
 from .local_config import LocalConfig, members_of
 from .port import LOOPBACK
 from .real_files import RealFiles
-from .session_ids import session_id_of, session_text
+from .session_ids import ask_for_end, session_id_of, session_text
 from .steady_clock import SteadyClock
 
 SERVERS_MAX = 255
@@ -399,7 +399,8 @@ class Ensemble:
                 if id not in leader.sessions:
                     raise EnsembleError(f"there is no session {session_text(id)}")
                 while id in leader.sessions:
-                    leader.ask_for_end(id)
+                    if leader.server is not None:
+                        ask_for_end(leader.server, id)
                     await self._wait_ended(id, leader)
                     leader = await self._leading()
                 return

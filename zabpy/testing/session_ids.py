@@ -1,7 +1,9 @@
-"""Whose session it is: the id, out of whatever a test has at hand."""
+"""Whose session it is, out of whatever a test has at hand; and its end."""
 
-from zabpy.model import ZabpyError
+from zabpy.model import Request, ZabpyError
+from zabpy.server import Server
 from zabpy.sessions.local import signed
+from zabpy.wire import Op
 
 #: Where clients keep it: kazoo, an aiozk session, aiozk, zabpy, a session of zabpy.
 _PLACES: tuple[tuple[str | int, ...], ...] = (
@@ -33,6 +35,13 @@ def session_id_of(client: object) -> int:
     if any(hasattr(client, name) for name in ("client_id", "session_id", "session")):
         raise ValueError(f"{client!r} has no session now")
     raise TypeError(f"{client!r} is neither the id of a session nor a client of a kind that is known here")
+
+
+def ask_for_end(leader: Server, session_id: int) -> None:
+    """As it asks itself when that session is silent for too long. It may lose its place before that is done."""
+    record = session_id.to_bytes(8, "big", signed=True)
+    leader.driver.submit(Request(leader.clients.ids.next(), 0, 0, int(Op.CLOSE_SESSION), record, ()))
+    leader.settle()
 
 
 def session_text(id: int) -> str:
