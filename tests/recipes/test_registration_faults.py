@@ -3,6 +3,7 @@
 import trio
 from trio.testing import MockClock
 
+from zabpy.client import Created, Deleted, Resynced
 from zabpy.recipes.registration import Presence
 
 from .killing import until
@@ -104,3 +105,12 @@ async def test_the_block_ends_soon_though_no_server_can_be_reached_and_nothing_s
             await trio.sleep(1)
             await look.sync()
             assert await look.exists("/1") is None
+
+
+async def test_a_former_incarnations_znode_is_replaced_in_one_go(autojump_clock: MockClock) -> None:
+    async with world(servers=1) as w, w.client("a") as a, w.client("b") as b, w.client("look") as look:
+        async with a.registered("/1", b"me"), look.watch("/1") as events:
+            assert isinstance(await anext(events), Resynced)
+            async with b.registered("/1", b"me", take_over="same_data") as here:
+                gone, back = await anext(events), await anext(events)
+                assert (gone, back) == (Deleted("/1", here.czxid), Created("/1", here.czxid))

@@ -23,8 +23,8 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from zabpy.client import Client, Session
-from zabpy.model import Acls, BadVersionError, NodeExistsError, NoNodeError, Stat
+from zabpy.client import Client, Session, TransactionFailedError
+from zabpy.model import Acls, BadVersionError, NodeExistsError, NoNodeError, NotEmptyError, Stat
 
 from .latest import Latest, LatestStream
 from .patience import TRANSIENT, Patience
@@ -180,14 +180,13 @@ class Registration:
             else:
                 self._state.set(Presence.OCCUPIED)
                 if await self._may_replace(stat, session):
-                    return await self._remove(stat, session)
+                    return await self._replace(stat, session)
             with anyio.CancelScope() as self._waiting:
                 await fired.wait()
 
     async def _create(self, session: Session) -> None:
         self._state.set(Presence.ABSENT)
-        self._session = session
-        self._own.add(session.id)  # from here on there may be a znode of it
+        self._begin(session)
         wanted, data = self._wanted, self._data
         try:
             await self._zk.create(self.path, data, ephemeral=True, acl=self._acl, parents=True, session=session)
@@ -217,13 +216,27 @@ class Registration:
             return False  # the watch has fired
         return data == self._data and read.czxid == stat.czxid
 
-    async def _remove(self, stat: Stat, session: Session) -> None:
-        # There is no delete "of this czxid". If the znode ends by itself just now and another session makes one of the
-        # same version in the same moment, that one is deleted: its maker then finds ours, and waits.
+    async def _replace(self, stat: Stat, session: Session) -> None:
+        # In one go, so that nobody sees it missing, and a displaced owner finds ours. There is no delete "of this
+        # czxid": if the znode ends by itself just now and another session makes one of the same version in the same
+        # moment, that one is replaced; its maker waits then, as any displaced owner does.
+        self._begin(session)
+        wanted, data = self._wanted, self._data
+        transaction = self._zk.transaction(session=session)
+        transaction.delete(self.path, stat.version)
+        transaction.create(self.path, data, ephemeral=True, acl=self._acl)
         try:
-            await self._zk.delete(self.path, stat.version, session=session)
-        except (BadVersionError, NoNodeError):
-            pass  # look again
+            await transaction.commit()
+        except TransactionFailedError as failed:
+            if not isinstance(failed.error, BadVersionError | NoNodeError | NotEmptyError):
+                raise failed.error from failed
+        else:
+            self._written.set(wanted)
+
+    def _begin(self, session: Session) -> None:
+        """From here on there may be a znode of this session."""
+        self._session = session
+        self._own.add(session.id)
 
     async def _leave(self) -> None:
         """Have the znode be gone; where that cannot be done soon the client goes on trying."""
