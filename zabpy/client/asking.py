@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from random import Random
 from typing import Any, Literal
 
 from zabpy.model import BadArgumentsError, validate
@@ -9,7 +10,7 @@ from zabpy.wire import Reader
 
 from .errors import ConnectionLossError
 from .session import Core, Session
-from .watches import OneShot
+from .watches import Watch
 
 #: What a write does when it was sent and the connection broke before the answer.
 LostReply = Literal["raise", "again", "once", "find"]
@@ -19,6 +20,7 @@ class Asking(ABC):
     """The part of a client that operations need of it."""
 
     core: Core
+    _rng: Random
     chroot: str
     #: Requests of more bytes are not sent.
     frame_bytes_max: int
@@ -32,20 +34,19 @@ class Asking(ABC):
         operation: str,
         path: str | None,
         session: Session | None,
-        watch: OneShot | None = None,
+        watch: Watch | None = None,
         *,
         attempt: int = 1,
     ) -> Any:
         """Send one request and wait for its answer. Reads are sent again when the connection breaks."""
 
     @abstractmethod
+    def _flush(self) -> None:
+        """The core may have got something to send."""
+
+    @abstractmethod
     def background(self, fn: Callable[..., Awaitable[object]], *args: object, cleanup: bool = False) -> None:
         """Run ``await fn(*args)`` for as long as the client is open. The client's end waits for a ``cleanup``."""
-
-    @property
-    @abstractmethod
-    def _is_closed(self) -> bool:
-        """Nothing can be asked any more."""
 
     async def _write(
         self,

@@ -39,7 +39,7 @@ from .states import State, merged
 from .tls import TLS, context_of
 from .transaction import Transactions
 from .trees import Trees
-from .watches import OneShot
+from .watches import Watch
 from .watching import Watching
 
 log = logging.getLogger("zabpy.client")
@@ -340,9 +340,9 @@ class Client(Trees, Transactions, Watching):
 
     # Inside -----------------------------------------------------------------------------------------------------------
 
-    @property
-    def _is_closed(self) -> bool:
-        return self._closed
+    def _flush(self) -> None:
+        if self._opened and not self._closed:
+            self._connection.flush()
 
     async def _ask(
         self,
@@ -352,7 +352,7 @@ class Client(Trees, Transactions, Watching):
         operation: str,
         path: str | None,
         session: Session | None,
-        watch: OneShot | None = None,
+        watch: Watch | None = None,
         *,
         attempt: int = 1,
     ) -> Any:

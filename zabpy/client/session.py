@@ -41,7 +41,7 @@ from .home import Process
 from .sasl import Exchange, Sasl
 from .stalls import Stalls
 from .states import State
-from .watches import OneShot, WatchTable
+from .watches import Watch, WatchTable
 
 log = logging.getLogger("zabpy.client")
 
@@ -181,7 +181,7 @@ class Call:
         path: str | None,
         *,
         session: Session | None = None,
-        watch: OneShot | None = None,
+        watch: Watch | None = None,
         again: bool = False,
         of_link: bool = False,
         attempt: int = 1,
@@ -253,7 +253,9 @@ class Core:
         self.server_read_only = False
         #: Of the answers to requests; never of pings and notifications, which may be ahead of them (as in Java).
         self.last_zxid = 0
-        self.watches = WatchTable()
+        #: The newest that an event told of.
+        self.event_zxid = 0
+        self.watches = WatchTable(self._tell)
         #: Why the link must go, once it must; the driver closes it.
         self.link_broken = ""
         #: Why no server will ever do, once that is so: every call fails with it.
@@ -294,7 +296,9 @@ class Core:
         session = self.session if self.session and not self.session.read_only else None
         greeting = r.ConnectRequest(
             0,
-            self.last_zxid,
+            # What an event told of is to be found on the next server, too. Watches are renewed by the answers alone:
+            # of the events of one transaction some may be lost with the link.
+            max(self.last_zxid, self.event_zxid),
             self.session_timeout_ms,
             session.id if session else 0,
             session.password if session else NEW_PASSWORD,
@@ -527,7 +531,7 @@ class Core:
         if self.session is not None:
             session, self.session = self.session, None
             session.lose("the client was closed")
-        self.watches.lose("the client was closed")
+        self.watches.end(ClosedClientError("the client was closed"))
         in_flight, unsent = self._reset_link()
         queue, self._queue, self._given_up = self._queue, deque(), 0
         for call in in_flight:
@@ -549,7 +553,7 @@ class Core:
         self.link_broken = self.link_broken or str(error)
         if self.session is not None:
             self._lose(f"no server will do any more: {error}")
-        self.watches.lose(str(error))
+        self.watches.end(error)
         queue, self._queue, self._given_up = self._queue, deque(), 0
         waiting = [each.call for each in self._new_credentials if each.call is not None]
         self._new_credentials.clear()
@@ -610,11 +614,18 @@ class Core:
     def _send(self, call: Call) -> None:
         self._xid = xid = self._xid + 1 if self._xid < XID_MAX else 1
         call.xid, call.sent, call.server = xid, True, self.server
+        if call.watch is not None:
+            call.body = self.watches.sending(call.watch, call.body)
         body = call.body
         self._in_flight.append(call)
         self._bytes_in_flight += len(body)
         self._fresh += 1
         self._out.append(REQUEST_HEADER.pack(8 + len(body), xid, call.opcode) + body)
+
+    def _tell(self, opcode: int, body: bytes, watch: Watch | None) -> None:
+        """What the watches have to say to this link's server, before anything that is sent later."""
+        if self._takes_calls and not self._closing:
+            self._send(Call(opcode, body, None, "watch", None, watch=watch, of_link=True))
 
     def _send_credential(self, credential: Credential) -> None:
         credential.sent_times += 1
@@ -740,9 +751,8 @@ class Core:
     def _ready(self) -> None:
         """We are who we say: all that has waited may go."""
         self.link = Link.UP
-        for request in self.watches.renewal(self.last_zxid):
-            self._send(Call(Op.SET_WATCHES2, request, None, "setWatches", None, of_link=True))
-        self.watches.resynced(session_changed=self._session_changed)
+        for opcode, request, renewal in self.watches.renewal(self.last_zxid, session_changed=self._session_changed):
+            self._send(Call(opcode, request, None, "setWatches", None, watch=renewal, of_link=True))
         self._send_waiting()
         self._become(State.READ_ONLY if self.server_read_only else State.CONNECTED)
 
@@ -790,7 +800,7 @@ class Core:
         call.zxid = zxid
         if err != 0:
             if call.watch is not None:
-                self.watches.registered(call.watch, err)
+                self._registered(call.watch, err)
             self._refused(call, err)
             return
         if call.read is not None and not call.done:
@@ -802,12 +812,18 @@ class Core:
                 self._fail(call, nonsense)
                 raise nonsense from error
         if call.watch is not None:
-            self.watches.registered(call.watch, err)
+            self._registered(call.watch, err)
         self._finish(call)
+
+    def _registered(self, watch: Watch, err: int) -> None:
+        why = self.watches.registered(watch, err)
+        self.link_broken = self.link_broken or why
 
     def _reply_to_no_call(self, xid: int, zxid: int, err: int, payload: bytes) -> None:
         if xid == NOTIFICATION:
             event = r.WatcherEvent.read(Reader(payload, REPLY_HEADER.size))
+            if zxid > self.event_zxid:
+                self.event_zxid = zxid
             self.watches.fire(event.type, event.path, zxid if zxid > 0 else None)
         elif xid == PING:
             if not self._pings:
