@@ -3,6 +3,8 @@
 //
 //     lead PATH NAME     take part in an election (LeaderSelector); "event NAME" is said when we lead
 //     resign             give the leadership up
+//     latch PATH NAME    take part in an election of the other kind (LeaderLatch); "event NAME" is said when we lead
+//     unlatch            give the leadership up, or stop waiting for it
 //     cache PATH         keep a cache of a tree (TreeCache); "event PATH=DATA" is said for each znode and change
 //     try KIND PATH MS   acquire a mutex, read, write or semaphore (of one lease); "ok yes", or "ok no" if it takes longer
 //     free KIND PATH     release it
@@ -26,6 +28,8 @@ import org.apache.curator.framework.CuratorFrameworkFactory;
 import org.apache.curator.framework.api.CuratorWatcher;
 import org.apache.curator.framework.api.transaction.CuratorOp;
 import org.apache.curator.framework.recipes.cache.TreeCache;
+import org.apache.curator.framework.recipes.leader.LeaderLatch;
+import org.apache.curator.framework.recipes.leader.LeaderLatchListener;
 import org.apache.curator.framework.recipes.leader.LeaderSelector;
 import org.apache.curator.framework.recipes.leader.LeaderSelectorListenerAdapter;
 import org.apache.curator.framework.recipes.locks.InterProcessLock;
@@ -50,6 +54,7 @@ public class CuratorClient {
     static int milliseconds;
     static LeaderSelector selector;
     static volatile CountDownLatch resigned;
+    static LeaderLatch latch;
 
     static synchronized void say(String line) {
         System.out.println(line);
@@ -170,6 +175,23 @@ public class CuratorClient {
             return "";
         case "resign":
             resigned.countDown();
+            return "";
+        case "latch":
+            latch = new LeaderLatch(client, path, words[2]);
+            latch.addListener(new LeaderLatchListener() {
+                @Override
+                public void isLeader() {
+                    say("event " + words[2]);
+                }
+
+                @Override
+                public void notLeader() {
+                }
+            });
+            latch.start();
+            return "";
+        case "unlatch":
+            latch.close();
             return "";
         case "cache":
             TreeCache cache = new TreeCache(client, path);
