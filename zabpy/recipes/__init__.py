@@ -48,6 +48,7 @@ from .partitioner import Partitioner as Partitioner
 from .read_write_lock import ReadWriteLock as ReadWriteLock
 from .registration import Presence as Presence, Registration as Registration
 from .semaphore import HeldLease as HeldLease, MaxLeasesError as MaxLeasesError, Semaphore as Semaphore
+from .timed_lease import HeldTimedLease as HeldTimedLease, LeaseHolder as LeaseHolder, TimedLease as TimedLease
 from .tree_cache import TreeCache as TreeCache
 from .value import AtomicValue as AtomicValue, Value as Value
 from .who import ACTING_FOR as ACTING_FOR

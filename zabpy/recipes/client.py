@@ -23,6 +23,7 @@ from .partitioner import Partitioner
 from .read_write_lock import ReadWriteLock
 from .registration import Registration, TakeOver
 from .semaphore import Semaphore
+from .timed_lease import TimedLease
 from .tree_cache import TreeCache
 from .value import AtomicValue
 
@@ -80,6 +81,10 @@ class Client(client.Client):
     ) -> Semaphore:
         """``async with zk.semaphore(path, 3) as held``: so many at a time: see `Semaphore`."""
         return Semaphore(self, path, max_leases, identifier=identifier, layout=layout, acl=acl)
+
+    def timed_lease(self, path: str, duration_ms: int, *, identifier: str = "", acl: Acls | None = None) -> TimedLease:
+        """For a job that one is to do once in so long: see `TimedLease`."""
+        return TimedLease(self, path, duration_ms, identifier=identifier, acl=acl)
 
     def registered(
         self, path: str, data: bytes = b"", *, acl: Acls | None = None, take_over: TakeOver = "own", wait: bool = True

@@ -12,21 +12,12 @@ its predecessor's makes the time that much shorter. After a crash the znode stay
 import anyio
 
 from zabpy.client import Client, ConnectionLossError, Session
-from zabpy.model import Acls, BadVersionError, NodeExistsError, NoNodeError, Stat, join
+from zabpy.model import Acls, BadVersionError, NodeExistsError, NoNodeError, join
 
 from .removal import Removal
+from .server_clock import ServerClock
 
 PREFIX = "delay-"
-
-
-class ServerClock:
-    """What the servers' clock says at least, from when they dated something for us."""
-
-    def __init__(self, stat: Stat) -> None:
-        self._server_ms, self._local = stat.ctime_ms, anyio.current_time()
-
-    def now_ms(self) -> int:
-        return self._server_ms + int((anyio.current_time() - self._local) * 1000)
 
 
 async def put(zk: Client, session: Session, parent: str, guid: str, delay_ms: int, acl: Acls | None) -> None:

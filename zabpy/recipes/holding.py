@@ -175,7 +175,7 @@ class Holding:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
+    ) -> bool | None:
         scope, self._scope = self._scope, None
         assert scope is not None
         remains = error

@@ -69,6 +69,7 @@ class HeldLock(Holding):
         self.token = place.token
         #: Of the znode that stands for it.
         self.path = place.path
+        self.clock = place.clock
         self._lock, self._place = lock, place
         self._revocation = anyio.Event()
         self.guard(place.path)
@@ -219,7 +220,7 @@ class Lock:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
+    ) -> bool | None:
         return await self._entered.pop(who()).__aexit__(kind, error, trace)
 
     def _hold(self, place: Place) -> HeldLock:
@@ -311,15 +312,16 @@ class _Attempt:
         held: HeldLock | None = None
         delayed = False
         try:
-            created = await place.take(lock.identifier, lock._acl)
-            clock = delay.ServerClock(created)
+            await place.take(lock.identifier, lock._acl)
             while True:
                 if not await place.is_first():
                     if not self._wait:
                         return None
                     await place.wait_next()
                 elif delay.among(place.names):
-                    if not await delay.wait_out(self._zk, session, lock.path, place.names, clock, wait=self._wait):
+                    if not await delay.wait_out(
+                        self._zk, session, lock.path, place.names, place.clock, wait=self._wait
+                    ):
                         return None
                 else:
                     break

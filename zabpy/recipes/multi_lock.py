@@ -8,7 +8,7 @@ wait for each other for ever. While one is waited for, those before it are held.
 are given back, and it begins again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from types import TracebackType
 
 import anyio
@@ -19,6 +19,7 @@ from zabpy.model import BadArgumentsError, ZabpyError
 from .errors import AcquireTimeoutError
 from .holding import RELEASE_WAIT_MS, Holding
 from .lock import HeldLock, Lock
+from .who import who
 
 
 class HeldLocks(Holding):
@@ -48,7 +49,7 @@ class MultiLock:
         paths = [lock.path for lock in self._locks]
         if not paths or len(set(paths)) < len(paths):
             raise BadArgumentsError(f"several locks, each once, not {', '.join(paths) or 'none'}")
-        self._entered: dict[int, HeldLocks] = {}
+        self._entered: dict[Hashable, HeldLocks] = {}
 
     def __str__(self) -> str:
         return f"the locks {', '.join(lock.path for lock in self._locks)}"
@@ -70,13 +71,13 @@ class MultiLock:
 
     async def __aenter__(self) -> HeldLocks:
         held = await self.acquire()
-        self._entered[anyio.get_current_task().id] = held
+        self._entered[who()] = held
         return await held.__aenter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        return await self._entered.pop(anyio.get_current_task().id).__aexit__(kind, error, trace)
+    ) -> bool | None:
+        return await self._entered.pop(who()).__aexit__(kind, error, trace)
 
     async def _acquire(self, timeout_ms: int | None) -> HeldLocks | None:
         """None if one of those that were held was lost on the way."""

@@ -7,10 +7,11 @@ contenders.py says who is before whom.
 from uuid import uuid4
 
 from zabpy.client import Client, Session
-from zabpy.model import Acls, NoNodeError, Stat, ZabpyError, join, name_of
+from zabpy.model import Acls, NoNodeError, ZabpyError, join, name_of
 
 from .contenders import Layout, before, contender, prefix
 from .removal import Removal
+from .server_clock import ServerClock
 
 
 class PlaceLostError(ZabpyError):
@@ -33,7 +34,7 @@ class Place:
         #: The children when they were last listed.
         self.names: list[str] = []
 
-    async def take(self, data: bytes, acl: Acls | None = None) -> Stat:
+    async def take(self, data: bytes, acl: Acls | None = None) -> None:
         """Stand at the end of the queue. Raises what `Client.create` raises."""
         path = join(self._parent, self._prefix)
         while True:
@@ -47,7 +48,8 @@ class Place:
             # The name has our GUID; it is ours only if it is of this very session, too (CURATOR-498, 620, 696).
             assert made.stat.ephemeral_owner == self.session.id
             self.path, self.token = made.path, made.stat.czxid
-            return made.stat
+            self.clock = ServerClock(made.stat)
+            return
 
     async def is_first(self) -> bool:
         """Look at who is there now: whether nobody before us is. Raises `PlaceLostError` if we are not there."""

@@ -12,6 +12,7 @@ The layout is kazoo's Semaphore's: leases below ``path``, the gate at ``path-__l
 ``path/locks``, where the number is known to the clients only. Clients of that library and ours may share a path.
 """
 
+from collections.abc import Hashable
 from types import TracebackType
 from uuid import uuid4
 
@@ -20,12 +21,13 @@ import anyio
 from zabpy.client import Client, Session, SessionLostError
 from zabpy.model import Acls, BadArgumentsError, NodeExistsError, NoNodeError, join, name_of
 
-from .contenders import LAYOUTS, Layout, curator_guid
+from .contenders import Layout, curator_guid
 from .errors import AcquireTimeoutError, RecipeError
 from .holding import Holding
 from .lock import HeldLock, Lock, Waiting
 from .reading import read_all
 from .removal import Removal
+from .who import who
 
 #: How long one who wants a lease now or never waits at the gate, where there are free ones.
 GATE_WAIT_MS = 1_000
@@ -70,13 +72,13 @@ class Semaphore:
         """
         if max_leases < 1:
             raise BadArgumentsError(f"a semaphore of {max_leases} leases")
-        if layout not in LAYOUTS:
-            raise BadArgumentsError(f"a layout is one of {', '.join(LAYOUTS)}, not {layout!r}")
+        if layout not in ("kazoo", "curator"):
+            raise BadArgumentsError(f"a semaphore's layout is kazoo or curator, not {layout!r}")
         self.path, self.max_leases, self.identifier = path, max_leases, identifier
         self._zk, self._layout, self._acl = zk, layout, acl
         gate, self._leases = (f"{path}-__lock__", path) if layout == "kazoo" else (f"{path}/locks", f"{path}/leases")
         self._gate = Lock(zk, gate, identifier=identifier, layout=layout, acl=acl)
-        self._entered: dict[int, HeldLease] = {}
+        self._entered: dict[Hashable, HeldLease] = {}
 
     def __str__(self) -> str:
         return f"a lease of {self.path}"
@@ -112,13 +114,13 @@ class Semaphore:
 
     async def __aenter__(self) -> HeldLease:
         held = await self.acquire()
-        self._entered[anyio.get_current_task().id] = held
+        self._entered[who()] = held
         return await held.__aenter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        return await self._entered.pop(anyio.get_current_task().id).__aexit__(kind, error, trace)
+    ) -> bool | None:
+        return await self._entered.pop(who()).__aexit__(kind, error, trace)
 
     async def holders(self) -> list[Waiting]:
         """Who holds a lease, the oldest first."""
