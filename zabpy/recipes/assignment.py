@@ -41,7 +41,7 @@ class Assignment(Holding):
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
+    ) -> bool | None:
         try:
             return await super().__aexit__(kind, error, trace)
         finally:

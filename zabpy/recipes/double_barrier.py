@@ -99,7 +99,7 @@ class DoubleBarrier:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
+    ) -> bool | None:
         member, self._member = self._member, None
         assert member is not None
         self._busy = False
