@@ -34,6 +34,7 @@ from .errors import (
 )
 from .holding import Holding as Holding
 from .instance import ServiceInstance as ServiceInstance
+from .leases import Item as Item, LeaseLost as LeaseLost
 from .lock import HeldLock as HeldLock, Lock as Lock, Waiting as Waiting
 from .membership import Group as Group, GroupWatch as GroupWatch, Member as Member, Membership as Membership
 from .mirror import (
@@ -52,3 +53,4 @@ from .timed_lease import HeldTimedLease as HeldTimedLease, LeaseHolder as LeaseH
 from .tree_cache import TreeCache as TreeCache
 from .value import AtomicValue as AtomicValue, Value as Value
 from .who import ACTING_FOR as ACTING_FOR
+from .work_queue import WorkQueue as WorkQueue

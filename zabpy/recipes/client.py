@@ -26,6 +26,7 @@ from .semaphore import Semaphore
 from .timed_lease import TimedLease
 from .tree_cache import TreeCache
 from .value import AtomicValue
+from .work_queue import WorkQueue
 
 
 class Client(client.Client):
@@ -107,6 +108,10 @@ class Client(client.Client):
     def atomic_value(self, path: str, *, default: bytes = b"", acl: Acls | None = None) -> AtomicValue:
         """A value that many change, where nobody's change is lost."""
         return AtomicValue(self, path, default=default, acl=acl)
+
+    def work_queue(self, path: str, *, attempts_max: int | None = None, acl: Acls | None = None) -> WorkQueue:
+        """Work that is done at least once: ``async with zk.work_queue(path) as queue``, then ``queue.take()``."""
+        return WorkQueue(self, path, attempts_max=attempts_max, acl=acl)
 
     def tree_cache(
         self, path: str, *, depth_max: int | None = None, keep: Callable[[str], bool] | None = None
