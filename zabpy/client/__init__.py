@@ -40,4 +40,4 @@ from .settings import Settings as Settings
 from .states import State as State
 from .tls import TLS as TLS
 from .transaction import Transaction as Transaction
-from .watching import Fired as Fired
+from .watching import EventStream as EventStream, Fired as Fired

@@ -136,6 +136,17 @@ class EventStream:
                 if self._filled.is_set():
                     self._filled = anyio.Event()
                 await self._filled.wait()
+        return self._next()
+
+    def receive_nowait(self) -> Event:
+        """The next event if one waits; `anyio.WouldBlock` if none does; `ClosedClientError` as above."""
+        if self._waiting and not self._left:
+            return self._next()
+        if self._error is not None:
+            raise self._error
+        raise anyio.WouldBlock
+
+    def _next(self) -> Event:
         event = self._waiting.popleft()
         self._idle = not self._waiting
         return self._seen(event)
@@ -171,7 +182,7 @@ class Watching(Asking):
     @asynccontextmanager
     async def watch(
         self, path: str, *, recursive: bool = False, events_max: int = EVENTS_MAX, jitter_ms: int = 0
-    ) -> AsyncIterator[AsyncIterator[Event]]:
+    ) -> AsyncIterator[EventStream]:
         """A stream of what happens to the znode, and below it if ``recursive``; it need not exist.
 
         The first event is `Resynced`: from then on nothing is missed, so read after it. One more comes after each gap.
