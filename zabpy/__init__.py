@@ -63,7 +63,16 @@ if TYPE_CHECKING:
         world_acl as world_acl,
         x509_acl as x509_acl,
     )
-    from zabpy.recipes import Client as Client, connect as connect
+    from zabpy.recipes import (
+        AcquireTimeoutError as AcquireTimeoutError,
+        Client as Client,
+        LeadershipLost as LeadershipLost,
+        LockLost as LockLost,
+        LostError as LostError,
+        NotReentrantError as NotReentrantError,
+        RecipeError as RecipeError,
+        connect as connect,
+    )
 
 __version__ = "0.1.0"
 
@@ -71,6 +80,7 @@ __version__ = "0.1.0"
 #: What users find here. Where each one stands, the imports above tell type checkers, and `__getattr__` whoever asks.
 __all__ = [
     "Acl",
+    "AcquireTimeoutError",
     "AuthFailedError",
     "BadArgumentsError",
     "BadVersionError",
@@ -87,6 +97,9 @@ __all__ = [
     "Event",
     "ForkedClientError",
     "InvalidAclError",
+    "LeadershipLost",
+    "LockLost",
+    "LostError",
     "NoAuthError",
     "NoChildrenForEphemeralsError",
     "NoNodeError",
@@ -94,10 +107,12 @@ __all__ = [
     "NodeExistsError",
     "NotEmptyError",
     "NotReadOnlyError",
+    "NotReentrantError",
     "OPEN_ACL",
     "ProtocolError",
     "QuotaExceededError",
     "READ_ACL",
+    "RecipeError",
     "ReconfigDisabledError",
     "RequestTooLargeError",
     "Resynced",
