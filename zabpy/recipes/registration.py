@@ -24,10 +24,21 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from zabpy.client import Client, Session, TransactionFailedError
-from zabpy.model import Acls, BadVersionError, NodeExistsError, NoNodeError, NotEmptyError, Stat
+from zabpy.model import (
+    Acls,
+    BadVersionError,
+    NodeExistsError,
+    NoNodeError,
+    NotEmptyError,
+    Stat,
+    join,
+    name_of,
+    parent_of,
+)
 
 from .latest import Latest, LatestStream
 from .patience import TRANSIENT, Patience
+from .removal import Removal
 
 TakeOver = Literal["own", "same_data", "never"]
 TAKE_OVERS: Final = ("own", "same_data", "never")
@@ -131,7 +142,7 @@ class Registration:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
+    ) -> bool | None:
         try:
             with anyio.CancelScope(shield=True):
                 self._keeper.cancel()
@@ -243,22 +254,23 @@ class Registration:
         session = self._session
         if session is None or session.lost:
             return
-        left = anyio.Event()
-        self._zk.background(self._withdraw, session, left, cleanup=True)
+        withdrawal = _Withdrawal(self._zk, session, parent_of(self.path), name=name_of(self.path))
         with anyio.move_on_after(LEAVE_MS / 1000):
-            await left.wait()
+            await withdrawal.wait()
 
-    async def _withdraw(self, session: Session, left: anyio.Event) -> None:
-        patience = Patience(self._zk)
-        while not session.lost:
+
+class _Withdrawal(Removal):
+    """Of what is at a fixed path, and so may be somebody else's by now."""
+
+    async def _delete(self, name: str) -> None:
+        path, session = join(self._parent, name), self._session
+        assert session is not None
+        await self._zk.sync(path, session=session)  # behind it stands whatever a lost create of ours has led to
+        while True:
+            stat = await self._zk.exists(path, session=session)
+            if stat is None or stat.ephemeral_owner != session.id:
+                return
             try:
-                await patience.wait()
-                stat = await self._zk.exists(self.path, session=session)
-                if stat is not None and stat.ephemeral_owner == session.id:
-                    await self._zk.delete(self.path, stat.version, session=session)
-                break
-            except (BadVersionError, *TRANSIENT):
-                continue
-            except NoNodeError:
-                break
-        left.set()
+                return await self._zk.delete(path, stat.version, session=session)
+            except BadVersionError:
+                pass  # somebody has written into it meanwhile
