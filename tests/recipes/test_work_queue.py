@@ -39,7 +39,7 @@ def test_items_come_by_priority_and_are_gone_when_their_work_is_done(
                         taken.append((item.data, item.rank, item.attempts))
                         assert last < item.token
                         last = item.token
-                        stat = await other.exists(item.lease_path)
+                        stat = await other.exists(item.path)
                         assert stat is None or stat.ephemeral_owner == zk.session.id
                 with anyio.move_on_after(0.1) as scope:
                     async with queue.take():
@@ -123,7 +123,7 @@ async def test_a_body_is_cancelled_when_its_lease_is_deleted(autojump_clock: Moc
             with pytest.raises(LeaseLost, match="the lease of /queue/entries/entry-100-0000000000: "):
                 async with queue.take() as item:
                     await trio.sleep(1)
-                    await other.delete(item.lease_path)
+                    await other.delete(item.path)
                     await trio.sleep_forever()
             async with queue.take() as item:
                 assert item.attempts == 2

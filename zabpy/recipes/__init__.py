@@ -32,6 +32,8 @@ from .errors import (
     NotReentrantError as NotReentrantError,
     RecipeError as RecipeError,
 )
+from .fencing import Fence as Fence, StaleTokenError as StaleTokenError
+from .guarded import Guard as Guard, GuardedTransaction as GuardedTransaction
 from .holding import Holding as Holding
 from .instance import ServiceInstance as ServiceInstance
 from .leases import Item as Item, LeaseLost as LeaseLost

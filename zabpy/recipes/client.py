@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Unpack
 
 from zabpy import client
-from zabpy.client import Settings
+from zabpy.client import LostReply, Session, Settings, Transaction
 from zabpy.model import Acls
 
 from .barrier import Barrier
@@ -15,6 +15,7 @@ from .counter import Counter, Layout as CounterLayout
 from .discovery import ServiceRegistration, ServiceView
 from .double_barrier import DoubleBarrier
 from .election import Election
+from .guarded import Guard, GuardedTransaction
 from .instance import ServiceInstance
 from .lock import Lock, OnRevocation
 from .membership import Group, GroupLayout, Membership
@@ -112,6 +113,14 @@ class Client(client.Client):
     def work_queue(self, path: str, *, attempts_max: int | None = None, acl: Acls | None = None) -> WorkQueue:
         """Work that is done at least once: ``async with zk.work_queue(path) as queue``, then ``queue.take()``."""
         return WorkQueue(self, path, attempts_max=attempts_max, acl=acl)
+
+    def transaction(
+        self, *, guard: Guard | None = None, lost_reply: LostReply = "raise", session: Session | None = None
+    ) -> Transaction:
+        """Several writes as one; with a ``guard`` only while that is held: ``zk.transaction(guard=held)``."""
+        if guard is None:
+            return super().transaction(lost_reply=lost_reply, session=session)
+        return GuardedTransaction(self, guard, lost_reply)
 
     def tree_cache(
         self, path: str, *, depth_max: int | None = None, keep: Callable[[str], bool] | None = None

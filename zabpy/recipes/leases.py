@@ -55,13 +55,13 @@ class Item(Holding):
     """A leased item: ``data``, and how often it was given to somebody, this time included: ``attempts``.
 
     ``token`` is the lease's czxid: a fencing token, greater each time the item is leased. ``rank`` is its priority or
-    due time. ``path`` is the entry's, ``lease_path`` the lease's.
+    due time. ``path`` is the lease's, ``entry_path`` the item's.
     """
 
     def __init__(self, zk: Client, session: Session, path: str, name: str) -> None:
         super().__init__(zk, session, f"the lease of {path}/entries/{name}", LeaseLost)
         self.name = name
-        self.path, self.lease_path = f"{path}/entries/{name}", f"{path}/taken/{name}"
+        self.entry_path, self.path = f"{path}/entries/{name}", f"{path}/taken/{name}"
         self.data = b""
         self.token = self.attempts = self.rank = 0
         self._grave = f"{path}/dead/{name}"
@@ -75,13 +75,13 @@ class Item(Holding):
 
     async def _watch_lease(self) -> None:
         try:
-            _, fired = await self._read(self.lease_path)
+            _, fired = await self._read(self.path)
         except NoNodeError:
             self.lose("the lease was deleted by somebody")
         except ZabpyError as error:
             self.lose(str(error))
         else:
-            await self._guard(self.lease_path, fired)
+            await self._guard(self.path, fired)
 
     async def finish(self) -> None:
         """The work is done: delete item and lease in one transaction, and wait until that is acknowledged.
@@ -111,10 +111,10 @@ class Item(Holding):
         while True:
             try:
                 ending = self._zk.transaction(session=self.session)
-                await ending.delete(self.path).delete(self.lease_path, version=LEASE_VERSION).commit()
+                await ending.delete(self.entry_path).delete(self.path, version=LEASE_VERSION).commit()
                 return
             except TransactionFailedError as failed:
-                if failed.path == self.lease_path:
+                if failed.path == self.path:
                     self._reason = f"the lease was deleted by somebody: {failed.error}"
                     raise self._loss() from failed
                 await self.remove_lease().wait()
@@ -139,17 +139,17 @@ class Item(Holding):
 
     async def _move_to_dead(self) -> None:
         # A name of its own: numbers of entries begin anew when a queue is deleted and made again.
-        stat = await self._zk.exists(self.path, session=self.session)
+        stat = await self._zk.exists(self.entry_path, session=self.session)
         if stat is None:
             await self.remove_lease().wait()
             return
         grave = f"{self._grave}-{stat.czxid:x}"
         await self._zk.ensure(parent_of(grave), session=self.session)
         moving = self._zk.transaction(session=self.session)
-        await moving.create(grave, self.data).delete(self.path).delete(self.lease_path).commit()
+        await moving.create(grave, self.data).delete(self.entry_path).delete(self.path).commit()
 
     def remove_lease(self) -> Removal:
-        return Removal(self._zk, self.session, parent_of(self.lease_path), name=self.name)
+        return Removal(self._zk, self.session, parent_of(self.path), name=self.name)
 
 
 class LeaseQueue:
@@ -323,7 +323,7 @@ class LeaseQueue:
             await item.release()
             return None
         item.watch()
-        item.data, stat = await self._zk.get(item.path, session=item.session)
+        item.data, stat = await self._zk.get(item.entry_path, session=item.session)
         item.attempts = stat.cversion // 2
         if self.attempts_max is not None and item.attempts >= self.attempts_max:
             item.bury()
@@ -338,7 +338,7 @@ class LeaseQueue:
         while True:
             try:
                 await self._zk.sync(self._leases, session=item.session)
-                data, stat = await self._zk.get(item.lease_path, session=item.session)
+                data, stat = await self._zk.get(item.path, session=item.session)
                 if data == mark and stat.ephemeral_owner == item.session.id:
                     await item.remove_lease().wait()
                 return
@@ -348,10 +348,10 @@ class LeaseQueue:
                 await patience.wait()
 
     async def _try(self, item: Item, mark: bytes) -> Stat | None:
-        child = join(item.path, "attempt")
+        child = join(item.entry_path, "attempt")
         leasing = self._zk.transaction(session=item.session)
         # A create in a transaction gives no stat, a set does.
-        leasing.create(item.lease_path, acl=self._acl, ephemeral=True).set(item.lease_path, mark)
+        leasing.create(item.path, acl=self._acl, ephemeral=True).set(item.path, mark)
         leasing.create(child).delete(child)
         try:
             stat = (await leasing.commit())[1]
@@ -367,7 +367,7 @@ class LeaseQueue:
             # Done or not? In the same session, behind a sync, that can be seen.
             await self._zk.sync(self._leases, session=item.session)
             try:
-                data, stat = await self._zk.get(item.lease_path, session=item.session)
+                data, stat = await self._zk.get(item.path, session=item.session)
             except NoNodeError:
                 return None
             return stat if data == mark and stat.ephemeral_owner == item.session.id else None
