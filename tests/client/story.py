@@ -29,6 +29,12 @@ class Story:
         self.greeting: r.ConnectRequest | None = None
         self._sent = FrameBuffer(1 << 26)
 
+    def is_up(self) -> bool:
+        return self.core.link is Link.UP
+
+    def is_down(self) -> bool:
+        return self.core.link is Link.DOWN
+
     # What the driver does
 
     def dial(self, server: str = "s1:2181") -> r.ConnectRequest:

@@ -160,6 +160,7 @@ class Client(Trees, Transactions, Watching):
                     await self._close()
         finally:
             self._closed = True
+            self.core.end()
             self._linking.cancel()
             with anyio.CancelScope(shield=True):
                 await self._linking_over.wait()

@@ -342,6 +342,9 @@ class Core:
     def receive(self, data: bytes, now_ms: int) -> None:
         """These bytes came. If they are nonsense, `link_broken` says so."""
         self._heard_at_ms = now_ms
+        if self.session is not None and now_ms >= self.session.deadline_ms:
+            self.tick(now_ms)  # it was lost already, and somebody may have been told: no answer brings it back
+            return
         try:
             if self.link is Link.GREETING:
                 data = self._greeted(data)
@@ -469,7 +472,7 @@ class Core:
 
     @property
     def _awaited(self) -> bool:
-        return self.link is Link.GREETING or bool(self._in_flight or self._pings or self._auths)
+        return bool(self._in_flight or self._pings or self._auths)
 
     def _expire_waiting(self, now_ms: int) -> None:
         while self._queue:

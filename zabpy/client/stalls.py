@@ -21,7 +21,8 @@ class Stalls:
         """It runs. How late, if that is worth a word, else 0; ``suspended_ms``: how much of it the machine slept."""
         late_ms = self._late_ms(now_ms)
         if late_ms:
-            self._ended_ms, self._lasted_ms, self._suspended_ms = now_ms, late_ms, min(suspended_ms, late_ms)
+            late_ms = max(late_ms, suspended_ms)
+            self._ended_ms, self._lasted_ms, self._suspended_ms = now_ms, late_ms, suspended_ms
         self._due_ms = None
         return late_ms
 
