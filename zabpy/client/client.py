@@ -20,8 +20,8 @@ from typing import Any, Self, TypeVar
 
 import anyio
 
-from zabpy.model import BadArgumentsError, ZabpyError
-from zabpy.wire import CLIENT_FRAME_BYTES_MAX, Op, Reader
+from zabpy.model import BadArgumentsError, NoNodeError, ZabpyError
+from zabpy.wire import CLIENT_FRAME_BYTES_MAX, Op, Reader, packed, records as r
 
 from .background import Background
 from .clock import Clock
@@ -72,7 +72,7 @@ class Client(Trees, Transactions, Watching):
         """
         Args:
             servers: ``host:port,host:port/chroot``, or a list of such; the port is 2181 where there is none. Names are
-                looked up at each attempt, and all their addresses tried.
+                looked up at each attempt, and all their addresses tried. `ensure` makes the chroot, too.
             session_timeout_ms: what is asked for; the servers have a say, see `Session.timeout_ms`.
             connect_timeout_ms: for the first session; then `NoServerError`.
             request_timeout_ms: how long an operation waits for a connection.
@@ -88,6 +88,7 @@ class Client(Trees, Transactions, Watching):
             BadArgumentsError: it says which setting cannot be, and why.
         """
         hosts, self.chroot = parse_servers(servers)
+        self._chroot_seen = False
         context, server_name = context_of(tls)
         credentials = [(scheme, secret_of(secret)) for scheme, secret in auth]
         self._rng = Random() if rng is None else rng
@@ -367,8 +368,22 @@ class Client(Trees, Transactions, Watching):
         if not call.done:
             await self._wait(call)
         if call.error is not None:
+            if isinstance(call.error, NoNodeError) and self.chroot and not self._chroot_seen:
+                await self._look_for_chroot(call.error)
             raise call.error
         return call.reply
+
+    async def _look_for_chroot(self, error: NoNodeError) -> None:
+        """What is not there may be the chroot itself, and then the error says so. Once it was seen nobody looks again:
+        that costs a request."""
+        body = packed(r.ExistsRequest(self.chroot, False))
+        call = Call(Op.EXISTS, body, None, "exists", "/", again=True)
+        self.core.submit(call)
+        if not call.done:
+            await self._wait(call)
+        self._chroot_seen = call.error is None
+        if isinstance(call.error, NoNodeError):
+            error.args = (f"{error}: the chroot {self.chroot} is not there; `await zk.ensure('/')` makes it",)
 
     def _check_open(self, operation: str, path: str | None) -> None:
         if self._closed or not self._opened:
