@@ -8,6 +8,8 @@ import anyio
 from anyio.abc import AnyByteStream, SocketAttribute
 from anyio.streams.tls import TLSListener
 
+from zabpy.wire import FrameBuffer, frame, packed, records as r
+
 Talk = Callable[[AnyByteStream], Awaitable[None]]
 
 
@@ -39,3 +41,37 @@ async def listening(talk: Talk, context: ssl.SSLContext | None = None) -> AsyncI
             tasks.start_soon(TLSListener(listener, context, standard_compatible=False).serve, handle)
         yield f"127.0.0.1:{port}"
         tasks.cancel_scope.cancel()
+
+
+def fake_server(
+    auth: Callable[[int], int | None], connections: list[int]
+) -> Callable[[AnyByteStream], Awaitable[None]]:
+    """Speaks the protocol as far as greetings, pings and credentials go; all else is answered with success.
+
+    Args:
+        auth: number of the connection, from 1 → the answer to a credential; None: it hangs up without one.
+        connections: gets the number of each that comes.
+    """
+
+    async def talk(stream: AnyByteStream) -> None:
+        connections.append(number := len(connections) + 1)
+        frames, greeted = FrameBuffer(1 << 20), False
+        while True:
+            frames.feed(await stream.receive())
+            for payload in frames.frames():
+                if not greeted:
+                    greeted = True
+                    await stream.send(frame(packed(r.ConnectResponse(0, 10_000, 7, bytes(16), False))))
+                    continue
+                xid = int.from_bytes(payload[:4], "big", signed=True)
+                err: int | None = 0
+                if xid == -4:
+                    err = auth(number)
+                if err is None:
+                    return
+                header = xid.to_bytes(4, "big", signed=True) + (1).to_bytes(8, "big")
+                await stream.send(frame(header + err.to_bytes(4, "big", signed=True) + bytes(100)))
+                if err:
+                    return
+
+    return talk

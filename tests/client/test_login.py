@@ -10,6 +10,7 @@ import pytest
 
 import zabpy
 from tests.client.conftest import TESTED_ON, Story, reconnect
+from tests.client.listeners import fake_server, listening
 from tests.server.sasl_client import digest_response
 from zabpy.bench.systems import Servers
 from zabpy.client.sasl import DigestExchange, ScramExchange
@@ -231,3 +232,46 @@ def test_a_password_that_scram_forbids_is_refused_when_it_is_given() -> None:
     with pytest.raises(zabpy.BadArgumentsError) as error:
         zabpy.Scram("bob", "hunter2\x07")
     assert "hunter2" not in str(error.value)
+
+
+# With a server that is none -------------------------------------------------------------------------------------------
+
+
+def test_a_credential_that_is_refused_later_ends_the_client(on_both: OnBoth) -> None:
+    """The second connection refuses what the first has accepted. It is not tried for ever."""
+
+    async def story() -> None:
+        connections: list[int] = []
+        async with listening(fake_server(lambda number: 0 if number == 1 else -115, connections)) as host:
+            async with zabpy.connect(host, follow_ensemble=False) as zk:
+                session = zk.session
+                await zk.add_auth("digest", "bob:hunter2")
+                zk._connection.leave("the test wants another connection")
+                for _ in range(3):
+                    with pytest.raises(zabpy.AuthFailedError, match="refuses this credential of the scheme") as error:
+                        await zk.exists("/")
+                    assert "hunter2" not in str(error.value)
+                    assert (error.value.operation, error.value.path) == ("exists", "/")
+                with pytest.raises(zabpy.AuthFailedError):
+                    await zk.add_auth("digest", "x:y")
+                assert session.lost
+                assert zk.state is zabpy.State.CLOSED
+                with pytest.raises(zabpy.AuthFailedError):
+                    await zk.wait_connected()
+                await anyio.sleep(0.5)
+        assert connections == [1, 2]
+
+    on_both(story)
+
+
+def test_a_credential_on_which_servers_hang_up_is_not_sent_for_ever(on_both: OnBoth) -> None:
+    async def story() -> None:
+        connections: list[int] = []
+        async with listening(fake_server(lambda number: None, connections)) as host:
+            async with zabpy.connect(host, follow_ensemble=False) as zk:
+                with pytest.raises(zabpy.ConnectionLossError, match="closed the connection on it"):
+                    await zk.add_auth("digest", "bob:x")
+                await zk.sync()
+        assert connections == [1, 2, 3, 4]
+
+    on_both(story)
