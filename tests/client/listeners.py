@@ -44,7 +44,7 @@ async def listening(talk: Talk, context: ssl.SSLContext | None = None) -> AsyncI
 
 
 def fake_server(
-    auth: Callable[[int], int | None], connections: list[int]
+    auth: Callable[[int], int | None], connections: list[int], *, read_only: bool = False
 ) -> Callable[[AnyByteStream], Awaitable[None]]:
     """Speaks the protocol as far as greetings, pings and credentials go; all else is answered with success.
 
@@ -61,7 +61,7 @@ def fake_server(
             for payload in frames.frames():
                 if not greeted:
                     greeted = True
-                    await stream.send(frame(packed(r.ConnectResponse(0, 10_000, 7, bytes(16), False))))
+                    await stream.send(frame(packed(r.ConnectResponse(0, 10_000, 7, bytes(16), read_only))))
                     continue
                 xid = int.from_bytes(payload[:4], "big", signed=True)
                 err: int | None = 0

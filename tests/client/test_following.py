@@ -132,10 +132,14 @@ def test_a_client_leaves_a_server_that_was_a_member_and_is_none_any_more(
 ) -> None:
     host = parse_servers(given)[0][0]
     link = Link(host, remote)
-    following = Following(never, never, Hosts((host,), Random(1)), cast(Connection, link), secure=False)
+    hosts = Hosts((host, Host("other", 1)), Random(1))
+    following = Following(never, never, hosts, cast(Connection, link), secure=False)
     for member in (before, after):
         following.changed(client_addresses(f"server.1={member}:1:2:participant;2181", secure=False))
     assert link.left is leaves
+    # Members come first where they are those that we know, else what was given.
+    known = leaves or before == after
+    assert (hosts.next().name == after.strip("[]")) is known
 
 
 async def never(*args: object) -> None:

@@ -1,10 +1,14 @@
 """Servers without a quorum: who is served by them, what that is worth, and how clients get away from them."""
 
+from collections.abc import Callable
+
 import pytest
 import trio
 from trio.testing import MockClock
 
 import zabpy
+from tests.client.conftest import Story
+from tests.client.listeners import fake_server, listening
 from tests.server.servers import ensemble
 from zabpy.testing.ensemble import MemoryEnsemble
 
@@ -138,4 +142,17 @@ async def test_it_does_not_ask_around_in_a_storm(autojump_clock: MockClock) -> N
             count = len(dial.attempts)
             await trio.sleep(300)
             assert zk.state is zabpy.State.READ_ONLY
-            assert 20 < len(dial.attempts) - count < 150
+            assert 20 < len(dial.attempts) - count < 80
+
+
+def test_a_server_that_is_read_only_unasked_is_left_before_it_is_believed(on_both: Callable[[Story], None]) -> None:
+    """As one that does not know the flag: it greets everybody."""
+
+    async def story() -> None:
+        connections: list[int] = []
+        async with listening(fake_server(lambda number: 0, connections, read_only=True)) as host:
+            with pytest.raises(zabpy.NoServerError, match="read-only, which was not asked for"):
+                async with zabpy.connect(host, connect_timeout_ms=1_000):
+                    pass
+
+    on_both(story)
