@@ -12,6 +12,7 @@ from .choice import DownPolicy as DownPolicy, Strategy as Strategy
 from .claim import Claim as Claim
 from .client import Client as Client, connect as connect
 from .counter import Counter as Counter, NotACounterError as NotACounterError
+from .delay_queue import DelayQueue as DelayQueue
 from .discovery import (
     NoInstanceError as NoInstanceError,
     ServiceRegistration as ServiceRegistration,

@@ -12,6 +12,7 @@ from .candidates import Leaders
 from .choice import DownPolicy, Strategy
 from .contenders import Layout
 from .counter import Counter, Layout as CounterLayout
+from .delay_queue import DelayQueue
 from .discovery import ServiceRegistration, ServiceView
 from .double_barrier import DoubleBarrier
 from .election import Election
@@ -121,6 +122,10 @@ class Client(client.Client):
         if guard is None:
             return super().transaction(lost_reply=lost_reply, session=session)
         return GuardedTransaction(self, guard, lost_reply)
+
+    def delay_queue(self, path: str, *, attempts_max: int | None = None, acl: Acls | None = None) -> DelayQueue:
+        """Work for later, by the servers' clock: ``async with zk.delay_queue(path) as queue``; see `DelayQueue`."""
+        return DelayQueue(self, path, attempts_max=attempts_max, acl=acl)
 
     def tree_cache(
         self, path: str, *, depth_max: int | None = None, keep: Callable[[str], bool] | None = None

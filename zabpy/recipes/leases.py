@@ -218,6 +218,9 @@ class LeaseQueue:
 
     # For the kinds of queues ------------------------------------------------------------------------------------------
 
+    async def _prepare(self) -> None:
+        """What has to be done before each look for an entry."""
+
     def _rank_max(self) -> int | None:
         """Up to which rank entries may be leased now; None: all."""
         return None
@@ -280,6 +283,7 @@ class LeaseQueue:
         while True:
             if self._error is not None:
                 raise self._error
+            await self._prepare()
             name = self._backlog.pick(self._rng, self._spread, self._rank_max())
             if name is not None and self._pause_ms >= 1:
                 # Others were faster the last times: let some of them be, and the news of it come here.
