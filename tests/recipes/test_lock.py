@@ -144,8 +144,11 @@ def test_whoever_deletes_the_znode_of_one_who_waits_sends_him_to_the_end(
             got = anyio.Event()
 
             async def wait() -> None:
-                async with b.lock("/lock"):
+                async with b.lock("/lock") as again:
                     got.set()
+                    assert await b.exists(again.path) is not None
+                    await b.exists("/")  # behind which the news of its own znode would have come
+                    again.check()
 
             async with anyio.create_task_group() as tasks:
                 async with a.lock("/lock") as held:
@@ -221,6 +224,58 @@ async def test_the_local_deadline_ends_the_body_before_another_one_gets_the_lock
             assert not a.core.session
         assert events == ["a is over", "b holds"]
         w.heal()
+
+
+def before_each(zk: Client, operation: str, first: Callable[[], Awaitable[object]]) -> None:
+    """Have something else happen before each such operation of this client."""
+    asked: Any = getattr(zk, operation)
+
+    async def ask(*args: Any, **kwargs: Any) -> Any:
+        await first()
+        return await asked(*args, **kwargs)
+
+    setattr(zk, operation, ask)
+
+
+async def test_a_znode_that_a_hand_has_made_under_an_earlier_number_is_not_waited_for(
+    autojump_clock: MockClock,
+) -> None:
+    async with world() as w, w.client("a") as a, w.client("b") as b:
+        async with a.lock("/lock"):
+            pass
+        made = "/lock/" + "0" * 32 + "__lock__0000000000"
+
+        async def make() -> None:
+            if await b.exists(made) is None:
+                await b.create(made)
+            await a.sync()
+
+        before_each(a, "children", make)
+        held = await a.lock("/lock").acquire(5_000)
+        assert held.token < (await b.get(made)).stat.czxid
+
+
+async def test_what_is_acquired_is_held_at_that_moment(autojump_clock: MockClock) -> None:
+    """The process was stopped, for longer than the session lasts, just before the last answer was looked at."""
+    async with world() as w, w.client("a") as a:
+        jumped = False
+
+        async def jump() -> None:
+            nonlocal jumped
+            if not jumped:
+                jumped = True
+                autojump_clock.jump(6.5)
+
+        listed = a.children
+
+        async def children(*args: Any, **kwargs: Any) -> list[str]:
+            names = await listed(*args, **kwargs)
+            await jump()
+            return names
+
+        a.children = children  # type: ignore[method-assign]
+        held = await a.lock("/lock").acquire()
+        assert jumped and not held.lost
 
 
 async def test_a_busy_process_is_told_when_it_asks(autojump_clock: MockClock) -> None:

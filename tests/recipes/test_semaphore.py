@@ -88,6 +88,22 @@ async def test_a_cancelled_acquire_leaves_nothing(layout: Layout, autojump_clock
     assert at_us > 10_000
 
 
+async def test_a_lease_that_is_one_too_many_is_given_back(autojump_clock: MockClock) -> None:
+    """As when somebody has deleted the gate's znode, and two are at the gate."""
+
+    async def free(*_: object, **__: object) -> bool:
+        return True
+
+    async with world() as w, w.client("a") as a, w.client("b") as b:
+        async with b.semaphore("/s", 1) as held:
+            ours = a.semaphore("/s", 1)
+            ours._wait_free = free  # type: ignore[method-assign]
+            with pytest.raises(AcquireTimeoutError):
+                await ours.acquire(2_000)
+            assert [each.path for each in await ours.holders()] == [held.path]
+        await (await ours.acquire(2_000)).release()
+
+
 def test_a_lease_is_lost_with_the_session_and_with_its_znode(on_both: Callable[[Story], None], hosts: str) -> None:
     async def story() -> None:
         async with zabpy.connect(hosts) as a, zabpy.connect(hosts) as b:
