@@ -378,6 +378,51 @@ class Client(Opening):
         )
         return result
 
+    def read_write_lock(
+        self,
+        path: str,
+        *,
+        identifier: bytes = b"",
+        on_revocation: Literal["tell", "end"] = "tell",
+        layout: Literal["kazoo", "curator"] = "kazoo",
+        acl: _model.Acls | None = None,
+    ) -> _recipes.ReadWriteLock:
+        """``with rw.read`` for many at a time, ``with rw.write`` for one alone: see `ReadWriteLock`."""
+        return self._plain(
+            self._bare.read_write_lock, path, identifier=identifier, on_revocation=on_revocation, layout=layout, acl=acl
+        )
+
+    def multi_lock(
+        self,
+        paths: Iterable[str],
+        *,
+        identifier: bytes = b"",
+        layout: Literal["kazoo", "curator"] = "kazoo",
+        acl: _model.Acls | None = None,
+        on_lost: OnLost = "flag",
+    ) -> "MultiLock":
+        """Several locks, all or none: see `MultiLock`."""
+        result: MultiLock = self._varied(_on_lost=on_lost)._wrapped(
+            self._plain(self._bare.multi_lock, paths, identifier=identifier, layout=layout, acl=acl)
+        )
+        return result
+
+    def semaphore(
+        self,
+        path: str,
+        max_leases: int,
+        *,
+        identifier: bytes = b"",
+        layout: Literal["kazoo", "curator"] = "kazoo",
+        acl: _model.Acls | None = None,
+        on_lost: OnLost = "flag",
+    ) -> "Semaphore":
+        """``with zk.semaphore(path, 3) as held``: so many at a time: see `Semaphore`."""
+        result: Semaphore = self._varied(_on_lost=on_lost)._wrapped(
+            self._plain(self._bare.semaphore, path, max_leases, identifier=identifier, layout=layout, acl=acl)
+        )
+        return result
+
     def registered(
         self,
         path: str,
@@ -645,6 +690,53 @@ class Lock(Context["HeldLock"]):
         return self._call(self._bare.request_revocation)
 
 
+class MultiLock(Context["HeldLocks"]):
+    """See the head of `zabpy.recipes.multi_lock`. To be used as a `Lock` is."""
+
+    _bare: _recipes.MultiLock
+
+    def acquire(self, timeout_ms: int | None = None) -> "HeldLocks":
+        """As `Lock.acquire`: ``timeout_ms`` is for all together."""
+        result: HeldLocks = self._wrapped(self._call(self._bare.acquire, timeout_ms))
+        return result
+
+
+class Semaphore(Context["HeldLease"]):
+    """See the head of `zabpy.recipes.semaphore`. One object may be used again and again, and by several tasks; one may hold several."""
+
+    _bare: _recipes.Semaphore
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    @property
+    def max_leases(self) -> int:
+        value: int = self._bare.max_leases
+        return value
+
+    @property
+    def identifier(self) -> bytes:
+        value: bytes = self._bare.identifier
+        return value
+
+    def acquire(self, timeout_ms: int | None = None) -> "HeldLease":
+        """Wait for a lease, at most so long; with 0 as long as it takes to see whether there is one.
+
+        Raises:
+            AcquireTimeoutError: there was none in time.
+            MaxLeasesError: others have another number of them.
+            NoServerError: no server could be reached for as long as the client waits for one.
+        """
+        result: HeldLease = self._wrapped(self._call(self._bare.acquire, timeout_ms))
+        return result
+
+    def holders(self) -> list[_recipes.Waiting]:
+        """Who holds a lease, the oldest first."""
+        return self._call(self._bare.holders)
+
+
 class Registration(Holding, Entered):
     """See the head of `zabpy.recipes.registration`. ``with`` waits until the znode is there; with ``wait=False`` it does not.
 
@@ -885,6 +977,11 @@ class HeldLock(Holding, Entered):
         return value
 
     @property
+    def what(self) -> str:
+        value: str = self._bare.what
+        return value
+
+    @property
     def reason(self) -> str:
         """Why it was lost; "" if it was not."""
         value: str = self._read("reason")
@@ -928,6 +1025,113 @@ class HeldLock(Holding, Entered):
     def wait_revocation_requested(self) -> None:
         self._call(self._bare.wait_revocation_requested)
 
+    def release_soon(self) -> None:
+        """As `release`, but all of it in the background."""
+        self._plain(self._bare.release_soon)
+
+
+class HeldLocks(Holding, Entered):
+    """All of them, by path in ``locks``; see `Holding`. Lost as soon as one of them is."""
+
+    _bare: _recipes.HeldLocks
+
+    @property
+    def session(self) -> "Session":
+        value: Session = self._wrapped(self._bare.session)
+        return value
+
+    @property
+    def what(self) -> str:
+        value: str = self._bare.what
+        return value
+
+    @property
+    def reason(self) -> str:
+        """Why it was lost; "" if it was not."""
+        value: str = self._read("reason")
+        return value
+
+    def check(self) -> None:
+        """Raise `LockLost` (or the recipe's own kind of it) unless it is held by the clock this very moment."""
+        self._plain(self._bare.check)
+
+    def wait_lost(self) -> str:
+        """Until it is lost: why. Raises `LockLost` when it was released instead."""
+        return self._call(self._bare.wait_lost)
+
+    def call_off(self, reason: str) -> None:
+        """Cancel who relies on it as if it was lost; it is still held, though, until it is released after that."""
+        self._plain(self._bare.call_off, reason)
+
+    def release(self) -> None:
+        """Give it up, and wait until the servers have acknowledged that. Does nothing if it was lost or released.
+
+        If the connection is away, the release goes on in the background, also when this is cancelled.
+        """
+        self._call(self._bare.release)
+
+    @property
+    def locks(self) -> "dict[str, HeldLock]":
+        value: dict[str, HeldLock] = self._wrapped(self._bare.locks)
+        return value
+
+    @property
+    def tokens(self) -> dict[str, int]:
+        """The fencing token of each path."""
+        value: dict[str, int] = self._read("tokens")
+        return value
+
+
+class HeldLease(Holding, Entered):
+    """A lease of a semaphore; see `Holding`."""
+
+    _bare: _recipes.HeldLease
+
+    @property
+    def session(self) -> "Session":
+        value: Session = self._wrapped(self._bare.session)
+        return value
+
+    @property
+    def what(self) -> str:
+        value: str = self._bare.what
+        return value
+
+    @property
+    def reason(self) -> str:
+        """Why it was lost; "" if it was not."""
+        value: str = self._read("reason")
+        return value
+
+    def check(self) -> None:
+        """Raise `LockLost` (or the recipe's own kind of it) unless it is held by the clock this very moment."""
+        self._plain(self._bare.check)
+
+    def wait_lost(self) -> str:
+        """Until it is lost: why. Raises `LockLost` when it was released instead."""
+        return self._call(self._bare.wait_lost)
+
+    def call_off(self, reason: str) -> None:
+        """Cancel who relies on it as if it was lost; it is still held, though, until it is released after that."""
+        self._plain(self._bare.call_off, reason)
+
+    def release(self) -> None:
+        """Give it up, and wait until the servers have acknowledged that. Does nothing if it was lost or released.
+
+        If the connection is away, the release goes on in the background, also when this is cancelled.
+        """
+        self._call(self._bare.release)
+
+    @property
+    def token(self) -> int:
+        value: int = self._bare.token
+        return value
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
 
 class GroupWatch(Stream[tuple[_recipes.Member, ...]], Entered):
     """``with`` loads the members; ``members`` is then up to date without waiting, and without a request for as
@@ -959,6 +1163,8 @@ Blocking.classes.update(
         _client.Transaction: Transaction,
         _client.Session: Session,
         _recipes.Lock: Lock,
+        _recipes.MultiLock: MultiLock,
+        _recipes.Semaphore: Semaphore,
         _recipes.Registration: Registration,
         _recipes.TreeCache: TreeCache,
         _recipes.Group: Group,
@@ -966,6 +1172,8 @@ Blocking.classes.update(
         _recipes.ServiceRegistration: ServiceRegistration,
         _recipes.ServiceView: ServiceView,
         _recipes.HeldLock: HeldLock,
+        _recipes.HeldLocks: HeldLocks,
+        _recipes.HeldLease: HeldLease,
         _recipes.GroupWatch: GroupWatch,
     }
 )
