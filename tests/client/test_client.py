@@ -66,3 +66,14 @@ def test_what_is_to_be_cleaned_up_is_though_the_block_was_cancelled_from_outside
             assert await other.children("/") == [], "cleaned up, and then the session was closed"
 
     on_both(story)
+
+
+def test_a_normal_end_warns_nobody(
+    on_both: Callable[[Story], None], hosts: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        async with zabpy.connect(hosts) as zk:
+            await zk.exists("/")
+
+    on_both(story)
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []

@@ -333,7 +333,7 @@ class Core:
             if call.since_ms is None:
                 call.since_ms = now_ms
         if session is not None:
-            if was_up:
+            if was_up and not self._closing:
                 left_ms = max(0, session.deadline_ms - now_ms)
                 log.warning("connection to %s lost: %s; session %s has %d ms left", self.server, why, session, left_ms)
             self._become(State.JEOPARDY)
