@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,6 +13,13 @@ from tests.client.conftest import hosts as hosts, one_server as one_server
 
 #: Runs a program, given as text, with arguments.
 Run = Callable[..., "subprocess.Popen[str]"]
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,9 @@ import re
 import subprocess
 import sys
 import textwrap
+import types
 import typing
+from collections import abc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -43,10 +45,16 @@ LEFT_OUT: Final = {
     "Session.on_lost": "its callback runs on the I/O task; `wait_lost` on a thread does the same",
     "Session.lose": "for the session core",
     "Holding.lose": "for recipes",
+    "Holding.stop": "for recipes",
+    "Holding.call_off": "for recipes",
+    "Holding.body_runs": "for recipes",
+    "Holding.what": "for messages",
     "Holding.guard": "for recipes",
     "Holding.on_lost": "its callback runs on the I/O task; here it is the parameter `on_lost` of what gives it",
     "Holding.lost": "here it is a flag that can be waited for, see `zabpy.blocking.Holding`",
     "Changes.put": "for the cache that tells of them",
+    "Assignments.hold": "for the partitioner",
+    "Assignments.end": "for the partitioner",
     "Session.deadline_ms": "on the loop's clock; `time_left_ms` says the same",
 }
 #: Classes with nothing async in them whose methods need the loop all the same (its clock).
@@ -214,6 +222,8 @@ class Types:
 
     def of(self, found: object, name: str) -> str:
         """How a thing of this name is called here."""
+        if is_async_function(found):
+            return self.shown(found)  # a name for that would be one of the async client
         if isinstance(found, type) and found in self.wrapped:
             return self.wrapped[found]
         if isinstance(found, typing.TypeVar):
@@ -253,6 +263,8 @@ class Types:
             return f"Literal[{', '.join(map(repr, args))}]"
         if str(origin) in ("<class 'types.UnionType'>", "typing.Union"):
             return " | ".join(map(self.shown, args))
+        if origin in (abc.Awaitable, abc.Coroutine):
+            return self.shown(args[-1])
         if origin is not None:
             if origin.__name__ == "Callable":
                 self.imports.add("from collections.abc import Callable")
@@ -329,12 +341,15 @@ class _Speller(ast.NodeTransformer):
         return ast.Subscript(self.visit(node.value), self.visit(node.slice))
 
 
-def is_async_function(annotation: ast.expr | None) -> bool:
-    text = "" if annotation is None else ast.unparse(annotation)
-    return "Callable[" in text and ("Awaitable[" in text or "Coroutine[" in text)
+def is_async_function(kind: object) -> bool:
+    """Whether this type, or what it may be besides None, is that of functions whose result is awaited."""
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+        return any(map(is_async_function, typing.get_args(kind)))
+    args = typing.get_args(kind)
+    return typing.get_origin(kind) is abc.Callable and typing.get_origin(args[-1]) in (abc.Awaitable, abc.Coroutine)
 
 
-def needs_wrapping(cls: type) -> bool:
+def needs_wrapping(cls: type, seen: tuple[type, ...] = ()) -> bool:
     if not cls.__module__.startswith(("zabpy.client.", "zabpy.recipes.")) or getattr(cls, "_is_protocol", False):
         return False
     if issubclass(cls, BaseException):
@@ -347,7 +362,20 @@ def needs_wrapping(cls: type) -> bool:
                 isinstance(node, ast.FunctionDef) and node.name in ("__aiter__", "__anext__", "__aenter__")
             ):
                 return True
-    return False
+    return any(
+        needs_wrapping(each, (*seen, cls))
+        for node, source in annotations_of(cls)
+        for each in classes_in(node, source)
+        if each not in (*seen, cls)
+    )
+
+
+def evaluated(node: ast.expr | None, source: Source) -> object:
+    """The type that an annotation is; None where it cannot be told."""
+    try:
+        return None if node is None else eval(ast.unparse(node), dict(source.globals))
+    except (NameError, TypeError):  # forward references are not functions
+        return None
 
 
 def is_exported(cls: type) -> bool:
@@ -393,6 +421,17 @@ def annotations_of(cls: type) -> Iterator[tuple[ast.expr | None, Source]]:
             yield found[0].returns, found[1]
 
 
+def given_to_functions(cls: type) -> Iterator[type]:
+    """What its parameters that are async functions are given."""
+    for member in members(cls):
+        for node in member.nodes:
+            for each in (*node.args.args, *node.args.kwonlyargs):
+                kind = evaluated(each.annotation, member.source)
+                for choice in (kind, *typing.get_args(kind)):
+                    if is_async_function(choice) and isinstance(typing.get_args(choice)[0], list):
+                        yield from (given for given in typing.get_args(choice)[0] if isinstance(given, type))
+
+
 def special(cls: type, name: str) -> tuple[ast.FunctionDef | ast.AsyncFunctionDef, Source] | None:
     for source in sources(cls):
         for node in source.body:
@@ -409,6 +448,7 @@ def reached(root: type) -> list[type]:
         if cls in order:
             continue
         order.append(cls)
+        waiting += [each for each in given_to_functions(cls) if needs_wrapping(each)]
         for node, source in annotations_of(cls):
             waiting += [each for each in classes_in(node, source) if needs_wrapping(each) and each not in waiting]
     return order
@@ -440,33 +480,33 @@ class Writer:
         self.holding = {each for each in self.classes if self._is_held(each)}
 
     def _is_held(self, cls: type) -> bool:
-        """Whether it is what some ``async with`` gives, and cancels the body when its end comes too early."""
-        return enters_a_scope(cls) and any(
-            cls in self._returned(each, *entered)
-            for each in self.classes
-            if each is not self.root and (entered := special(each, "__aenter__"))
-        )
+        """Whether it may be lost while a body, or a function that is called with it, relies on it."""
+        given = {each for other in self.classes for each in given_to_functions(other)}
+        return cls is not self.root and (issubclass(cls, zabpy.recipes.Holding) or cls in given or enters_a_scope(cls))
 
     def _returned(self, cls: type, node: ast.FunctionDef | ast.AsyncFunctionDef, source: Source) -> set[type]:
         """The classes here that its result is or contains."""
         text = ast.unparse(node.returns) if node.returns is not None else ""
         if text.strip("'\"") in ("Self", "typing.Self"):
             return {cls}
-        return {each for each in classes_in(node.returns, source) if each in self.classes}
+        found = set(classes_in(node.returns, source))
+        for each in found & set(self.streams):
+            item = special(each, "__anext__")
+            assert item is not None
+            found |= set(classes_in(item[0].returns, item[1]))
+        return found & set(self.classes)
 
     def leads_to_holding(self, cls: type, seen: frozenset[type] = frozenset()) -> bool:
         if cls is self.root or cls in seen:
             return False
         if cls in self.holding:
             return True
-        names = [member.nodes[-1] for member in members(cls) if member.nodes]
-        specials = [found[0] for name in ("__aenter__", "__anext__") if (found := special(cls, name))]
-        source = sources(cls)[0]
-        return any(
-            self.leads_to_holding(each, seen | {cls})
-            for node in (*names, *specials)
-            for each in self._returned(cls, node, source) - {cls}
-        )
+        nodes = [(member.node, member.source) for member in members(cls) if member.nodes]
+        nodes += [found for name in ("__aenter__", "__aiter__", "__anext__") if (found := special(cls, name))]
+        next_ones = {each for node, source in nodes for each in self._returned(cls, node, source)}
+        for member in members(cls):
+            next_ones |= set(classes_in(member.annotation, member.source)) & set(self.classes)
+        return any(self.leads_to_holding(each, seen | {cls}) for each in next_ones - {cls})
 
     # The file ---------------------------------------------------------------------------------------------------------
 
@@ -483,6 +523,8 @@ class Writer:
         return "\n".join(
             [
                 HEAD,
+                "from __future__ import annotations",
+                "",
                 *sorted(imports),
                 "from zabpy import client as _client, model as _model, recipes as _recipes",
                 "from .opening import Opening",
@@ -513,7 +555,7 @@ class Writer:
         source = Source(self.root)
         signature, passed = self.parameters(tree, source)
         return (
-            f'\n\ndef connect({signature}) -> "Client":\n{self.doc(tree, 4)}'
+            f"\n\ndef connect({signature}) -> Client:\n{self.doc(tree, 4)}"
             f"    return Client(partial(_recipes.connect, {passed}))\n"
         )
 
@@ -535,8 +577,7 @@ class Writer:
             stream = self.types.spelled(iterated[0].returns, iterated[1])
             assert stream.startswith("Stream["), f"{cls.__name__}.__aiter__ is to return an AsyncIterator"
             found.append(
-                f"    def __iter__(self) -> {self.quoted(iterated[0].returns, iterated[1])}:\n"
-                f"        return Stream(self, self._plain(self._bare.__aiter__))\n"
+                f"    def __iter__(self) -> {stream}:\n        return Stream(self, self._plain(self._bare.__aiter__))\n"
             )
         return "\n".join([*lines, *found])
 
@@ -556,7 +597,10 @@ class Writer:
             bases.append(f"Stream[{self.quoted(item[0].returns, item[1])}]")
         if entered := own("__aenter__"):
             itself = ast.unparse(entered[0].returns or ast.Constant(None)) == "Self"
-            bases.append("Entered" if itself else f"Context[{self.quoted(entered[0].returns, entered[1])}]")
+            if not itself:
+                bases.append(f"Context[{self.quoted(entered[0].returns, entered[1])}]")
+            elif not (above and special(above, "__aenter__")):
+                bases.append("Entered")
         parameters = getattr(cls, "__parameters__", ())
         if parameters:
             for each_var in parameters:
@@ -617,18 +661,14 @@ class Writer:
         if self.types.mentions(member.annotation, member.source):
             read = f"self._wrapped({read})"
         return (
-            f"    @property\n    def {member.name}(self) -> {self.q(spelled, member)}:\n"
+            f"    @property\n    def {member.name}(self) -> {spelled}:\n"
             f"        value: {spelled} = {read}\n        return value\n"
         )
-
-    def q(self, spelled: str, member: Member) -> str:
-        names = set(self.types.wrapped.values())
-        return f'"{spelled}"' if any(re.search(rf"\b(?<!\.){each}\b", spelled) for each in names) else spelled
 
     def property_text(self, member: Member) -> str:
         spelled = self.types.spelled(member.node.returns, member.source)
         return (
-            f"    @property\n    def {member.name}(self) -> {self.q(spelled, member)}:\n{self.doc(member.node, 8)}"
+            f"    @property\n    def {member.name}(self) -> {spelled}:\n{self.doc(member.node, 8)}"
             f'        value: {spelled} = self._read("{member.name}")\n        return value\n'
         )
 
@@ -640,7 +680,7 @@ class Writer:
         if member.decorated("contextmanager"):
             assert spelled.startswith("Iterator["), spelled
             spelled = "PlainContext[" + spelled.removeprefix("Iterator[")
-        return self.q(spelled, member)
+        return spelled
 
     def method_text(self, cls: type, member: Member, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
         source = member.source
@@ -650,7 +690,7 @@ class Writer:
         extra = lossy if cls is self.root else []
         signature, passed = self.parameters(node, source, on_lost=bool(extra))
         returns = self.returned(cls, node, member)
-        plain = returns.strip('"')
+        plain = returns
         is_async = isinstance(node, ast.AsyncFunctionDef) and not member.decorated("asynccontextmanager")
         is_generator = is_async and any(isinstance(each, ast.Yield) for each in ast.walk(node))
         how = "_call" if is_async and not is_generator else "_plain"
@@ -694,10 +734,8 @@ class Writer:
                 declared.append("self")
                 return
             spelled = self.types.spelled(each.annotation, source)
-            names = set(self.types.wrapped.values())
-            shown = f'"{spelled}"' if any(re.search(rf"\b(?<!\.){name}\b", spelled) for name in names) else spelled
             after = "" if default is None else f" = {self.default(default, source)}"
-            declared.append(f"{each.arg}: {shown}{after}")
+            declared.append(f"{each.arg}: {spelled}{after}")
             value = self.handed_on(each, source)
             passed.append(f"{each.arg}={value}" if by_name else value)
 
@@ -723,9 +761,9 @@ class Writer:
         return ", ".join(declared), ", ".join(passed)
 
     def handed_on(self, each: ast.arg, source: Source) -> str:
-        if is_async_function(each.annotation):
-            optional = "None" in ast.unparse(each.annotation or ast.Constant(None)).split("|")[-1]
-            adapted = f"self._portal.from_thread({each.arg})"
+        if is_async_function(evaluated(each.annotation, source)):
+            optional = type(None) in typing.get_args(evaluated(each.annotation, source))
+            adapted = f"self._from_thread({each.arg})"
             return f"None if {each.arg} is None else {adapted}" if optional else adapted
         if self.types.mentions(each.annotation, source):
             return f"_bare({each.arg})"

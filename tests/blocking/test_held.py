@@ -10,8 +10,9 @@ import pytest
 
 import zabpy
 import zabpy.blocking
+from tests.blocking.conftest import eventually
 from zabpy.blocking import Client, NotHeldError, TimedOutError
-from zabpy.recipes import AcquireTimeoutError, LockLost, NotReentrantError
+from zabpy.recipes import AcquireTimeoutError, LeadershipLost, LockLost, NotReentrantError
 from zabpy.testing import Ensemble
 
 
@@ -213,3 +214,81 @@ def test_one_that_was_acquired_without_a_with_can_be_asked_and_held_later(ensemb
 def test_what_was_not_entered_has_nothing_to_lose(zk: Client) -> None:
     with pytest.raises(NotHeldError):
         _ = zk.registered("/never-entered").lost
+
+
+def test_terms_are_a_loop(ensemble: Ensemble, zk: Client) -> None:
+    led: list[int] = []
+    with pytest.raises(LeadershipLost):
+        with zk.election("/lead", value=b"me") as election:
+            for term in election.terms():
+                with term:
+                    led.append(term.token)
+                    leader = election.leader()
+                    assert leader is not None and leader.token == term.token
+                    ensemble.expire(zk.session.id)
+                    assert term.lost.wait(timeout_ms=5_000)
+    assert len(led) == 1
+    with zk.election("/lead") as election:
+        terms = election.terms(stand_again=True)
+        for term in terms:
+            with term:
+                led.append(term.token)
+                if len(led) < 4:
+                    ensemble.expire(zk.session.id)
+                    assert term.lost.wait(timeout_ms=5_000)
+                    continue
+            election.withdraw()
+        with pytest.raises(StopIteration):
+            terms.next(timeout_ms=5_000)
+    assert len(led) == 4 and led == sorted(led)
+
+
+def test_a_function_that_leads_is_told_and_called_again_in_the_next_term(ensemble: Ensemble, zk: Client) -> None:
+    tokens: list[int] = []
+
+    def serve(term: zabpy.blocking.Term) -> str:
+        tokens.append(term.token)
+        assert threading.current_thread() is not threading.main_thread()
+        if len(tokens) == 1:
+            ensemble.expire(zk.session.id)
+            assert term.lost.wait(timeout_ms=5_000)
+            return "lost"
+        zk.ensure("/served")  # the client may be used in there
+        return "done"
+
+    with zk.election("/serve") as election:
+        assert election.run(serve) == "done"
+    assert len(tokens) == 2 and tokens[0] < tokens[1]
+
+    def fails(_: zabpy.blocking.Term) -> None:
+        raise ValueError("mine")
+
+    with zk.election("/serve") as election, pytest.raises(ValueError, match="mine"):
+        election.run(fails)
+
+
+def test_work_that_is_given_up_is_told(zk: Client) -> None:
+    """Items that go to another member: no lock is lost, and yet the work on them has to end."""
+    working: dict[str, zabpy.blocking.Claim] = {}
+
+    def work(claim: zabpy.blocking.Claim) -> None:
+        working[claim.item] = claim
+        claim.check()
+        claim.lost.wait()
+        del working[claim.item]
+
+    def run() -> None:
+        with contextlib.suppress(zabpy.ClientError):
+            with zk.partitioner("/parts", ["a", "b", "c"], settle_ms=10) as partitioner:
+                partitioners.append(partitioner)
+                partitioner.run(work)
+
+    partitioners: list[zabpy.blocking.Partitioner] = []
+    thread = threading.Thread(target=run)
+    thread.start()
+    eventually(lambda: set(working) == {"a", "b", "c"})
+    partitioners[0].set_items(["b"])
+    eventually(lambda: set(working) == {"b"})
+    zk.close()
+    thread.join(10)
+    assert not thread.is_alive() and not working

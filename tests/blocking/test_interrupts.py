@@ -3,11 +3,10 @@
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 
 import pytest
 
-from tests.blocking.conftest import Run
+from tests.blocking.conftest import Run, eventually
 from zabpy.blocking import Client
 
 SECONDS_MAX = 30
@@ -26,13 +25,6 @@ def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
 def said(process: "subprocess.Popen[str]") -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(

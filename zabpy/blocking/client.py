@@ -9,9 +9,11 @@ them may raise `TimedOutError` besides (see `Blocking.with_timeout`), `ForkedCli
 
 # ruff: noqa: E501
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Literal, Self, Unpack
+from typing import Any, Literal, Self, TypeVar, Unpack
 
 from zabpy import client as _client, model as _model, recipes as _recipes
 
@@ -19,8 +21,10 @@ from .opening import Opening
 from .stays import OnLost
 from .wrapping import Blocking, Context, Entered, Holding, PlainContext, Stream, bare as _bare
 
+T = TypeVar("T")
 
-def connect(servers: str | Sequence[str], **settings: Unpack[_client.Settings]) -> "Client":
+
+def connect(servers: str | Sequence[str], **settings: Unpack[_client.Settings]) -> Client:
     """A client for these servers: ``with connect("zk1,zk2/app") as zk``. The settings are `Client`'s."""
     return Client(partial(_recipes.connect, servers, **settings))
 
@@ -35,23 +39,21 @@ class Client(Opening):
         value: int = self._bare.frame_bytes_max
         return value
 
-    def get_watched(self, path: str, *, session: "Session | None" = None) -> "tuple[bytes, _model.Stat, Fired]":
+    def get_watched(self, path: str, *, session: Session | None = None) -> tuple[bytes, _model.Stat, Fired]:
         """As `get`, and a watch for what happens to the znode next."""
         result: tuple[bytes, _model.Stat, Fired] = self._wrapped(
             self._call(self._bare.get_watched, path, session=_bare(session))
         )
         return result
 
-    def exists_watched(self, path: str, *, session: "Session | None" = None) -> "tuple[_model.Stat | None, Fired]":
+    def exists_watched(self, path: str, *, session: Session | None = None) -> tuple[_model.Stat | None, Fired]:
         """As `exists`, and a watch for what happens to the znode next: its creation, too."""
         result: tuple[_model.Stat | None, Fired] = self._wrapped(
             self._call(self._bare.exists_watched, path, session=_bare(session))
         )
         return result
 
-    def children_watched(
-        self, path: str, *, session: "Session | None" = None
-    ) -> "tuple[list[str], _model.Stat, Fired]":
+    def children_watched(self, path: str, *, session: Session | None = None) -> tuple[list[str], _model.Stat, Fired]:
         """As `children_and_stat`, and a watch for children that come or go next, or the end of the znode."""
         result: tuple[list[str], _model.Stat, Fired] = self._wrapped(
             self._call(self._bare.children_watched, path, session=_bare(session))
@@ -66,9 +68,7 @@ class Client(Opening):
         result: Context[Stream[_client.Event]] = Context(self, self._plain(self._bare.watch, path, recursive=recursive))
         return result
 
-    def transaction(
-        self, *, lost_reply: _client.LostReply = "raise", session: "Session | None" = None
-    ) -> "Transaction":
+    def transaction(self, *, lost_reply: _client.LostReply = "raise", session: Session | None = None) -> Transaction:
         """A transaction to put operations in; see `Transaction`."""
         result: Transaction = self._wrapped(
             self._plain(self._bare.transaction, lost_reply=lost_reply, session=_bare(session))
@@ -87,7 +87,7 @@ class Client(Opening):
         ttl_ms: int | None = None,
         parents: bool = False,
         lost_reply: _client.LostReply = "once",
-        session: "Session | None" = None,
+        session: Session | None = None,
     ) -> _client.NewZnode:
         """Create a znode.
 
@@ -119,7 +119,7 @@ class Client(Opening):
             session=_bare(session),
         )
 
-    def ensure(self, path: str, *, acl: Iterable[_model.Acl] | None = None, session: "Session | None" = None) -> None:
+    def ensure(self, path: str, *, acl: Iterable[_model.Acl] | None = None, session: Session | None = None) -> None:
         """Have the znode be there, and all above it, the chroot included; empty ones are made where some are missing.
 
         Raises:
@@ -127,7 +127,7 @@ class Client(Opening):
         """
         self._call(self._bare.ensure, path, acl=acl, session=_bare(session))
 
-    def get(self, path: str, *, session: "Session | None" = None) -> _client.Znode:
+    def get(self, path: str, *, session: Session | None = None) -> _client.Znode:
         """Data and stat. Raises `NoNodeError`, `NoAuthError`."""
         return self._call(self._bare.get, path, session=_bare(session))
 
@@ -138,7 +138,7 @@ class Client(Opening):
         version: int = -1,
         *,
         lost_reply: _client.LostReply = "raise",
-        session: "Session | None" = None,
+        session: Session | None = None,
     ) -> _model.Stat:
         """Set the data, if the znode has this version (-1: any).
 
@@ -150,7 +150,7 @@ class Client(Opening):
         return self._call(self._bare.set, path, data, version, lost_reply=lost_reply, session=_bare(session))
 
     def delete(
-        self, path: str, version: int = -1, *, lost_reply: _client.LostReply = "raise", session: "Session | None" = None
+        self, path: str, version: int = -1, *, lost_reply: _client.LostReply = "raise", session: Session | None = None
     ) -> None:
         """Delete the znode, if it has this version (-1: any).
 
@@ -161,19 +161,19 @@ class Client(Opening):
         """
         self._call(self._bare.delete, path, version, lost_reply=lost_reply, session=_bare(session))
 
-    def exists(self, path: str, *, session: "Session | None" = None) -> _model.Stat | None:
+    def exists(self, path: str, *, session: Session | None = None) -> _model.Stat | None:
         """The stat, or None where there is no such znode. Raises `NoAuthError`, from servers of 2024 on."""
         return self._call(self._bare.exists, path, session=_bare(session))
 
-    def children(self, path: str, *, session: "Session | None" = None) -> list[str]:
+    def children(self, path: str, *, session: Session | None = None) -> list[str]:
         """The names of the children, in no order. Raises `NoNodeError`, `NoAuthError`."""
         return self._call(self._bare.children, path, session=_bare(session))
 
-    def children_and_stat(self, path: str, *, session: "Session | None" = None) -> tuple[list[str], _model.Stat]:
+    def children_and_stat(self, path: str, *, session: Session | None = None) -> tuple[list[str], _model.Stat]:
         """The names of the children, in no order, and the stat, of one moment. Raises `NoNodeError`, `NoAuthError`."""
         return self._call(self._bare.children_and_stat, path, session=_bare(session))
 
-    def get_acl(self, path: str, *, session: "Session | None" = None) -> tuple[_model.Acls, _model.Stat]:
+    def get_acl(self, path: str, *, session: Session | None = None) -> tuple[_model.Acls, _model.Stat]:
         """Who may do what, and the stat, whose ``aversion`` `set_acl` takes. Hashes are hidden from all but admins.
 
         Raises `NoNodeError`, `NoAuthError`.
@@ -187,7 +187,7 @@ class Client(Opening):
         version: int = -1,
         *,
         lost_reply: _client.LostReply = "raise",
-        session: "Session | None" = None,
+        session: Session | None = None,
     ) -> _model.Stat:
         """Set who may do what, if the ACL has this version (-1: any), which is the stat's ``aversion``.
 
@@ -198,32 +198,32 @@ class Client(Opening):
         """
         return self._call(self._bare.set_acl, path, acl, version, lost_reply=lost_reply, session=_bare(session))
 
-    def sync(self, path: str = "/", *, session: "Session | None" = None) -> None:
+    def sync(self, path: str = "/", *, session: Session | None = None) -> None:
         """Until this client's server has all that was final when it was asked: of the whole tree, whatever the path.
 
         What is read after it is as new as what any client had read before it was called.
         """
         self._call(self._bare.sync, path, session=_bare(session))
 
-    def ephemerals(self, prefix: str = "/", *, session: "Session | None" = None) -> list[str]:
+    def ephemerals(self, prefix: str = "/", *, session: Session | None = None) -> list[str]:
         """The ephemeral znodes of this client's session whose paths begin with this text, sorted.
 
         ``/a`` takes in ``/ab``, too. Raises `UnimplementedError` from servers before 3.6.
         """
         return self._call(self._bare.ephemerals, prefix, session=_bare(session))
 
-    def count_descendants(self, path: str = "/", *, session: "Session | None" = None) -> int:
+    def count_descendants(self, path: str = "/", *, session: Session | None = None) -> int:
         """How many znodes there are below this one. The server counts them all: costly for large trees.
 
         Raises `NoNodeError`, `NoAuthError`, and `UnimplementedError` from servers before 3.6.
         """
         return self._call(self._bare.count_descendants, path, session=_bare(session))
 
-    def whoami(self, *, session: "Session | None" = None) -> tuple[_model.Identity, ...]:
+    def whoami(self, *, session: Session | None = None) -> tuple[_model.Identity, ...]:
         """As whom the server knows this connection, passwords left out. Raises `UnimplementedError` before 3.7."""
         return self._call(self._bare.whoami, session=_bare(session))
 
-    def get_config(self, *, session: "Session | None" = None) -> _client.EnsembleConfig:
+    def get_config(self, *, session: Session | None = None) -> _client.EnsembleConfig:
         """Who the ensemble's servers are. Of a standalone server: none."""
         return self._call(self._bare.get_config, session=_bare(session))
 
@@ -235,7 +235,7 @@ class Client(Opening):
         members: str | None = None,
         version: int = -1,
         lost_reply: _client.LostReply = "raise",
-        session: "Session | None" = None,
+        session: Session | None = None,
     ) -> _client.EnsembleConfig:
         """Change who the ensemble's servers are; all servers take part in it, so it needs a quorum of the new ones.
 
@@ -258,7 +258,7 @@ class Client(Opening):
             session=_bare(session),
         )
 
-    def request(self, opcode: int, record: Any | None = None, *, session: "Session | None" = None) -> Any:
+    def request(self, opcode: int, record: Any | None = None, *, session: Session | None = None) -> Any:
         """Send one request as it stands, and give the answer's record, None where it has none.
 
         The escape hatch: no chroot is put before its paths and taken from the answer's, null data stays None. Reads
@@ -267,7 +267,7 @@ class Client(Opening):
         """
         return self._call(self._bare.request, opcode, record, session=_bare(session))
 
-    def get_many(self, paths: Iterable[str], *, session: "Session | None" = None) -> list[_client.Znode | None]:
+    def get_many(self, paths: Iterable[str], *, session: Session | None = None) -> list[_client.Znode | None]:
         """Data and stat of each, in the order of ``paths``; None where there is no such znode.
 
         All are of one moment, as long as the paths fit into one request (about 1 MB) and the server knows multiRead,
@@ -278,14 +278,14 @@ class Client(Opening):
         """
         return self._call(self._bare.get_many, paths, session=_bare(session))
 
-    def children_many(self, paths: Iterable[str], *, session: "Session | None" = None) -> list[list[str] | None]:
+    def children_many(self, paths: Iterable[str], *, session: Session | None = None) -> list[list[str] | None]:
         """The names of the children of each, in the order of ``paths``; None where there is no such znode.
 
         Of one moment and with the errors of `get_many`.
         """
         return self._call(self._bare.children_many, paths, session=_bare(session))
 
-    def delete_tree(self, path: str, *, session: "Session | None" = None) -> int:
+    def delete_tree(self, path: str, *, session: Session | None = None) -> int:
         """Delete the znode and all below it; returns how many of them this call has deleted, 0 if there was none.
 
         Not one transaction: what others see, and what is left if it fails, is part of the tree. What others delete
@@ -305,7 +305,7 @@ class Client(Opening):
         return value
 
     @property
-    def session(self) -> "Session":
+    def session(self) -> Session:
         """The current session. Raises `SessionLostError` while there is none."""
         value: Session = self._read("session")
         return value
@@ -335,7 +335,7 @@ class Client(Opening):
         """Until there is a session and a connection. Raises `ClosedClientError` if the client ends before."""
         self._call(self._bare.wait_connected)
 
-    def wait_lost(self, session: "Session") -> None:
+    def wait_lost(self, session: Session) -> None:
         """Until this session is lost."""
         self._call(self._bare.wait_lost, _bare(session))
 
@@ -360,10 +360,10 @@ class Client(Opening):
         identifier: bytes = b"",
         lock_delay_ms: int = 0,
         on_revocation: Literal["tell", "end"] = "tell",
-        layout: Literal["kazoo", "curator"] = "kazoo",
+        layout: Literal["kazoo", "curator", "latch"] = "kazoo",
         acl: _model.Acls | None = None,
         on_lost: OnLost = "flag",
-    ) -> "Lock":
+    ) -> Lock:
         """``with zk.lock(path) as held``: one at a time, with a fencing token: see `Lock`."""
         result: Lock = self._varied(_on_lost=on_lost)._wrapped(
             self._plain(
@@ -384,23 +384,32 @@ class Client(Opening):
         *,
         identifier: bytes = b"",
         on_revocation: Literal["tell", "end"] = "tell",
-        layout: Literal["kazoo", "curator"] = "kazoo",
+        layout: Literal["kazoo", "curator", "latch"] = "kazoo",
         acl: _model.Acls | None = None,
-    ) -> _recipes.ReadWriteLock:
+        on_lost: OnLost = "flag",
+    ) -> ReadWriteLock:
         """``with rw.read`` for many at a time, ``with rw.write`` for one alone: see `ReadWriteLock`."""
-        return self._plain(
-            self._bare.read_write_lock, path, identifier=identifier, on_revocation=on_revocation, layout=layout, acl=acl
+        result: ReadWriteLock = self._varied(_on_lost=on_lost)._wrapped(
+            self._plain(
+                self._bare.read_write_lock,
+                path,
+                identifier=identifier,
+                on_revocation=on_revocation,
+                layout=layout,
+                acl=acl,
+            )
         )
+        return result
 
     def multi_lock(
         self,
         paths: Iterable[str],
         *,
         identifier: bytes = b"",
-        layout: Literal["kazoo", "curator"] = "kazoo",
+        layout: Literal["kazoo", "curator", "latch"] = "kazoo",
         acl: _model.Acls | None = None,
         on_lost: OnLost = "flag",
-    ) -> "MultiLock":
+    ) -> MultiLock:
         """Several locks, all or none: see `MultiLock`."""
         result: MultiLock = self._varied(_on_lost=on_lost)._wrapped(
             self._plain(self._bare.multi_lock, paths, identifier=identifier, layout=layout, acl=acl)
@@ -413,10 +422,10 @@ class Client(Opening):
         max_leases: int,
         *,
         identifier: bytes = b"",
-        layout: Literal["kazoo", "curator"] = "kazoo",
+        layout: Literal["kazoo", "curator", "latch"] = "kazoo",
         acl: _model.Acls | None = None,
         on_lost: OnLost = "flag",
-    ) -> "Semaphore":
+    ) -> Semaphore:
         """``with zk.semaphore(path, 3) as held``: so many at a time: see `Semaphore`."""
         result: Semaphore = self._varied(_on_lost=on_lost)._wrapped(
             self._plain(self._bare.semaphore, path, max_leases, identifier=identifier, layout=layout, acl=acl)
@@ -432,7 +441,7 @@ class Client(Opening):
         take_over: Literal["own", "same_data", "never"] = "own",
         wait: bool = True,
         on_lost: OnLost = "flag",
-    ) -> "Registration":
+    ) -> Registration:
         """An ephemeral znode that repairs itself for as long as the block lasts: see `Registration`."""
         result: Registration = self._varied(_on_lost=on_lost)._wrapped(
             self._plain(self._bare.registered, path, data, acl=acl, take_over=take_over, wait=wait)
@@ -441,14 +450,14 @@ class Client(Opening):
 
     def tree_cache(
         self, path: str, *, depth_max: int | None = None, keep: Callable[[str], bool] | None = None
-    ) -> "TreeCache":
+    ) -> TreeCache:
         """A subtree kept in memory: ``with zk.tree_cache(path) as cache``."""
         result: TreeCache = self._wrapped(self._plain(self._bare.tree_cache, path, depth_max=depth_max, keep=keep))
         return result
 
     def group(
         self, path: str, *, layout: Literal["party", "shallow", "plain"] = "party", on_lost: OnLost = "flag"
-    ) -> "Group":
+    ) -> Group:
         """The members of a group: see `Group`."""
         result: Group = self._varied(_on_lost=on_lost)._wrapped(self._plain(self._bare.group, path, layout=layout))
         return result
@@ -462,10 +471,40 @@ class Client(Opening):
         layout: Literal["party", "shallow", "plain"] = "party",
         acl: _model.Acls | None = None,
         on_lost: OnLost = "flag",
-    ) -> "Membership":
+    ) -> Membership:
         """Take part in a group for as long as the block lasts: see `Group`."""
         result: Membership = self._varied(_on_lost=on_lost)._wrapped(
             self._plain(self._bare.member, path, name, data, layout=layout, acl=acl)
+        )
+        return result
+
+    def election(
+        self,
+        path: str,
+        *,
+        value: bytes = b"",
+        lock_delay_ms: int = 0,
+        layout: Literal["kazoo", "curator", "latch"] = "kazoo",
+        acl: _model.Acls | None = None,
+        on_lost: OnLost = "flag",
+    ) -> Election:
+        """Stand for leader, term after term, or see who does: see `Election`."""
+        result: Election = self._varied(_on_lost=on_lost)._wrapped(
+            self._plain(self._bare.election, path, value=value, lock_delay_ms=lock_delay_ms, layout=layout, acl=acl)
+        )
+        return result
+
+    def observe(self, path: str) -> Leaders:
+        """Who leads, and who comes to: ``with zk.observe(path) as leaders: for leader in leaders``."""
+        result: Leaders = self._wrapped(self._plain(self._bare.observe, path))
+        return result
+
+    def partitioner(
+        self, path: str, items: Iterable[str], *, name: str = "member", settle_ms: int = 1000, on_lost: OnLost = "flag"
+    ) -> Partitioner:
+        """Share out work with others: see `Partitioner`."""
+        result: Partitioner = self._varied(_on_lost=on_lost)._wrapped(
+            self._plain(self._bare.partitioner, path, items, name=name, settle_ms=settle_ms)
         )
         return result
 
@@ -477,7 +516,7 @@ class Client(Opening):
         acl: _model.Acls | None = None,
         take_over: Literal["own", "same_data", "never"] = "own",
         on_lost: OnLost = "flag",
-    ) -> "ServiceRegistration":
+    ) -> ServiceRegistration:
         """Have an instance be found at ``base/name/id`` for as long as the block lasts: see `ServiceRegistration`."""
         result: ServiceRegistration = self._varied(_on_lost=on_lost)._wrapped(
             self._plain(self._bare.register_service, base, instance, acl=acl, take_over=take_over)
@@ -491,7 +530,7 @@ class Client(Opening):
         *,
         strategy: str | _recipes.Strategy = "round_robin",
         down: _recipes.DownPolicy | None = None,
-    ) -> "ServiceView":
+    ) -> ServiceView:
         """The instances of a service, to choose among: see `ServiceView`."""
         result: ServiceView = self._wrapped(self._plain(self._bare.service, base, name, strategy=strategy, down=down))
         return result
@@ -664,7 +703,7 @@ class Lock(Context["HeldLock"]):
         value: int = self._bare.lock_delay_ms
         return value
 
-    def acquire(self, timeout_ms: int | None = None) -> "HeldLock":
+    def acquire(self, timeout_ms: int | None = None) -> HeldLock:
         """Wait for it, at most so long; 0 is to say now or never, and waits for nothing but the servers' answers.
 
         Survives lost connections and sessions: we then stand at the end of the queue again. What is not given back, by
@@ -690,12 +729,33 @@ class Lock(Context["HeldLock"]):
         return self._call(self._bare.request_revocation)
 
 
+class ReadWriteLock(Blocking):
+    """See the head of `zabpy.recipes.read_write_lock`: ``read`` and ``write`` are used as a `Lock` is."""
+
+    _bare: _recipes.ReadWriteLock
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    @property
+    def read(self) -> Lock:
+        value: Lock = self._wrapped(self._bare.read)
+        return value
+
+    @property
+    def write(self) -> Lock:
+        value: Lock = self._wrapped(self._bare.write)
+        return value
+
+
 class MultiLock(Context["HeldLocks"]):
     """See the head of `zabpy.recipes.multi_lock`. To be used as a `Lock` is."""
 
     _bare: _recipes.MultiLock
 
-    def acquire(self, timeout_ms: int | None = None) -> "HeldLocks":
+    def acquire(self, timeout_ms: int | None = None) -> HeldLocks:
         """As `Lock.acquire`: ``timeout_ms`` is for all together."""
         result: HeldLocks = self._wrapped(self._call(self._bare.acquire, timeout_ms))
         return result
@@ -721,7 +781,7 @@ class Semaphore(Context["HeldLease"]):
         value: bytes = self._bare.identifier
         return value
 
-    def acquire(self, timeout_ms: int | None = None) -> "HeldLease":
+    def acquire(self, timeout_ms: int | None = None) -> HeldLease:
         """Wait for a lease, at most so long; with 0 as long as it takes to see whether there is one.
 
         Raises:
@@ -861,12 +921,12 @@ class Group(Blocking):
         value: str = self._bare.path
         return value
 
-    def member(self, name: str, data: bytes | None = None, *, acl: _model.Acls | None = None) -> "Membership":
+    def member(self, name: str, data: bytes | None = None, *, acl: _model.Acls | None = None) -> Membership:
         """Take part for as long as a block lasts. ``data`` is the name, if none is given."""
         result: Membership = self._wrapped(self._plain(self._bare.member, name, data, acl=acl))
         return result
 
-    def watch(self) -> "GroupWatch":
+    def watch(self) -> GroupWatch:
         """The members and every change of them. Needs servers from ZooKeeper 3.6 on."""
         result: GroupWatch = self._wrapped(self._plain(self._bare.watch))
         return result
@@ -890,6 +950,111 @@ class Membership(Registration):
     def id(self) -> str:
         value: str = self._bare.id
         return value
+
+
+class Election(Entered):
+    """See the head of `zabpy.recipes.election`."""
+
+    _bare: _recipes.Election
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    @property
+    def value(self) -> bytes:
+        value: bytes = self._bare.value
+        return value
+
+    def terms(self, *, stand_again: bool = False) -> Stream[Term]:
+        """Stand, and be given a `Term` each time that we lead. See the head of this file for how the loop goes on."""
+        result: Stream[Term] = Stream(self, self._plain(self._bare.terms, stand_again=stand_again))
+        return result
+
+    def run(self, serve: Callable[[Term], T]) -> T:
+        """Stand until ``serve(term)`` has returned in a term that was not lost, and return what it did.
+
+        What it raises comes out, as it is. If the term is lost it is cancelled, and called again in the next one.
+        """
+        return self._call(self._bare.run, self._from_thread(serve))
+
+    def withdraw(self) -> None:
+        """Do not stand any more: a term ends as by `Term.resign`, and the loop over the terms with it. A plain call."""
+        self._plain(self._bare.withdraw)
+
+    def leader(self) -> _recipes.Candidate | None:
+        """Who leads; nobody if nobody stands. As of the servers' state that our server has; `sync` first for newer."""
+        return self._call(self._bare.leader)
+
+    def candidates(self) -> list[_recipes.Candidate]:
+        """All who stand, the leader first. A request for each."""
+        return self._call(self._bare.candidates)
+
+    def observe(self) -> Leaders:
+        """Who leads, and who comes to, without standing: ``with election.observe() as leaders``."""
+        result: Leaders = self._wrapped(self._plain(self._bare.observe))
+        return result
+
+
+class Leaders(Stream[_recipes.Candidate | None], Entered):
+    """A stream of who leads: `Candidate`, or None while nobody does. To be had from ``with zk.observe(path)``.
+
+    The one now, then each other one; of what comes quickly after another only the last is told. Who leads is who stands
+    first: it may not have noticed yet, and it may be over already while we cannot be told, see ``stale``.
+    """
+
+    _bare: _recipes.Leaders
+
+    @property
+    def leader(self) -> _recipes.Candidate | None:
+        value: _recipes.Candidate | None = self._bare.leader
+        return value
+
+    @property
+    def stale(self) -> bool:
+        """Whether there may be news that cannot have come, as there is no connection."""
+        value: bool = self._read("stale")
+        return value
+
+
+class Partitioner(Entered):
+    """See the head of `zabpy.recipes.partitioner`."""
+
+    _bare: _recipes.Partitioner
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    @property
+    def items(self) -> frozenset[str]:
+        """All, whoever's they are."""
+        value: frozenset[str] = self._read("items")
+        return value
+
+    def set_items(self, items: Iterable[str]) -> None:
+        """Share out other items from now on. To be told to all members."""
+        self._plain(self._bare.set_items, items)
+
+    @property
+    def mine(self) -> frozenset[str]:
+        """Our share as it shall be; what we work on follows as the others let go of it, and we do."""
+        value: frozenset[str] = self._read("mine")
+        return value
+
+    def run(self, work: Callable[[Claim], object]) -> None:
+        """Call ``work`` with each item that is ours, all at once, each in a task of its own, until this is cancelled.
+
+        A call is cancelled when its item shall be another's, or was lost; the item is let go of when it has ended. If
+        it is ours again, or still, ``work`` is called again, with another token. A call that returns keeps the item,
+        and is not made again before it was away. What a call raises ends the others and comes out here, as it is.
+        """
+        self._call(self._bare.run, self._from_thread(work))
+
+    def __iter__(self) -> Stream[Assignment]:
+        return Stream(self, self._plain(self._bare.__aiter__))
 
 
 class ServiceRegistration(Registration):
@@ -972,13 +1137,8 @@ class HeldLock(Holding, Entered):
     _bare: _recipes.HeldLock
 
     @property
-    def session(self) -> "Session":
+    def session(self) -> Session:
         value: Session = self._wrapped(self._bare.session)
-        return value
-
-    @property
-    def what(self) -> str:
-        value: str = self._bare.what
         return value
 
     @property
@@ -994,10 +1154,6 @@ class HeldLock(Holding, Entered):
     def wait_lost(self) -> str:
         """Until it is lost: why. Raises `LockLost` when it was released instead."""
         return self._call(self._bare.wait_lost)
-
-    def call_off(self, reason: str) -> None:
-        """Cancel who relies on it as if it was lost; it is still held, though, until it is released after that."""
-        self._plain(self._bare.call_off, reason)
 
     def release(self) -> None:
         """Give it up, and wait until the servers have acknowledged that. Does nothing if it was lost or released.
@@ -1036,13 +1192,8 @@ class HeldLocks(Holding, Entered):
     _bare: _recipes.HeldLocks
 
     @property
-    def session(self) -> "Session":
+    def session(self) -> Session:
         value: Session = self._wrapped(self._bare.session)
-        return value
-
-    @property
-    def what(self) -> str:
-        value: str = self._bare.what
         return value
 
     @property
@@ -1059,10 +1210,6 @@ class HeldLocks(Holding, Entered):
         """Until it is lost: why. Raises `LockLost` when it was released instead."""
         return self._call(self._bare.wait_lost)
 
-    def call_off(self, reason: str) -> None:
-        """Cancel who relies on it as if it was lost; it is still held, though, until it is released after that."""
-        self._plain(self._bare.call_off, reason)
-
     def release(self) -> None:
         """Give it up, and wait until the servers have acknowledged that. Does nothing if it was lost or released.
 
@@ -1071,7 +1218,7 @@ class HeldLocks(Holding, Entered):
         self._call(self._bare.release)
 
     @property
-    def locks(self) -> "dict[str, HeldLock]":
+    def locks(self) -> dict[str, HeldLock]:
         value: dict[str, HeldLock] = self._wrapped(self._bare.locks)
         return value
 
@@ -1088,13 +1235,8 @@ class HeldLease(Holding, Entered):
     _bare: _recipes.HeldLease
 
     @property
-    def session(self) -> "Session":
+    def session(self) -> Session:
         value: Session = self._wrapped(self._bare.session)
-        return value
-
-    @property
-    def what(self) -> str:
-        value: str = self._bare.what
         return value
 
     @property
@@ -1110,10 +1252,6 @@ class HeldLease(Holding, Entered):
     def wait_lost(self) -> str:
         """Until it is lost: why. Raises `LockLost` when it was released instead."""
         return self._call(self._bare.wait_lost)
-
-    def call_off(self, reason: str) -> None:
-        """Cancel who relies on it as if it was lost; it is still held, though, until it is released after that."""
-        self._plain(self._bare.call_off, reason)
 
     def release(self) -> None:
         """Give it up, and wait until the servers have acknowledged that. Does nothing if it was lost or released.
@@ -1157,23 +1295,111 @@ class GroupWatch(Stream[tuple[_recipes.Member, ...]], Entered):
         return self._call(self._bare.wait_other, members)
 
 
+class Term(HeldLock):
+    """One time of being the leader: `Holding` says what happens when it is lost. ``token`` is its fencing token."""
+
+    _bare: _recipes.Term
+
+    def resign(self) -> None:
+        """Have it end, though nothing is lost: the block is cancelled, ends without an error, and gives it up.
+
+        A plain call, from inside or outside the block.
+        """
+        self._plain(self._bare.resign)
+
+
+class Claim(Holding):
+    """``held`` is the lock of the item: see there what may be asked of it."""
+
+    _bare: _recipes.Claim
+
+    @property
+    def item(self) -> str:
+        value: str = self._bare.item
+        return value
+
+    @property
+    def held(self) -> HeldLock:
+        value: HeldLock = self._wrapped(self._bare.held)
+        return value
+
+    @property
+    def token(self) -> int:
+        """The fencing token, see `Lock`."""
+        value: int = self._read("token")
+        return value
+
+    def check(self) -> None:
+        """Raise `LockLost` unless the item is ours by the clock this very moment."""
+        self._plain(self._bare.check)
+
+
+class Assignment(Holding, Entered):
+    """Items that are ours, until one of them has to go or another one comes. Each of ``claims`` has its token."""
+
+    _bare: _recipes.Assignment
+
+    @property
+    def session(self) -> Session:
+        value: Session = self._wrapped(self._bare.session)
+        return value
+
+    @property
+    def reason(self) -> str:
+        """Why it was lost; "" if it was not."""
+        value: str = self._read("reason")
+        return value
+
+    def check(self) -> None:
+        """Raise `LockLost` (or the recipe's own kind of it) unless it is held by the clock this very moment."""
+        self._plain(self._bare.check)
+
+    def wait_lost(self) -> str:
+        """Until it is lost: why. Raises `LockLost` when it was released instead."""
+        return self._call(self._bare.wait_lost)
+
+    def release(self) -> None:
+        """Give it up, and wait until the servers have acknowledged that. Does nothing if it was lost or released.
+
+        If the connection is away, the release goes on in the background, also when this is cancelled.
+        """
+        self._call(self._bare.release)
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        value: tuple[Claim, ...] = self._wrapped(self._bare.claims)
+        return value
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        value: tuple[str, ...] = self._bare.items
+        return value
+
+
 Blocking.classes.update(
     {
         _client.Fired: Fired,
         _client.Transaction: Transaction,
         _client.Session: Session,
         _recipes.Lock: Lock,
+        _recipes.ReadWriteLock: ReadWriteLock,
         _recipes.MultiLock: MultiLock,
         _recipes.Semaphore: Semaphore,
         _recipes.Registration: Registration,
         _recipes.TreeCache: TreeCache,
         _recipes.Group: Group,
         _recipes.Membership: Membership,
+        _recipes.Election: Election,
+        _recipes.Leaders: Leaders,
+        _recipes.Partitioner: Partitioner,
         _recipes.ServiceRegistration: ServiceRegistration,
         _recipes.ServiceView: ServiceView,
         _recipes.HeldLock: HeldLock,
         _recipes.HeldLocks: HeldLocks,
         _recipes.HeldLease: HeldLease,
         _recipes.GroupWatch: GroupWatch,
+        _recipes.Term: Term,
+        _recipes.Claim: Claim,
+        _recipes.Assignment: Assignment,
     }
 )

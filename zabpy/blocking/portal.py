@@ -19,11 +19,10 @@ import contextvars
 import functools
 import os
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Generic, TypeVar
 
 import anyio
-import anyio.to_thread
 
 from zabpy.client import ClientError, ClosedClientError, ForkedClientError, WrongLoopError
 from zabpy.recipes import ACTING_FOR
@@ -60,7 +59,7 @@ def main_thread_id() -> int:
 
 def in_thread(fn: Callable[[], object]) -> None:
     """Run it on a thread of its own, which the program's end does not wait for."""
-    threading.Thread(target=fn, name="zabpy-on-lost", daemon=True).start()
+    threading.Thread(target=fn, name="zabpy-call", daemon=True).start()
 
 
 class TimedOutError(ClientError, TimeoutError):
@@ -202,14 +201,32 @@ class Portal:
             self._thread.join(JOIN_MS / 1000)
         self._fail_all()
 
-    def from_thread(self, fn: Callable[..., T]) -> Callable[..., Awaitable[T]]:
-        """A user's function as what the client can await: it runs on a thread of its own, in the caller's context."""
-        context = contextvars.copy_context()
+    async def in_thread(self, fn: Callable[..., T], *args: Any, cancelled: Callable[[], object]) -> T:
+        """Call a user's function on a thread of its own, and return or raise what it does.
 
-        async def run(*args: Any) -> T:
-            return await anyio.to_thread.run_sync(functools.partial(context.copy().run, fn, *args))
+        To be called on the loop. When this is cancelled, ``cancelled`` is called, once; as no thread can be stopped,
+        the function is then still waited for: nobody else shall be given what it relies on.
+        """
+        done: Job[T] = Job()
+        over = asyncio.Event()
 
-        return run
+        def body() -> None:
+            try:
+                done.finish(fn(*args))
+            except BaseException as error:
+                done.finish(None, error)
+            self.tell(over.set)
+
+        in_thread(body)
+        try:
+            await over.wait()
+        except asyncio.CancelledError:
+            cancelled()
+            with anyio.CancelScope(shield=True):
+                await over.wait()
+            done.outcome()  # what it raised tells more than that it was cancelled
+            raise
+        return done.outcome()
 
     # On the loop ------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 import contextvars
 import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, ClassVar, Generic, ParamSpec, Self, TypeVar
 
@@ -80,8 +80,23 @@ class Blocking:
             return self._wrapped(getattr(self._bare, name))  # nothing changes any more
         return self._wrapped(portal.call_plain(functools.partial(getattr, self._bare, name)))
 
+    def _from_thread(self, fn: Callable[..., R]) -> Callable[..., Awaitable[R]]:
+        """A user's function as what the async client awaits. What it is given is told when that would be cancelled."""
+
+        context = contextvars.copy_context()
+
+        async def run(*args: Any) -> R:
+            given = [self._wrapped(each) for each in args]
+            lost = Lost(self._portal)
+            for each in given:
+                if isinstance(each, Holding):
+                    each._lost = lost
+            return await self._portal.in_thread(context.copy().run, fn, *given, cancelled=lost.set)
+
+        return run
+
     def _wrapped(self, value: Any) -> Any:
-        """What stands for this value, if something does; also inside tuples and lists."""
+        """What stands for this value, if something does; also inside tuples, lists and dicts."""
         kind = type(value)
         for base in kind.__mro__:
             found = Blocking.classes.get(base)
@@ -89,6 +104,8 @@ class Blocking:
                 return found(self, value)
         if kind is tuple or kind is list:
             return kind(map(self._wrapped, value))
+        if kind is dict:
+            return {key: self._wrapped(each) for key, each in value.items()}
         return value
 
 

@@ -30,8 +30,8 @@ class Assignment(Holding):
         self, zk: Client, session: Session, path: str, claims: Iterable[Claim], over: Callable[["Assignment"], None]
     ) -> None:
         super().__init__(zk, session, f"the assignment of {path}", AssignmentLost)
-        self.claims = tuple(claims)
-        self.items = tuple(claim.item for claim in self.claims)
+        self.claims: tuple[Claim, ...] = tuple(claims)
+        self.items: tuple[str, ...] = tuple(claim.item for claim in self.claims)
         self._tell_over = over
         for claim in self.claims:
             self._lose_with(claim)
