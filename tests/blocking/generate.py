@@ -18,6 +18,7 @@ What has no place in plain code is named, with the reason, in `LEFT_OUT`; so is 
 
 import ast
 import builtins
+import functools
 import importlib
 import inspect
 import re
@@ -53,6 +54,7 @@ LEFT_OUT: Final = {
     "Holding.on_lost": "its callback runs on the I/O task; here it is the parameter `on_lost` of what gives it",
     "Holding.lost": "here it is a flag that can be waited for, see `zabpy.blocking.Holding`",
     "Changes.put": "for the cache that tells of them",
+    "BarrierMember.remove": "for the barrier",
     "Assignments.hold": "for the partitioner",
     "Assignments.end": "for the partitioner",
     "Session.deadline_ms": "on the loop's clock; `time_left_ms` says the same",
@@ -119,12 +121,14 @@ class Member(typing.NamedTuple):
         )
 
 
+@functools.cache
 def sources(cls: type) -> list[Source]:
     """The class and its bases, as far as they are ours."""
     return [Source(each) for each in cls.__mro__ if each.__module__.startswith("zabpy.")]
 
 
-def members(cls: type) -> Iterator[Member]:
+@functools.cache
+def members(cls: type) -> list[Member]:
     """Its public names in the order of the source, those of the bases first; what is inherited and replaced, once."""
     found: dict[str, Member] = {}
     for source in reversed(sources(cls)):
@@ -139,11 +143,12 @@ def members(cls: type) -> Iterator[Member]:
                 found[node.name] = Member(node.name, source, [*overloads, node], None)
             elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                 found[node.target.id] = Member(node.target.id, source, [], node.annotation)
-    for member in found.values():
-        private = member.name.startswith("_") and member.name not in SPECIAL
-        left_out = any(f"{each.__name__}.{member.name}" in LEFT_OUT for each in cls.__mro__)
-        if not private and not left_out:
-            yield member
+    return [
+        member
+        for member in found.values()
+        if (not member.name.startswith("_") or member.name in SPECIAL)
+        and not any(f"{each.__name__}.{member.name}" in LEFT_OUT for each in cls.__mro__)
+    ]
 
 
 def assigned(
@@ -193,6 +198,23 @@ def type_of(value: ast.expr, of_parameters: dict[str, ast.expr | None], known: d
                     kind = member.node.returns if member.nodes else member.annotation
                     return kind if kind is not None and hasattr(builtins, ast.unparse(kind)) else None
     return None
+
+
+def inferred(cls: type, name: str) -> ast.expr:
+    """The type of an attribute for which the source has no word: mypy is asked. It may be made of builtins."""
+    asked = (
+        f"import {cls.__module__}\n\ndef f(x: {cls.__module__}.{cls.__name__}) -> None:\n    reveal_type(x.{name})\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-m", "mypy", "--config-file=", "--follow-imports=silent", "-c", asked],
+        capture_output=True,
+        text=True,
+    ).stdout
+    found = re.search(r'Revealed type is "([^"]*)"', answer)
+    text = "" if found is None else found[1].replace("builtins.", "")
+    if not text or "." in text or "Any" in text or "?" in text:
+        raise Cannot(f"{cls.__name__}.{name}: say its type: `self.{name}: int = ...` (mypy says {text or answer!r})")
+    return ast.parse(text, mode="eval").body
 
 
 def of_builtin(kind: object) -> ast.expr | None:
@@ -349,6 +371,7 @@ def is_async_function(kind: object) -> bool:
     return typing.get_origin(kind) is abc.Callable and typing.get_origin(args[-1]) in (abc.Awaitable, abc.Coroutine)
 
 
+@functools.cache
 def needs_wrapping(cls: type, seen: tuple[type, ...] = ()) -> bool:
     if not cls.__module__.startswith(("zabpy.client.", "zabpy.recipes.")) or getattr(cls, "_is_protocol", False):
         return False
@@ -397,7 +420,7 @@ def enters_a_scope(cls: type) -> bool:
 
 
 def classes_in(node: ast.expr | None, source: Source) -> Iterator[type]:
-    """All classes of ours that an annotation names."""
+    """All classes that an annotation names."""
     if node is None:
         return
     for each in ast.walk(node):
@@ -653,7 +676,8 @@ class Writer:
 
     def attribute_text(self, member: Member, where: str) -> str:
         if member.annotation is None:
-            raise Cannot("say its type: `self.x: int = ...` or as a property; or begin its name with _")
+            member = member._replace(annotation=inferred(member.source.cls, member.name))
+        assert member.annotation is not None
         if "ClassVar" in ast.unparse(member.annotation) or "Final" in ast.unparse(member.annotation):
             return ""
         spelled = self.types.spelled(member.annotation, member.source)

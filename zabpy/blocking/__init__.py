@@ -12,8 +12,13 @@ Read portal.py first (an event loop in one thread, and calls from others), then 
 
 from .client import (
     Assignment as Assignment,
+    AtomicValue as AtomicValue,
+    Barrier as Barrier,
+    BarrierMember as BarrierMember,
     Claim as Claim,
     Client as Client,
+    Counter as Counter,
+    DoubleBarrier as DoubleBarrier,
     Election as Election,
     Fired as Fired,
     Group as Group,

@@ -60,12 +60,25 @@ class Client(Opening):
         )
         return result
 
-    def watch(self, path: str, *, recursive: bool = False) -> Context[Stream[_client.Event]]:
+    def watch(
+        self, path: str, *, recursive: bool = False, events_max: int = 10000, jitter_ms: int = 0
+    ) -> Context[Stream[_client.Event]]:
         """A stream of what happens to the znode, and below it if ``recursive``; it need not exist.
 
         The first event is `Resynced`: from then on nothing is missed, so read after it. One more comes after each gap.
+        An event is there before anything can be read that came after it. Of a znode the client may not read, nothing is
+        told. A recursive stream tells of no `ChildrenChanged`: it tells of the children.
+
+        Args:
+            events_max: when so many wait to be read, a `Resynced` takes their place, and the next one's.
+            jitter_ms: what comes after a pause waits for a time drawn from 0 to this, so that of many clients that
+                watch the same not all read again at once.
+        Raises:
+            UnimplementedError: the server is older than ZooKeeper 3.6. It has closed the connection, too.
         """
-        result: Context[Stream[_client.Event]] = Context(self, self._plain(self._bare.watch, path, recursive=recursive))
+        result: Context[Stream[_client.Event]] = Context(
+            self, self._plain(self._bare.watch, path, recursive=recursive, events_max=events_max, jitter_ms=jitter_ms)
+        )
         return result
 
     def transaction(self, *, lost_reply: _client.LostReply = "raise", session: Session | None = None) -> Transaction:
@@ -448,6 +461,37 @@ class Client(Opening):
         )
         return result
 
+    def barrier(self, path: str, *, acl: _model.Acls | None = None) -> Barrier:
+        """Up while its znode is there; whoever waits goes on when it is gone."""
+        result: Barrier = self._wrapped(self._plain(self._bare.barrier, path, acl=acl))
+        return result
+
+    def double_barrier(
+        self, path: str, count: int, *, data: bytes = b"", acl: _model.Acls | None = None, on_lost: OnLost = "flag"
+    ) -> DoubleBarrier:
+        """So many begin together and end together: ``with zk.double_barrier(path, 3) as member``."""
+        result: DoubleBarrier = self._varied(_on_lost=on_lost)._wrapped(
+            self._plain(self._bare.double_barrier, path, count, data=data, acl=acl)
+        )
+        return result
+
+    def counter(
+        self,
+        path: str,
+        *,
+        start: int = 0,
+        layout: Literal["text", "int", "long"] = "text",
+        acl: _model.Acls | None = None,
+    ) -> Counter:
+        """A number that many count up and down together."""
+        result: Counter = self._wrapped(self._plain(self._bare.counter, path, start=start, layout=layout, acl=acl))
+        return result
+
+    def atomic_value(self, path: str, *, default: bytes = b"", acl: _model.Acls | None = None) -> AtomicValue:
+        """A value that many change, where nobody's change is lost."""
+        result: AtomicValue = self._wrapped(self._plain(self._bare.atomic_value, path, default=default, acl=acl))
+        return result
+
     def tree_cache(
         self, path: str, *, depth_max: int | None = None, keep: Callable[[str], bool] | None = None
     ) -> TreeCache:
@@ -542,16 +586,25 @@ class Fired(Blocking):
     _bare: _client.Fired
 
     def wait(self) -> _client.Event:
-        """The event. Raises `SessionLostError` if the session ended before."""
+        """The event; any number of tasks may wait, and again.
+
+        A reconnect is no event: what happened meanwhile is told after it. The one exception: after `exists_watched`
+        found nothing, a znode that came and went while there was no connection goes unnoticed.
+
+        Raises:
+            SessionLostError: the session ended before, and all watches with it; or the client was closed.
+            RuntimeError: it was given up by `cancel`.
+        """
         return self._call(self._bare.wait)
 
     @property
     def is_set(self) -> bool:
+        """It fired, or never will, for the session is lost: `wait` does not wait."""
         value: bool = self._read("is_set")
         return value
 
     def cancel(self) -> None:
-        """Nobody waits for it any more. The server forgets it when it would have fired."""
+        """Nobody waits for it any more. If it was the last one at its path the server is told to forget it."""
         self._plain(self._bare.cancel)
 
     def __enter__(self) -> Self:
@@ -842,6 +895,108 @@ class Registration(Holding, Entered):
         A znode that is not there will be created with it. When cancelled, the data will be written all the same.
         """
         self._call(self._bare.update, data)
+
+
+class Barrier(Blocking):
+    """See the head of `zabpy.recipes.barrier`. Its methods raise what the client's operations raise, `NoServerError` above all."""
+
+    _bare: _recipes.Barrier
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    def create(self) -> None:
+        """Have it be up; also if it is already. It outlives this client: somebody has to remove it."""
+        self._call(self._bare.create)
+
+    def remove(self) -> bool:
+        """Have it be down. Whether it was up; if an answer got lost, somebody else may have removed it meanwhile."""
+        return self._call(self._bare.remove)
+
+    def is_up(self) -> bool:
+        """As the server sees it that the client is connected to; that may be behind by a moment."""
+        return self._call(self._bare.is_up)
+
+    def wait(self) -> None:
+        """Until it is down, or was for a moment since this was called, also while the connection was away."""
+        self._call(self._bare.wait)
+
+
+class DoubleBarrier(Context["BarrierMember"]):
+    """See the head of `zabpy.recipes.double_barrier`. May be entered again after it was left."""
+
+    _bare: _recipes.DoubleBarrier
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    @property
+    def count(self) -> int:
+        value: int = self._bare.count
+        return value
+
+
+class Counter(Blocking):
+    """See the head of `zabpy.recipes.counter`. Several tasks may use one object; it counts for one after the other."""
+
+    _bare: _recipes.Counter
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    def get(self) -> int:
+        """The number now, as the server sees it that the client is connected to. Raises `NotACounterError`."""
+        return self._call(self._bare.get)
+
+    def add(self, delta: int = 1) -> int:
+        """Add to it, and give the number after that.
+
+        Raises:
+            NotACounterError: the znode has other data.
+            OverflowError: the layout cannot hold the sum; nothing was changed.
+            SessionLostError: done or not, see the head of this file.
+        """
+        return self._call(self._bare.add, delta)
+
+
+class AtomicValue(Blocking):
+    """See the head of `zabpy.recipes.value`. Several tasks may use one object; it writes for one after the other.
+
+    What it writes is done once though answers get lost, as with `Counter`, and with the same limits.
+    """
+
+    _bare: _recipes.AtomicValue
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    def get(self) -> _recipes.Value:
+        """The value, as the server sees it that the client is connected to."""
+        return self._call(self._bare.get)
+
+    def compare_and_set(self, seen: _recipes.Value, data: bytes) -> _recipes.Value | None:
+        """Write, if nobody has written since ``seen``. None if somebody has; nothing is changed then.
+
+        Raises:
+            SessionLostError: done or not.
+        """
+        return self._call(self._bare.compare_and_set, seen, data)
+
+    def update(self, change: Callable[[bytes], bytes]) -> _recipes.Value:
+        """Write what ``change`` makes of the value, and return that.
+
+        ``change`` is called again, with what is there then, whenever somebody else was faster; let it do nothing else.
+        Raises what it raises, and as `compare_and_set`.
+        """
+        return self._call(self._bare.update, change)
 
 
 class TreeCache(Entered):
@@ -1271,6 +1426,58 @@ class HeldLease(Holding, Entered):
         return value
 
 
+class BarrierMember(Holding, Entered):
+    """What ``with`` gives: ``lost``, ``check()`` and the rest of `Holding`. ``path``: of its znode."""
+
+    _bare: _recipes.BarrierMember
+
+    @property
+    def session(self) -> Session:
+        value: Session = self._wrapped(self._bare.session)
+        return value
+
+    @property
+    def reason(self) -> str:
+        """Why it was lost; "" if it was not."""
+        value: str = self._read("reason")
+        return value
+
+    def check(self) -> None:
+        """Raise `LockLost` (or the recipe's own kind of it) unless it is held by the clock this very moment."""
+        self._plain(self._bare.check)
+
+    def wait_lost(self) -> str:
+        """Until it is lost: why. Raises `LockLost` when it was released instead."""
+        return self._call(self._bare.wait_lost)
+
+    def release(self) -> None:
+        """Give it up, and wait until the servers have acknowledged that. Does nothing if it was lost or released.
+
+        If the connection is away, the release goes on in the background, also when this is cancelled.
+        """
+        self._call(self._bare.release)
+
+    @property
+    def name(self) -> str:
+        value: str = self._bare.name
+        return value
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    @property
+    def czxid(self) -> int:
+        value: int = self._bare.czxid
+        return value
+
+    @property
+    def is_last(self) -> bool | None:
+        value: bool | None = self._bare.is_last
+        return value
+
+
 class GroupWatch(Stream[tuple[_recipes.Member, ...]], Entered):
     """``with`` loads the members; ``members`` is then up to date without waiting, and without a request for as
     long as nothing changes: one watch serves the whole group, however large.
@@ -1386,6 +1593,10 @@ Blocking.classes.update(
         _recipes.MultiLock: MultiLock,
         _recipes.Semaphore: Semaphore,
         _recipes.Registration: Registration,
+        _recipes.Barrier: Barrier,
+        _recipes.DoubleBarrier: DoubleBarrier,
+        _recipes.Counter: Counter,
+        _recipes.AtomicValue: AtomicValue,
         _recipes.TreeCache: TreeCache,
         _recipes.Group: Group,
         _recipes.Membership: Membership,
@@ -1397,6 +1608,7 @@ Blocking.classes.update(
         _recipes.HeldLock: HeldLock,
         _recipes.HeldLocks: HeldLocks,
         _recipes.HeldLease: HeldLease,
+        _recipes.BarrierMember: BarrierMember,
         _recipes.GroupWatch: GroupWatch,
         _recipes.Term: Term,
         _recipes.Claim: Claim,

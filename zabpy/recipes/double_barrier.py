@@ -41,7 +41,7 @@ class BarrierMember(Holding):
 
     def __init__(self, zk: Client, session: Session, barrier: str) -> None:
         super().__init__(zk, session, f"a member of the barrier {barrier}", BarrierLost)
-        self.name = uuid4().hex
+        self.name: str = uuid4().hex
         self.path = join(barrier, self.name)
         self.czxid = 0
         self._barrier = barrier
