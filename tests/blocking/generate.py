@@ -11,6 +11,7 @@ read from the source, so that types stay as they are spelled there. What becomes
 * ``async with`` → ``with``; ``AsyncIterator[T]`` → `Stream` of T.
 * A class with anything of the kind → one of the same name here; as a parameter it is taken back to what it stands for.
 * A parameter that is an async function → a plain one, which is called on a thread of its own.
+* A method that returns what stands in no ``__init__`` is for the recipe's own parts, but for one of the client.
 * A method whose result leads to something that is held and may be lost gets one more parameter, ``on_lost``.
 
 What has no place in plain code is named, with the reason, in `LEFT_OUT`; so is what cannot be translated.
@@ -54,7 +55,12 @@ LEFT_OUT: Final = {
     "Holding.on_lost": "its callback runs on the I/O task; here it is the parameter `on_lost` of what gives it",
     "Holding.lost": "here it is a flag that can be waited for, see `zabpy.blocking.Holding`",
     "Changes.put": "for the cache that tells of them",
-    "BarrierMember.remove": "for the barrier",
+    "HeldLock.clock": "for recipes",
+    "EventStream.put": "for the client",
+    "EventStream.end": "for the client",
+    "EventStream.leave": "for the client",
+    "EventStream.receive_nowait": "`next(timeout_ms=0)`",
+    "Item.watch": "for the queue",
     "Assignments.hold": "for the partitioner",
     "Assignments.end": "for the partitioner",
     "Session.deadline_ms": "on the loop's clock; `time_left_ms` says the same",
@@ -102,6 +108,9 @@ class Source:
         self.body = self.node.body
 
 
+_sources: dict[type, list[Source]] = {}
+
+
 class Member(typing.NamedTuple):
     """One public name of a class: a method (with its overloads before it), a property or an attribute."""
 
@@ -121,10 +130,11 @@ class Member(typing.NamedTuple):
         )
 
 
-@functools.cache
 def sources(cls: type) -> list[Source]:
     """The class and its bases, as far as they are ours."""
-    return [Source(each) for each in cls.__mro__ if each.__module__.startswith("zabpy.")]
+    if cls not in _sources:
+        _sources[cls] = [Source(each) for each in cls.__mro__ if each.__module__.startswith("zabpy.")]
+    return _sources[cls]
 
 
 @functools.cache
@@ -148,7 +158,16 @@ def members(cls: type) -> list[Member]:
         for member in found.values()
         if (not member.name.startswith("_") or member.name in SPECIAL)
         and not any(f"{each.__name__}.{member.name}" in LEFT_OUT for each in cls.__mro__)
+        and (issubclass(cls, zabpy.client.Client) or not is_internal(member))
     ]
+
+
+def is_internal(member: Member) -> bool:
+    """Whether it is or returns what has no public name, and is no stream: so it is for the recipe's own parts."""
+    return any(
+        each.__module__.startswith("zabpy.recipes.") and not is_exported(each) and special(each, "__anext__") is None
+        for each in classes_in(member.node.returns if member.nodes else member.annotation, member.source)
+    )
 
 
 def assigned(
@@ -371,7 +390,6 @@ def is_async_function(kind: object) -> bool:
     return typing.get_origin(kind) is abc.Callable and typing.get_origin(args[-1]) in (abc.Awaitable, abc.Coroutine)
 
 
-@functools.cache
 def needs_wrapping(cls: type, seen: tuple[type, ...] = ()) -> bool:
     if not cls.__module__.startswith(("zabpy.client.", "zabpy.recipes.")) or getattr(cls, "_is_protocol", False):
         return False

@@ -62,7 +62,7 @@ class Client(Opening):
 
     def watch(
         self, path: str, *, recursive: bool = False, events_max: int = 10000, jitter_ms: int = 0
-    ) -> Context[Stream[_client.Event]]:
+    ) -> Context[EventStream]:
         """A stream of what happens to the znode, and below it if ``recursive``; it need not exist.
 
         The first event is `Resynced`: from then on nothing is missed, so read after it. One more comes after each gap.
@@ -76,15 +76,21 @@ class Client(Opening):
         Raises:
             UnimplementedError: the server is older than ZooKeeper 3.6. It has closed the connection, too.
         """
-        result: Context[Stream[_client.Event]] = Context(
+        result: Context[EventStream] = Context(
             self, self._plain(self._bare.watch, path, recursive=recursive, events_max=events_max, jitter_ms=jitter_ms)
         )
         return result
 
-    def transaction(self, *, lost_reply: _client.LostReply = "raise", session: Session | None = None) -> Transaction:
-        """A transaction to put operations in; see `Transaction`."""
+    def transaction(
+        self,
+        *,
+        guard: _recipes.Guard | None = None,
+        lost_reply: _client.LostReply = "raise",
+        session: Session | None = None,
+    ) -> Transaction:
+        """Several writes as one; with a ``guard`` only while that is held: ``zk.transaction(guard=held)``."""
         result: Transaction = self._wrapped(
-            self._plain(self._bare.transaction, lost_reply=lost_reply, session=_bare(session))
+            self._plain(self._bare.transaction, guard=guard, lost_reply=lost_reply, session=_bare(session))
         )
         return result
 
@@ -445,6 +451,21 @@ class Client(Opening):
         )
         return result
 
+    def timed_lease(
+        self,
+        path: str,
+        duration_ms: int,
+        *,
+        identifier: str = "",
+        acl: _model.Acls | None = None,
+        on_lost: OnLost = "flag",
+    ) -> TimedLease:
+        """For a job that one is to do once in so long: see `TimedLease`."""
+        result: TimedLease = self._varied(_on_lost=on_lost)._wrapped(
+            self._plain(self._bare.timed_lease, path, duration_ms, identifier=identifier, acl=acl)
+        )
+        return result
+
     def registered(
         self,
         path: str,
@@ -490,6 +511,15 @@ class Client(Opening):
     def atomic_value(self, path: str, *, default: bytes = b"", acl: _model.Acls | None = None) -> AtomicValue:
         """A value that many change, where nobody's change is lost."""
         result: AtomicValue = self._wrapped(self._plain(self._bare.atomic_value, path, default=default, acl=acl))
+        return result
+
+    def work_queue(
+        self, path: str, *, attempts_max: int | None = None, acl: _model.Acls | None = None, on_lost: OnLost = "flag"
+    ) -> WorkQueue:
+        """Work that is done at least once: ``with zk.work_queue(path) as queue``, then ``queue.take()``."""
+        result: WorkQueue = self._varied(_on_lost=on_lost)._wrapped(
+            self._plain(self._bare.work_queue, path, attempts_max=attempts_max, acl=acl)
+        )
         return result
 
     def tree_cache(
@@ -612,6 +642,15 @@ class Fired(Blocking):
 
     def __exit__(self, *_: object) -> None:
         self._plain(self._bare.__exit__, None, None, None)
+
+
+class EventStream(Stream[_client.Event]):
+    """Events as they come: ``for event in events``. It ends with its ``with`` block.
+
+    Whoever reads too slowly finds, in place of all that was waiting, one `Resynced`: the core never waits for a reader.
+    """
+
+    _bare: _client.EventStream
 
 
 class Transaction(Entered):
@@ -850,6 +889,41 @@ class Semaphore(Context["HeldLease"]):
         return self._call(self._bare.holders)
 
 
+class TimedLease(Blocking):
+    """See the head of `zabpy.recipes.timed_lease`."""
+
+    _bare: _recipes.TimedLease
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    @property
+    def duration_ms(self) -> int:
+        value: int = self._bare.duration_ms
+        return value
+
+    @property
+    def identifier(self) -> str:
+        value: str = self._bare.identifier
+        return value
+
+    def obtain(self) -> HeldTimedLease | None:
+        """The lease, if it is free or ours; None if somebody else has it. Waits for nothing but others that ask, too.
+
+        Raises:
+            LockLost: the session was lost while we asked; we may have it or not: ask again.
+            NoServerError: no server could be reached for as long as the client waits for one.
+        """
+        result: HeldTimedLease | None = self._wrapped(self._call(self._bare.obtain))
+        return result
+
+    def holder(self) -> _recipes.LeaseHolder | None:
+        """Who had it last, perhaps until a time that is over; None if nobody has, or it was given back."""
+        return self._call(self._bare.holder)
+
+
 class Registration(Holding, Entered):
     """See the head of `zabpy.recipes.registration`. ``with`` waits until the znode is there; with ``wait=False`` it does not.
 
@@ -997,6 +1071,52 @@ class AtomicValue(Blocking):
         Raises what it raises, and as `compare_and_set`.
         """
         return self._call(self._bare.update, change)
+
+
+class WorkQueue(Entered):
+    """See the head of `zabpy.recipes.work_queue`. Putting needs no ``with``."""
+
+    _bare: _recipes.WorkQueue
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    @property
+    def attempts_max(self) -> int | None:
+        value: int | None = self._bare.attempts_max
+        return value
+
+    def size(self) -> int:
+        """How many items there are, those that are being worked on included."""
+        return self._call(self._bare.size)
+
+    def take(self) -> Context[Item]:
+        """The next item, leased; waits until there is one. Several tasks may take from one object at once.
+
+        When the body ends, the item is deleted, and that has been acknowledged when this returns. When it raises or is
+        cancelled the item is given back, or, at its last attempt, moved to ``dead``. When the lease is lost the body is
+        cancelled and `LeaseLost` raised. (`LeaseLost` also where the body had ended, and the session was over before
+        the end of the work could be acknowledged.)
+        """
+        result: Context[Item] = Context(self, self._plain(self._bare.take))
+        return result
+
+    def put(self, data: bytes, priority: int = 100) -> None:
+        """Put one item, exactly once though answers may get lost.
+
+        Args:
+            priority: 0 to 999; lower ones are taken first.
+        Raises:
+            ValueError, TypeError: that is no priority, or no data.
+            SessionLostError: the session was lost while it was put, so it may be there or not.
+        """
+        self._call(self._bare.put, data, priority)
+
+    def put_all(self, items: Sequence[bytes], priority: int = 100) -> None:
+        """Put all of them, in this order, or none: they have to fit into one request. Raises as `put`."""
+        self._call(self._bare.put_all, items, priority)
 
 
 class TreeCache(Entered):
@@ -1426,6 +1546,57 @@ class HeldLease(Holding, Entered):
         return value
 
 
+class HeldTimedLease(Holding, Entered):
+    """Lost when its time is over. The end of the body, or `release`, leaves the lease as it is: see `give_back`."""
+
+    _bare: _recipes.HeldTimedLease
+
+    @property
+    def session(self) -> Session:
+        value: Session = self._wrapped(self._bare.session)
+        return value
+
+    @property
+    def reason(self) -> str:
+        """Why it was lost; "" if it was not."""
+        value: str = self._read("reason")
+        return value
+
+    def check(self) -> None:
+        """Raise `LockLost` (or the recipe's own kind of it) unless it is held by the clock this very moment."""
+        self._plain(self._bare.check)
+
+    def wait_lost(self) -> str:
+        """Until it is lost: why. Raises `LockLost` when it was released instead."""
+        return self._call(self._bare.wait_lost)
+
+    def release(self) -> None:
+        """Give it up, and wait until the servers have acknowledged that. Does nothing if it was lost or released.
+
+        If the connection is away, the release goes on in the background, also when this is cancelled.
+        """
+        self._call(self._bare.release)
+
+    @property
+    def token(self) -> int:
+        value: int = self._bare.token
+        return value
+
+    @property
+    def time_left_ms(self) -> int:
+        """By the local clock."""
+        value: int = self._read("time_left_ms")
+        return value
+
+    def give_back(self) -> None:
+        """Have it be free before its time. Does nothing if somebody has obtained it since.
+
+        Raises:
+            ConnectionLossError: it may have been done, or not.
+        """
+        self._call(self._bare.give_back)
+
+
 class BarrierMember(Holding, Entered):
     """What ``with`` gives: ``lost``, ``check()`` and the rest of `Holding`. ``path``: of its znode."""
 
@@ -1476,6 +1647,88 @@ class BarrierMember(Holding, Entered):
     def is_last(self) -> bool | None:
         value: bool | None = self._bare.is_last
         return value
+
+
+class Item(Holding, Entered):
+    """A leased item: ``data``, and how often it was given to somebody, this time included: ``attempts``.
+
+    ``token`` is the lease's czxid: a fencing token, greater each time the item is leased. ``rank`` is its priority or
+    due time. ``path`` is the lease's, ``entry_path`` the item's.
+    """
+
+    _bare: _recipes.Item
+
+    @property
+    def session(self) -> Session:
+        value: Session = self._wrapped(self._bare.session)
+        return value
+
+    @property
+    def reason(self) -> str:
+        """Why it was lost; "" if it was not."""
+        value: str = self._read("reason")
+        return value
+
+    def check(self) -> None:
+        """Raise `LockLost` (or the recipe's own kind of it) unless it is held by the clock this very moment."""
+        self._plain(self._bare.check)
+
+    def wait_lost(self) -> str:
+        """Until it is lost: why. Raises `LockLost` when it was released instead."""
+        return self._call(self._bare.wait_lost)
+
+    def release(self) -> None:
+        """Give it up, and wait until the servers have acknowledged that. Does nothing if it was lost or released.
+
+        If the connection is away, the release goes on in the background, also when this is cancelled.
+        """
+        self._call(self._bare.release)
+
+    @property
+    def name(self) -> str:
+        value: str = self._bare.name
+        return value
+
+    @property
+    def entry_path(self) -> str:
+        value: str = self._bare.entry_path
+        return value
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    @property
+    def data(self) -> bytes:
+        value: bytes = self._bare.data
+        return value
+
+    @property
+    def token(self) -> int:
+        value: int = self._bare.token
+        return value
+
+    @property
+    def attempts(self) -> int:
+        value: int = self._bare.attempts
+        return value
+
+    @property
+    def rank(self) -> int:
+        value: int = self._bare.rank
+        return value
+
+    def finish(self) -> None:
+        """The work is done: delete item and lease in one transaction, and wait until that is acknowledged.
+
+        It goes on in the background when this is cancelled. Raises `LeaseLost` if the session ended before.
+        """
+        self._call(self._bare.finish)
+
+    def bury(self) -> None:
+        """When it is given back, have it moved to ``dead``."""
+        self._plain(self._bare.bury)
 
 
 class GroupWatch(Stream[tuple[_recipes.Member, ...]], Entered):
@@ -1586,17 +1839,20 @@ class Assignment(Holding, Entered):
 Blocking.classes.update(
     {
         _client.Fired: Fired,
+        _client.EventStream: EventStream,
         _client.Transaction: Transaction,
         _client.Session: Session,
         _recipes.Lock: Lock,
         _recipes.ReadWriteLock: ReadWriteLock,
         _recipes.MultiLock: MultiLock,
         _recipes.Semaphore: Semaphore,
+        _recipes.TimedLease: TimedLease,
         _recipes.Registration: Registration,
         _recipes.Barrier: Barrier,
         _recipes.DoubleBarrier: DoubleBarrier,
         _recipes.Counter: Counter,
         _recipes.AtomicValue: AtomicValue,
+        _recipes.WorkQueue: WorkQueue,
         _recipes.TreeCache: TreeCache,
         _recipes.Group: Group,
         _recipes.Membership: Membership,
@@ -1608,7 +1864,9 @@ Blocking.classes.update(
         _recipes.HeldLock: HeldLock,
         _recipes.HeldLocks: HeldLocks,
         _recipes.HeldLease: HeldLease,
+        _recipes.HeldTimedLease: HeldTimedLease,
         _recipes.BarrierMember: BarrierMember,
+        _recipes.Item: Item,
         _recipes.GroupWatch: GroupWatch,
         _recipes.Term: Term,
         _recipes.Claim: Claim,
