@@ -18,6 +18,7 @@ from .client import (
     Claim as Claim,
     Client as Client,
     Counter as Counter,
+    DelayQueue as DelayQueue,
     DoubleBarrier as DoubleBarrier,
     Election as Election,
     EventStream as EventStream,

@@ -522,6 +522,15 @@ class Client(Opening):
         )
         return result
 
+    def delay_queue(
+        self, path: str, *, attempts_max: int | None = None, acl: _model.Acls | None = None, on_lost: OnLost = "flag"
+    ) -> DelayQueue:
+        """Work for later, by the servers' clock: ``with zk.delay_queue(path) as queue``; see `DelayQueue`."""
+        result: DelayQueue = self._varied(_on_lost=on_lost)._wrapped(
+            self._plain(self._bare.delay_queue, path, attempts_max=attempts_max, acl=acl)
+        )
+        return result
+
     def tree_cache(
         self, path: str, *, depth_max: int | None = None, keep: Callable[[str], bool] | None = None
     ) -> TreeCache:
@@ -1117,6 +1126,57 @@ class WorkQueue(Entered):
     def put_all(self, items: Sequence[bytes], priority: int = 100) -> None:
         """Put all of them, in this order, or none: they have to fit into one request. Raises as `put`."""
         self._call(self._bare.put_all, items, priority)
+
+
+class DelayQueue(Entered):
+    """See the head of `zabpy.recipes.delay_queue`. `Item.rank` is the due time, in ms since 1970. Putting needs no ``with``."""
+
+    _bare: _recipes.DelayQueue
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    @property
+    def attempts_max(self) -> int | None:
+        value: int | None = self._bare.attempts_max
+        return value
+
+    def size(self) -> int:
+        """How many items there are, those that are being worked on included."""
+        return self._call(self._bare.size)
+
+    def take(self) -> Context[Item]:
+        """The next item, leased; waits until there is one. Several tasks may take from one object at once.
+
+        When the body ends, the item is deleted, and that has been acknowledged when this returns. When it raises or is
+        cancelled the item is given back, or, at its last attempt, moved to ``dead``. When the lease is lost the body is
+        cancelled and `LeaseLost` raised. (`LeaseLost` also where the body had ended, and the session was over before
+        the end of the work could be acknowledged.)
+        """
+        result: Context[Item] = Context(self, self._plain(self._bare.take))
+        return result
+
+    def put(self, data: bytes, *, delay_ms: int | None = None, due_ms: int | None = None) -> int:
+        """Put one item, exactly once though answers may get lost. Gives its due time.
+
+        Args:
+            delay_ms: from now on.
+            due_ms: at this time, in ms since 1970; one of the two.
+        Raises:
+            ValueError, TypeError: a time that is none, or no data.
+            SessionLostError: the session was lost while it was put, so it may be there or not.
+        """
+        return self._call(self._bare.put, data, delay_ms=delay_ms, due_ms=due_ms)
+
+    def put_all(self, items: Sequence[bytes], *, delay_ms: int | None = None, due_ms: int | None = None) -> int:
+        """Put all of them, or none. As `put`."""
+        return self._call(self._bare.put_all, items, delay_ms=delay_ms, due_ms=due_ms)
+
+    def server_time_ms(self) -> float:
+        """The leading server's time now, to within half a round trip, in ms since 1970."""
+        return self._call(self._bare.server_time_ms)
 
 
 class TreeCache(Entered):
@@ -1853,6 +1913,7 @@ Blocking.classes.update(
         _recipes.Counter: Counter,
         _recipes.AtomicValue: AtomicValue,
         _recipes.WorkQueue: WorkQueue,
+        _recipes.DelayQueue: DelayQueue,
         _recipes.TreeCache: TreeCache,
         _recipes.Group: Group,
         _recipes.Membership: Membership,
