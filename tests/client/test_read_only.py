@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import trio
+from anyio.abc import ByteStream
 from trio.testing import MockClock
 
 import zabpy
@@ -143,6 +144,26 @@ async def test_it_does_not_ask_around_in_a_storm(autojump_clock: MockClock) -> N
             await trio.sleep(300)
             assert zk.state is zabpy.State.READ_ONLY
             assert 20 < len(dial.attempts) - count < 80
+
+
+async def test_a_dial_that_fails_in_an_odd_way_does_not_end_the_search_or_the_client(
+    autojump_clock: MockClock,
+) -> None:
+    async with ensemble(config=ON) as servers:
+        await cut_off(servers, 3)
+        dial, odd = servers.dial("client1"), [True]
+
+        async def strange(host: str, port: int) -> ByteStream:
+            if odd[0] and host != "s3":
+                raise LookupError("of the user's own")
+            return await dial(host, port)
+
+        async with zabpy.connect(servers.hosts, dial=strange, read_only=True) as zk:
+            seen = []
+            for odd[0] in (True, False):
+                await trio.sleep(30)
+                seen.append(zk.state)
+            assert seen == [zabpy.State.READ_ONLY, zabpy.State.CONNECTED]
 
 
 def test_a_server_that_is_read_only_unasked_is_left_before_it_is_believed(on_both: Callable[[Story], None]) -> None:

@@ -4,6 +4,7 @@ The servers are asked, not tried: a connection with our session would take it fr
 serves writes, the client goes there, with its session if that is one which the ensemble knows.
 """
 
+import logging
 from collections.abc import AsyncIterator
 from random import Random
 
@@ -13,6 +14,8 @@ from .connection import EXPECTED, Connection
 from .dialling import Dial
 from .hosts import Host, Hosts
 from .states import State
+
+log = logging.getLogger("zabpy.client")
 
 #: How long one server is waited for; how long from one round to the next, at first and at most.
 ASK_MS_MAX, PAUSE_MS, PAUSE_MS_MAX = 2_000, 500, 10_000
@@ -62,4 +65,6 @@ async def _ask(host: Host, dial: Dial, word: bytes) -> bytes:
                     answer += await stream.receive(ANSWER_BYTES_MAX)
         except EXPECTED:
             pass  # it has said all, or it is not there
+        except Exception as error:  # of a resolver, or a user's own dial: it was a question, and no more
+            log.debug("asking %s failed: %r", host, error)
     return answer.strip()
