@@ -249,10 +249,19 @@ async def test_observers_say_when_they_cannot_be_told_and_go_on_afterwards(autoj
 async def test_who_stands_waits_for_servers_for_as_long_as_it_takes(autojump_clock: MockClock) -> None:
     judge = Judge()
     async with world(servers=1) as w, trio.open_nursery() as nursery, w.client("a", request_timeout_ms=1_000) as zk:
-        w.servers.crash(1)
-        await trio.sleep(20)
+        scope = trio.CancelScope()
+
+        async def lead() -> None:
+            with scope:
+                await stand_alone(w, judge, "b")
+
+        nursery.start_soon(lead)
+        await until(lambda: judge.leading == "b")
         nursery.start_soon(stand, zk, judge, "a")
+        await trio.sleep(3)
+        w.servers.crash(1)
         await trio.sleep(60)
+        scope.cancel()
         await w.servers.start(1)
         await until(lambda: judge.leading == "a")
         nursery.cancel_scope.cancel()

@@ -196,6 +196,31 @@ async def test_other_items_are_shared_out_when_they_are_set(autojump_clock: Mock
             nursery.cancel_scope.cancel()
 
 
+async def test_an_item_that_is_taken_away_and_given_back_while_its_work_ends_is_worked_on_again(
+    autojump_clock: MockClock,
+) -> None:
+    floor = Floor()
+
+    async def slow(claim: Claim) -> None:
+        floor.begin("a", claim)
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(30)
+            floor.end("a", claim)
+
+    async with world(servers=1) as w, w.client("a") as zk, trio.open_nursery() as nursery:
+        async with zk.partitioner("/p", ["1"]) as partitioner:
+            nursery.start_soon(partitioner.run, slow)
+            await until(lambda: floor.moves == 1)
+            partitioner.set_items([])
+            await trio.sleep(5)
+            partitioner.set_items(["1"])
+            await until(lambda: floor.moves == 2)
+            nursery.cancel_scope.cancel()
+
+
 async def test_assignments_are_all_of_a_member_at_a_time_and_end_before_others_get_any(
     autojump_clock: MockClock,
 ) -> None:

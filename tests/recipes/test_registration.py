@@ -130,9 +130,25 @@ def test_the_znode_of_a_former_incarnation_is_replaced_if_asked_and_an_older_one
                 assert waited.cancelled_caught and former.present
                 async with other.registered("/1", b"me", take_over="same_data") as here:
                     await until(lambda: former.state is Presence.OCCUPIED)
+                    czxid = here.czxid
                     await anyio.sleep(0.05)
                     assert (here.present, former.present) == (True, False), "it does not take it back"
+                    assert (await zk.get("/1")).stat.czxid == czxid
                 await former.wait_present()
+            newer, stop = zk.registered("/1", b"me", take_over="same_data"), anyio.Event()
+
+            async def take_over() -> None:
+                async with newer:
+                    await stop.wait()
+
+            async with anyio.create_task_group() as tasks:
+                async with other.registered("/1", b"me") as here:
+                    tasks.start_soon(take_over)
+                    await until(lambda: here.state is Presence.OCCUPIED)
+                    await newer.wait_present()
+                found = await zk.get("/1")
+                assert found.stat.czxid == newer.czxid, "who leaves takes nothing of somebody else's"
+                stop.set()
 
     on_both(story)
 

@@ -42,7 +42,7 @@ async def test_the_znode_of_its_own_lost_session_is_replaced_before_the_servers_
                 await trio.sleep(0.01)
             assert found.ephemeral_owner == zk.session.id
             assert seen_missing < 0.1
-            assert here.present
+            await here.wait_present()
 
 
 async def test_with_take_over_never_the_end_of_the_old_session_is_waited_for(autojump_clock: MockClock) -> None:
