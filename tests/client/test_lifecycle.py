@@ -529,7 +529,7 @@ async def test_states_are_told_one_after_the_other_and_end_with_the_client(autoj
 def test_who_does_not_read_states_is_told_of_a_loss_and_the_newest(on_both: OnBoth) -> None:
     async def story() -> None:
         box = Mailbox(16, merged)
-        for state in (State.JEOPARDY, State.LOST, State.CONNECTED) * 1_000:
+        for state in (State.LOST, *(State.JEOPARDY, State.CONNECTED) * 1_000):
             box.put(state)
         box.end()
         box.put(State.CONNECTING)  # nobody is told after the end
