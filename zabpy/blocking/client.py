@@ -81,19 +81,6 @@ class Client(Opening):
         )
         return result
 
-    def transaction(
-        self,
-        *,
-        guard: _recipes.Guard | None = None,
-        lost_reply: _client.LostReply = "raise",
-        session: Session | None = None,
-    ) -> Transaction:
-        """Several writes as one; with a ``guard`` only while that is held: ``zk.transaction(guard=held)``."""
-        result: Transaction = self._wrapped(
-            self._plain(self._bare.transaction, guard=guard, lost_reply=lost_reply, session=_bare(session))
-        )
-        return result
-
     def create(
         self,
         path: str,
@@ -118,11 +105,14 @@ class Client(Opening):
             container: it is deleted some time after its last child was.
             ttl_ms: it is deleted once it had no children and was not written for so long; where servers allow it.
             parents: create what is missing above it, too, with the same ACL.
-            lost_reply: ``find`` needs a name that only this call can have made, such as one with a GUID; with
-                ``again``, a NodeExistsError may be of what the first sending made.
+            lost_reply: ``once`` costs a mark beside the znode (ledger.py). Where that is not allowed, or the request
+                has not about 200 bytes to spare, a lost answer is a ConnectionLossError. ``find`` needs a name that
+                only this call can have made, such as one with a GUID. With ``again``, a NodeExistsError may be of what
+                the first sending made.
         Raises:
             NodeExistsError, NoNodeError (no parent), NoChildrenForEphemeralsError, InvalidAclError, NoAuthError,
-            QuotaExceededError, UnimplementedError (``ttl_ms``, where it is not allowed).
+            QuotaExceededError, UnimplementedError (``ttl_ms``, where it is not allowed); NameLostError: it was created,
+            in sequence, and deleted by others before its name could be told.
         """
         return self._call(
             self._bare.create,
@@ -162,6 +152,9 @@ class Client(Opening):
         """Set the data, if the znode has this version (-1: any).
 
         With ``lost_reply="again"`` and a version, a BadVersionError may come of the first sending having been done.
+        With ``"once"`` and an answer that was lost, the stat is read afterwards: it has the ``mzxid`` and ``mtime_ms``
+        of this change, what others did since may show in the rest, and ``version`` is one that the znode had at this
+        change, or none it has now; where the znode is gone what cannot be told is 0.
 
         Raises:
             BadVersionError, NoNodeError, NoAuthError, QuotaExceededError.
@@ -285,6 +278,19 @@ class Client(Opening):
         do not close the session by it: the client would know nothing of that.
         """
         return self._call(self._bare.request, opcode, record, session=_bare(session))
+
+    def transaction(
+        self,
+        *,
+        guard: _recipes.Guard | None = None,
+        lost_reply: _client.LostReply = "raise",
+        session: Session | None = None,
+    ) -> Transaction:
+        """Several writes as one; with a ``guard`` only while that is held: ``zk.transaction(guard=held)``."""
+        result: Transaction = self._wrapped(
+            self._plain(self._bare.transaction, guard=guard, lost_reply=lost_reply, session=_bare(session))
+        )
+        return result
 
     def get_many(self, paths: Iterable[str], *, session: Session | None = None) -> list[_client.Znode | None]:
         """Data and stat of each, in the order of ``paths``; None where there is no such znode.

@@ -18,6 +18,7 @@ from .errors import (
     ClosedClientError as ClosedClientError,
     ConnectionLossError as ConnectionLossError,
     ForkedClientError as ForkedClientError,
+    NameLostError as NameLostError,
     NoServerError as NoServerError,
     ProtocolError as ProtocolError,
     ReplyTooLargeError as ReplyTooLargeError,

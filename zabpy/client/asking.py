@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, Literal
 
-from zabpy.model import BadArgumentsError, validate
+from zabpy.model import BadArgumentsError, ZabpyError, validate
 from zabpy.wire import Reader
 
 from .errors import ConnectionLossError
@@ -41,6 +41,10 @@ class Asking(ABC):
         """Send one request and wait for its answer. Reads are sent again when the connection breaks."""
 
     @abstractmethod
+    async def _explain(self, error: ZabpyError) -> None:
+        """What `_ask` does to the errors it raises: say more of where they come from."""
+
+    @abstractmethod
     def _flush(self) -> None:
         """The core may have got something to send."""
 
@@ -58,6 +62,8 @@ class Asking(ABC):
         session: Session | None,
         lost_reply: LostReply,
     ) -> Any:
+        if lost_reply == "find":
+            raise BadArgumentsError(f"{operation} {path}: lost_reply='find' is for creates")
         attempt = 1
         while True:
             try:

@@ -368,10 +368,13 @@ class Client(Trees, Transactions, Watching):
         if not call.done:
             await self._wait(call)
         if call.error is not None:
-            if isinstance(call.error, NoNodeError) and self.chroot and not self._chroot_seen:
-                await self._look_for_chroot(call.error)
+            await self._explain(call.error)
             raise call.error
         return call.reply
+
+    async def _explain(self, error: ZabpyError) -> None:
+        if isinstance(error, NoNodeError) and self.chroot and not self._chroot_seen:
+            await self._look_for_chroot(error)
 
     async def _look_for_chroot(self, error: NoNodeError) -> None:
         """What is not there may be the chroot itself, and then the error says so. Once it was seen nobody looks again:

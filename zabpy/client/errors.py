@@ -58,6 +58,10 @@ class ReplyTooLargeError(ClientError):
         self.size, self.limit = size, limit
 
 
+class NameLostError(ClientError):
+    """A znode in sequence was created, its name was lost with the answer, and it was deleted before it was found."""
+
+
 class TransactionFailedError(ClientError):
     """A server said no to one operation of a transaction, and so nothing of it was done.
 

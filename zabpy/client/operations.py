@@ -1,5 +1,6 @@
 """The operations about one znode, and those about the ensemble, as methods that a client has."""
 
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -20,8 +21,9 @@ from zabpy.model import (
 )
 from zabpy.wire import OPS, Op, packed, records as r
 
-from .asking import Asking, LostReply
-from .errors import ConnectionLossError, NoServerError, ProtocolError
+from .asking import LostReply
+from .errors import ConnectionLossError, NameLostError, NoServerError, ProtocolError, about, error_of
+from .ledger import SLOT_PREFIX, Done, Once, err_of
 from .session import Session
 
 #: Where the ensemble's configuration stands, whatever the chroot.
@@ -53,7 +55,7 @@ class EnsembleConfig(NamedTuple):
     members: Members
 
 
-class Operations(Asking):
+class Operations(Once):
     """See the head of `client`: what waits for what, and what is sent again.
 
     Every operation takes ``session``: it is then done in this session only, else `SessionLostError`. Every one may
@@ -86,11 +88,14 @@ class Operations(Asking):
             container: it is deleted some time after its last child was.
             ttl_ms: it is deleted once it had no children and was not written for so long; where servers allow it.
             parents: create what is missing above it, too, with the same ACL.
-            lost_reply: ``find`` needs a name that only this call can have made, such as one with a GUID; with
-                ``again``, a NodeExistsError may be of what the first sending made.
+            lost_reply: ``once`` costs a mark beside the znode (ledger.py). Where that is not allowed, or the request
+                has not about 200 bytes to spare, a lost answer is a ConnectionLossError. ``find`` needs a name that
+                only this call can have made, such as one with a GUID. With ``again``, a NodeExistsError may be of what
+                the first sending made.
         Raises:
             NodeExistsError, NoNodeError (no parent), NoChildrenForEphemeralsError, InvalidAclError, NoAuthError,
-            QuotaExceededError, UnimplementedError (``ttl_ms``, where it is not allowed).
+            QuotaExceededError, UnimplementedError (``ttl_ms``, where it is not allowed); NameLostError: it was created,
+            in sequence, and deleted by others before its name could be told.
         """
         full = self._full(path, "create", sequence=sequence)
         if lost_reply == "find" and not name_of(path):
@@ -102,6 +107,11 @@ class Operations(Asking):
         attempt, rounds = 1, PARENTS_ROUNDS if parents else 0
         while True:
             try:
+                if lost_reply == "once":
+                    done = await self._once([(opcode, record)], "create", path, session)
+                    if done is not None:
+                        await self._check(done, "create", path)
+                        return await self._created(done, opcode, record, path, session)
                 made = await self._ask(opcode, body, r.Create2Response.read, "create", path, session, attempt=attempt)
                 return NewZnode(self._seen(made.path), made.stat)
             except NoNodeError:
@@ -117,6 +127,94 @@ class Operations(Asking):
                 elif lost_reply != "again":
                     raise
             attempt += 1
+
+    async def _check(self, done: Done, operation: str, path: str) -> None:
+        """Raise what the server had against it."""
+        if done.stat is None and done.results is not None:
+            session = self.core.session
+            error = about(
+                error_of(err_of(done.results[0])),
+                operation,
+                path,
+                session_id=session.id if session is not None else 0,
+                server=self.core.server,
+                zxid=self.core.last_zxid,
+                attempt=done.sendings,
+            )
+            await self._explain(error)
+            raise error
+
+    async def _created(
+        self, done: Done, opcode: int, record: r.CreateRequest | r.CreateTTLRequest, path: str, session: Session | None
+    ) -> NewZnode:
+        stat = done.stat_of_new(record.data, ephemeral=record.flags in (1, 3))
+        if record.flags not in (2, 3, 6):
+            return NewZnode(path, stat)
+        if done.results is None:
+            found = await self._names_at(stat.czxid, record.path, session)
+            if not found:
+                raise self._name_lost("create", path, stat.czxid)
+            return NewZnode(self._seen(found[0]), stat)
+        made = done.results[0].body
+        assert isinstance(made, r.CreateResponse | r.Create2Response)
+        return NewZnode(self._seen(made.path), stat)
+
+    async def _names_at(self, zxid: int, full: str, session: Session | None) -> list[str]:
+        """The children in sequence that were created at this zxid from this path, in the order of their creation."""
+        parent, prefix = parent_of(full), name_of(full)
+        body = packed(r.GetChildrenRequest(parent, False))
+        read = r.GetChildrenResponse.read
+        try:
+            found = await self._ask(Op.GET_CHILDREN, body, read, "create", self._seen(parent), session)
+        except NoNodeError:
+            return []
+        in_sequence = re.compile(re.escape(prefix) + r"-?\d{10}")
+        names = [name for name in found.children if in_sequence.fullmatch(name)]
+        made: list[str] = []
+        for name in sorted(names, key=lambda name: int(name[len(prefix) :]), reverse=True):  # likely one of the newest
+            body = packed(r.ExistsRequest(join(parent, name), False))
+            try:
+                stat = (await self._ask(Op.EXISTS, body, r.ExistsResponse.read, "create", name, session)).stat
+            except NoNodeError:
+                continue
+            if stat.czxid == zxid:
+                made.append(join(parent, name))
+            elif made:
+                break
+        return made[::-1]
+
+    def _name_lost(self, operation: str, path: str, zxid: int) -> NameLostError:
+        session = self.core.session
+        return about(
+            NameLostError(f"it was created, at zxid {zxid:#x}, and deleted before the client had learned its name"),
+            operation,
+            path,
+            session_id=session.id if session is not None else 0,
+            server=self.core.server,
+            zxid=zxid,
+        )
+
+    async def _stat_set(
+        self, done: Done, full: str, data: bytes | None, version: int, session: Session | None, later: int = 0
+    ) -> Stat:
+        """The stat that a set has given whose answer was lost, as far as it can still be told; see `Operations.set`.
+
+        ``later``: so often it was set again at the same zxid.
+        """
+        assert done.stat is not None
+        zxid, time_ms = done.stat.mzxid, done.stat.mtime_ms
+        body = packed(r.ExistsRequest(full, False))
+        found: Stat | None = None
+        try:
+            reply = await self._ask(Op.EXISTS, body, r.ExistsResponse.read, "set", self._seen(full), session)
+            found = reply.stat
+        except NoNodeError:
+            pass
+        if found is not None and found.czxid <= zxid:
+            since = later if found.mzxid == zxid else later + 1
+            new_version = version + 1 if version >= 0 else found.version - since
+            return found._replace(mzxid=zxid, mtime_ms=time_ms, version=new_version, data_length=len(data or b""))
+        return Stat(0, zxid, 0, time_ms, version + 1 if version >= 0 else 0, 0, 0, 0, len(data or b""), 0, 0)
 
     async def _find(self, path: str, session: Session | None, lost: ConnectionLossError) -> NewZnode | None:
         """What a create whose answer was lost has made: the child whose name begins as the one that was asked for."""
@@ -191,13 +289,26 @@ class Operations(Asking):
         """Set the data, if the znode has this version (-1: any).
 
         With ``lost_reply="again"`` and a version, a BadVersionError may come of the first sending having been done.
+        With ``"once"`` and an answer that was lost, the stat is read afterwards: it has the ``mzxid`` and ``mtime_ms``
+        of this change, what others did since may show in the rest, and ``version`` is one that the znode had at this
+        change, or none it has now; where the znode is gone what cannot be told is 0.
 
         Raises:
             BadVersionError, NoNodeError, NoAuthError, QuotaExceededError.
         """
-        body = packed(r.SetDataRequest(self._full(path, "set"), as_data(data), version))
-        done = await self._write(Op.SET_DATA, body, r.SetDataResponse.read, "set", path, session, lost_reply)
-        stat: Stat = done.stat
+        record = r.SetDataRequest(self._full(path, "set"), as_data(data), version)
+        if lost_reply == "once":
+            done = await self._once([(Op.SET_DATA, record)], "set", path, session)
+            if done is not None:
+                await self._check(done, "set", path)
+                if done.results is None:
+                    return await self._stat_set(done, record.path, record.data, version, session)
+                changed = done.results[0].body
+                assert isinstance(changed, r.SetDataResponse)
+                return changed.stat
+            lost_reply = "raise"
+        reply = await self._write(Op.SET_DATA, packed(record), r.SetDataResponse.read, "set", path, session, lost_reply)
+        stat: Stat = reply.stat
         return stat
 
     async def delete(
@@ -210,9 +321,15 @@ class Operations(Asking):
         Raises:
             NoNodeError, BadVersionError, NotEmptyError, NoAuthError.
         """
-        body = packed(r.DeleteRequest(self._full(path, "delete"), version))
+        record = r.DeleteRequest(self._full(path, "delete"), version)
+        if lost_reply == "once":
+            done = await self._once([(Op.DELETE, record)], "delete", path, session)
+            if done is not None:
+                await self._check(done, "delete", path)
+                return
+            lost_reply = "raise"
         try:
-            await self._write(Op.DELETE, body, None, "delete", path, session, lost_reply)
+            await self._write(Op.DELETE, packed(record), None, "delete", path, session, lost_reply)
         except NoNodeError as error:
             if error.attempt == 1:
                 raise
@@ -288,7 +405,10 @@ class Operations(Asking):
             raise BadArgumentsError(f"ephemerals {prefix}: a prefix starts with a slash")
         body = packed(r.GetEphemeralsRequest(self.chroot + prefix))
         found = await self._ask(Op.GET_EPHEMERALS, body, r.GetEphemeralsResponse.read, "ephemerals", prefix, session)
-        return sorted(self._seen(full) for full in found.ephemerals)
+        mine = self.chroot + "/"
+        return sorted(
+            self._seen(full) for full in found.ephemerals if full.startswith(mine) and not full.startswith(SLOT_PREFIX)
+        )
 
     async def count_descendants(self, path: str = "/", *, session: Session | None = None) -> int:
         """How many znodes there are below this one. The server counts them all: costly for large trees.

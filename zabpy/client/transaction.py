@@ -16,9 +16,10 @@ from typing import Any, NamedTuple, Self
 from zabpy.model import ERRORS, Acl, CodeError, Stat
 from zabpy.wire import Op, packed, records as r
 
-from .asking import Asking, LostReply
+from .asking import LostReply
 from .errors import ProtocolError, RequestTooLargeError, TransactionFailedError
-from .operations import as_data, creation
+from .ledger import Done
+from .operations import Operations, as_data, creation
 from .session import Session
 
 #: What an operation gives: a create the path, a set the stat, a delete and a check None.
@@ -112,7 +113,7 @@ class Transaction:
         return self
 
 
-class Transactions(Asking):
+class Transactions(Operations):
     """The operations that do several writes as one."""
 
     def transaction(self, *, lost_reply: LostReply = "raise", session: Session | None = None) -> Transaction:
@@ -120,7 +121,15 @@ class Transactions(Asking):
         return Transaction(self, lost_reply, session)
 
     async def _commit(self, planned: list[Planned], lost_reply: LostReply, session: Session | None) -> list[Result]:
-        body = packed(r.MultiRequest(tuple((each.opcode, each.record) for each in planned)))
+        writes = [(each.opcode, each.record) for each in planned]
+        if lost_reply == "once" and planned:
+            done = await self._once(writes, "transaction", None, session)
+            if done is not None and done.results is None:
+                return await self._results_lost(planned, done, session)
+            if done is not None and done.results is not None:
+                return self._results(planned, r.MultiResponse(done.results))
+            lost_reply = "raise"
+        body = packed(r.MultiRequest(tuple(writes)))
         try:
             reply = await self._write(Op.MULTI, body, r.MultiResponse.read, "transaction", None, session, lost_reply)
         except RequestTooLargeError as error:
@@ -146,6 +155,29 @@ class Transactions(Asking):
                     raise failed
         return [self._result(result.body) for result in reply.results]
 
+    async def _results_lost(self, planned: list[Planned], done: Done, session: Session | None) -> list[Result]:
+        """What the answer that was lost has said, as far as it can still be told; see `Operations.set`."""
+        assert done.stat is not None
+        results: list[Result] = []
+        names: dict[str, list[str]] = {}
+        for index, each in enumerate(planned):
+            record = each.record
+            if _in_sequence(record):
+                full = self._full(each.path, "create", sequence=True)
+                if full not in names:
+                    names[full] = await self._names_at(done.stat.mzxid, full, session)
+                    if len(names[full]) != sum(_in_sequence(o.record) and o.path == each.path for o in planned):
+                        raise self._name_lost("transaction", each.path, done.stat.mzxid)
+                results.append(self._seen(names[full].pop(0)))
+            elif each.operation == "create":
+                results.append(each.path)
+            elif isinstance(record, r.SetDataRequest):
+                later = sum(other.operation == "set" and other.path == each.path for other in planned[index + 1 :])
+                results.append(await self._stat_set(done, record.path, record.data, record.version, session, later))
+            else:
+                results.append(None)
+        return results
+
     def _result(self, body: Any) -> Result:
         # To most creates servers answer as to the old one, without a stat, whichever was asked for.
         if isinstance(body, r.CreateResponse | r.Create2Response):
@@ -153,3 +185,7 @@ class Transactions(Asking):
         if isinstance(body, r.SetDataResponse):
             return body.stat
         return None
+
+
+def _in_sequence(record: r.Record) -> bool:
+    return isinstance(record, r.CreateRequest | r.CreateTTLRequest) and record.flags in (2, 3, 6)

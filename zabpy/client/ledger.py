@@ -1,0 +1,241 @@
+"""Exactly-once writes: how a client finds out whether a write was applied whose answer it never got.
+
+A write with ``lost_reply="once"`` goes as a multi, and behind it, in the same multi, a mark is put into a *slot*: an
+ephemeral znode of the session at ``/zookeeper/zabpy-...``, whatever the chroot. Both happen or neither does. The slot
+is this one write's until its outcome is known, and the mark is put there only at the version the slot has; so:
+
+- When the answer is lost the client goes on with its session on another connection, and looks at the slot. Is the mark
+  there, the write was applied; the slot's ``mzxid`` and ``mtime`` are the write's.
+- If not, it may still be on its way: in the queues of the old server, of a leader that is about to lose its office, or
+  in a log that another leader may yet find. So the client does not trust that it is late enough to look, nor that a
+  moved session's requests are refused (they are, by ZooKeeper and by us, but there a server that reads a connection
+  while another thread closes it may let one slip through). It raises the slot's version by a write of its own, a
+  *fence*, which holds the old version, too: whichever of the two comes first in the order of all writes, the other
+  fails. If the fence came first the write was not applied, and never will be: it may be sent again. If the fence fails
+  the slot is looked at again, and there is the mark (or an earlier fence whose answer was lost).
+
+Nothing but the order of writes is relied upon. With the session the slots go, and a write that was under way then is of
+unknown outcome: `SessionLostError`. A slot that does not exist yet is created by the first write that uses it, and
+fenced by being created. Many writes at a time have a slot each, so that one which fails (its znode exists, say) does
+not disturb the others; slots are used again and again.
+
+Who may not write below ``/zookeeper``, or has a session that only its server knows, has no slots: the write is then
+sent as it is, and a lost answer is a `ConnectionLossError`.
+"""
+
+from random import Random
+from typing import NamedTuple
+
+import anyio
+
+from zabpy.model import OPEN_ACL, BadVersionError, NodeExistsError, NoNodeError, Stat
+from zabpy.wire import Op, packed, records as r
+
+from .asking import Asking
+from .errors import ConnectionLossError, NoServerError, SessionLostError
+from .session import Session
+
+SLOT_PREFIX = "/zookeeper/zabpy-"
+#: So many exactly-once writes of a client are under way at a time; more wait.
+SLOTS_MAX = 128
+#: How often one write is sent: if all of these connections broke, it may be the write that breaks them.
+SENDINGS_MAX = 5
+#: What a multi may say of a slot that is not as we thought: it was given up in an unknown state, or of another session.
+OUT_OF_DATE = frozenset({NoNodeError.code, BadVersionError.code, NodeExistsError.code})
+
+Write = tuple[int, r.Record]
+
+
+class Slot:
+    __slots__ = ("path", "session", "version", "known")
+
+    def __init__(self, path: str, session: Session) -> None:
+        self.path, self.session = path, session
+        #: None: it is not there. Not to be counted on unless ``known``.
+        self.version: int | None = None
+        self.known = True
+
+
+class Done(NamedTuple):
+    """What became of a write: its results, one an operation, errors if it failed; None if the answer was lost.
+
+    ``stat`` is the slot's, of the write's own ``mzxid`` and ``mtime_ms``; None if it failed.
+    """
+
+    results: tuple[r.MultiResult, ...] | None
+    stat: Stat | None
+    sendings: int
+
+    def stat_of_new(self, data: bytes | None, *, ephemeral: bool) -> Stat:
+        """Of a znode that this write created, as it was then."""
+        assert self.stat is not None
+        zxid, time_ms, owner = self.stat.mzxid, self.stat.mtime_ms, self.stat.ephemeral_owner if ephemeral else 0
+        return Stat(zxid, zxid, time_ms, time_ms, 0, 0, 0, owner, len(data or b""), 0, zxid)
+
+
+class Ledger:
+    """The slots of a client."""
+
+    def __init__(self, rng: Random) -> None:
+        self.name = f"{SLOT_PREFIX}{rng.getrandbits(128):032x}"
+        self._rng = rng
+        self._session: Session | None = None
+        self._free: list[Slot] = []
+        self._made = self._number = 0
+        self._freed = anyio.Event()
+        #: Servers do not let us have slots.
+        self.refused = False
+
+    async def take(self, session: Session) -> Slot:
+        while True:
+            if session is not self._session:
+                self._session, self._free, self._made = session, [], 0
+            if self._free:
+                return self._free.pop()
+            if self._made < SLOTS_MAX:
+                self._made += 1
+                self._number += 1
+                return Slot(f"{self.name}-{self._number}", session)
+            await self._freed.wait()
+
+    def give_back(self, slot: Slot) -> None:
+        if slot.session is self._session:
+            if slot.known:
+                self._free.append(slot)
+            else:
+                self._free.insert(0, slot)
+        freed, self._freed = self._freed, anyio.Event()
+        freed.set()
+
+    def mark(self) -> bytes:
+        return b"write %016x" % self._rng.getrandbits(64)
+
+
+class Once(Asking):
+    """The writes that are done exactly once."""
+
+    _ledger_kept: Ledger | None = None
+
+    @property
+    def _ledger(self) -> Ledger:
+        if self._ledger_kept is None:
+            self._ledger_kept = Ledger(self._rng)
+        return self._ledger_kept
+
+    async def _once(
+        self, writes: list[Write], operation: str, path: str | None, session: Session | None
+    ) -> Done | None:
+        """Do these, as one, exactly once. None: it cannot be had here, and nothing was done.
+
+        Raises:
+            ConnectionLossError: so many connections broke that it was given up. It was not done, unless somebody has
+                meddled with the slot or no server could be asked.
+        """
+        ledger = self._ledger
+        if 8 + len(_multi(writes, f"{ledger.name}-{2**31}", None, ledger.mark())) > self.frame_bytes_max:
+            return None
+        sendings = 0
+        while not ledger.refused:
+            while (current := session or self.core.session) is None:
+                # Until there is one; this waits as any operation does.
+                body = packed(r.ExistsRequest("/", False))
+                await self._ask(Op.EXISTS, body, r.ExistsResponse.read, operation, path, None)
+            slot = await ledger.take(current)
+            try:
+                if not slot.known:
+                    await self._look(slot, operation, path)
+                slot.known = False
+                mark = ledger.mark()
+                sendings += 1
+                try:
+                    body = _multi(writes, slot.path, slot.version, mark)
+                    read = r.MultiResponse.read
+                    reply = await self._ask(Op.MULTI, body, read, operation, path, session, attempt=sendings)
+                except ConnectionLossError as lost:
+                    stat = await self._settle(slot, mark, operation, path, lost)
+                    slot.known = True
+                    if stat is not None:
+                        return Done(None, stat, sendings)
+                    if sendings == SENDINGS_MAX:
+                        lost.add_note(f"it was sent {sendings} times, and was not done")
+                        raise
+                    continue
+                failed = next((i for i, each in enumerate(reply.results) if err_of(each)), None)
+                if failed is None:
+                    stat = reply.results[-1].body.stat
+                    assert isinstance(stat, Stat)
+                    slot.version, slot.known = stat.version, True
+                    return Done(reply.results[: len(writes)], stat, sendings)
+                if failed < len(writes):
+                    slot.known = True
+                    return Done(reply.results[: len(writes)], None, sendings)
+                if err_of(reply.results[failed]) not in OUT_OF_DATE:
+                    ledger.refused = True
+            finally:
+                ledger.give_back(slot)
+        return None
+
+    async def _look(self, slot: Slot, operation: str, path: str | None) -> r.GetDataResponse | None:
+        """What is in the slot, and of which version it is."""
+        body = packed(r.GetDataRequest(slot.path, False))
+        try:
+            found: r.GetDataResponse = await self._ask(
+                Op.GET_DATA, body, r.GetDataResponse.read, operation, path, slot.session
+            )
+        except NoNodeError:
+            slot.version = None
+            return None
+        slot.version = found.stat.version
+        return found
+
+    async def _settle(
+        self, slot: Slot, mark: bytes, operation: str, path: str | None, lost: ConnectionLossError
+    ) -> Stat | None:
+        """The slot's stat, as the write left it. None: it was not applied, and never will be."""
+        session = self.core.session
+        if session is None or session.id != lost.session_id:
+            why = f"{operation}: the session ended before the answer: it may have been done, or not"
+            error = SessionLostError(why)
+            error.operation, error.path, error.session_id = operation, path, lost.session_id
+            error.server, error.attempt = lost.server, lost.attempt
+            raise error from lost
+        slot.session = session
+        before, fence = slot.version, mark.replace(b"write", b"fence")
+        try:
+            while True:
+                found = await self._look(slot, operation, path)
+                if found is not None and found.data == mark:
+                    return found.stat
+                if found is not None and found.data == fence:
+                    return None
+                if slot.version != before:
+                    lost.add_note(f"the slot {slot.path} was changed by somebody else")
+                    raise lost
+                try:
+                    if before is None:
+                        body = packed(r.CreateRequest(slot.path, fence, OPEN_ACL, 1))
+                        await self._ask(Op.CREATE, body, r.CreateResponse.read, operation, path, session)
+                        slot.version = 0
+                    else:
+                        body = packed(r.SetDataRequest(slot.path, fence, before))
+                        done = await self._ask(Op.SET_DATA, body, r.SetDataResponse.read, operation, path, session)
+                        slot.version = done.stat.version
+                    return None
+                except (ConnectionLossError, NodeExistsError, BadVersionError):
+                    pass  # it may have been done, or the write was: look again
+        except NoServerError as error:
+            raise lost from error
+
+
+def _multi(writes: list[Write], slot: str, version: int | None, mark: bytes) -> bytes:
+    more: list[Write] = []
+    if version is None:
+        more.append((Op.CREATE, r.CreateRequest(slot, b"", OPEN_ACL, 1)))
+    # By this answer the zxid and the time of the whole are known: servers give no stat of a create in a multi.
+    more.append((Op.SET_DATA, r.SetDataRequest(slot, mark, version or 0)))
+    return packed(r.MultiRequest((*writes, *more)))
+
+
+def err_of(result: r.MultiResult) -> int:
+    """What a server said of one operation of a multi; 0: nothing bad."""
+    return result.body.err if isinstance(result.body, r.ErrorResponse) else 0
