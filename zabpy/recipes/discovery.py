@@ -83,6 +83,7 @@ class ServiceView:
         self._down = down or DownPolicy()
         self._cache = TreeCache(zk, self.path, depth_max=1)
         self._read: dict[str, tuple[Znode, ServiceInstance | ValueError]] = {}
+        self._edition = -1  # of the cache, when it was read
         self._health: dict[str, Health] = {}
         self._in_use: Counter[str] = Counter()
         self._told: tuple[ServiceInstance, ...] | None = None
@@ -183,6 +184,10 @@ class ServiceView:
 
     def _look(self) -> None:
         """Read what is new in the cache."""
+        self._cache.get(self.path)  # raises what ended it
+        if self._edition == self._cache.edition:
+            return
+        self._edition = self._cache.edition
         before, self._read = self._read, {}
         for id in self._cache.children(self.path):
             node = self._cache.get(join(self.path, id))

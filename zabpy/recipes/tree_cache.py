@@ -95,6 +95,8 @@ class TreeCache:
         self._gap = False
         self._seen_zxid = self._zxid = 0
         self._loaded = False
+        #: Grows with every change: who has computed something from the cache need not do so again before it did.
+        self.edition = 0
         self._error: Exception | None = None
         self._changed = anyio.Event()
         self._readers: list[Changes] = []
@@ -373,6 +375,7 @@ class TreeCache:
 
     def _publish(self, changes: Iterable[CacheChange]) -> None:
         for change in changes:
+            self.edition += 1
             for reader in self._readers:
                 reader.put(change)
         self._tell()
