@@ -5,6 +5,7 @@ import os
 import pickle
 import time
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -232,6 +233,14 @@ def test_keepers_end_before_the_session_and_clean_ups_may_still_use_it(on_both: 
             await other.delete("/cleaned")
 
     on_both(story)
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, True, "10", None, 2**31])
+@pytest.mark.parametrize("name", ["session_timeout_ms", "connect_timeout_ms", "request_timeout_ms", "close_timeout_ms"])
+def test_a_time_that_cannot_be_is_named_at_once(name: str, value: object) -> None:
+    settings: Any = {name: value}
+    with pytest.raises(zabpy.BadArgumentsError, match=f"{name}: expected whole milliseconds, [01] or more, not"):
+        zabpy.connect("127.0.0.1:1", **settings)
 
 
 def test_every_error_can_be_sent_to_another_process() -> None:

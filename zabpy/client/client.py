@@ -88,6 +88,10 @@ class Client(Trees, Transactions, Watching):
             BadArgumentsError: it says which setting cannot be, and why.
         """
         hosts, self.chroot = parse_servers(servers)
+        _check_ms("session_timeout_ms", session_timeout_ms, 1)
+        _check_ms("connect_timeout_ms", connect_timeout_ms, 0)
+        _check_ms("request_timeout_ms", request_timeout_ms, 0)
+        _check_ms("close_timeout_ms", close_timeout_ms, 0)
         self._chroot_seen = False
         context, server_name = context_of(tls)
         credentials = [(scheme, secret_of(secret)) for scheme, secret in auth]
@@ -415,6 +419,11 @@ class Client(Trees, Transactions, Watching):
         except BaseException:
             self.core.give_up(call)
             raise
+
+
+def _check_ms(name: str, value: object, least: int) -> None:
+    if type(value) is not int or not least <= value < 2**31:
+        raise BadArgumentsError(f"{name}: expected whole milliseconds, {least} or more, not {value!r}")
 
 
 def _only_one(group: BaseExceptionGroup[BaseException]) -> BaseException:
