@@ -80,6 +80,8 @@ DIRECT: Final = {
     "Transaction.__len__",
 }
 SPECIAL: Final = {"__len__", "__getitem__", "__contains__", "__iter__", "__bool__", "__enter__", "__exit__", "__call__"}
+#: Where a user's plain function would be called on the loop for as long as it likes: what is done instead.
+INSTEAD: Final = {"AtomicValue.update": "return _update_by(self.get, self.compare_and_set, change)"}
 FOLDERS: Final = {"_client": zabpy.client, "_recipes": zabpy.recipes, "_model": zabpy.model}
 
 HEAD: Final = '''"""Every class of the async client for plain code. Generated: see tests/blocking/generate.py.
@@ -570,7 +572,8 @@ class Writer:
                 "from zabpy import client as _client, model as _model, recipes as _recipes",
                 "from .opening import Opening",
                 "from .stays import OnLost",
-                "from .wrapping import Blocking, Context, Entered, Holding, PlainContext, Stream, bare as _bare",
+                "from .wrapping import Blocking, Context, Entered, Holding, PlainContext, Stream",
+                "from .wrapping import bare as _bare, update_by as _update_by",
                 "",
                 type_vars,
                 connect,
@@ -750,7 +753,9 @@ class Writer:
         for kind in ("Context", "PlainContext", "Stream"):
             if plain.startswith(kind):
                 wrapped = f"{kind}({'self._varied(_on_lost=on_lost)' if extra else 'self'}, {call})"
-        if plain == "None":
+        if instead := INSTEAD.get(f"{source.name}.{member.name}"):
+            lines.append(f"        {instead}")
+        elif plain == "None":
             lines.append(f"        {call}")
         elif plain == "Self":
             lines += [f"        {call}", "        return self"]

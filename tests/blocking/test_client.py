@@ -215,3 +215,18 @@ def test_a_call_does_not_wait_for_one_that_takes_long(zk: Client) -> None:
     zk.create("/late")
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_a_value_is_changed_by_a_function_of_this_thread(zk: Client) -> None:
+    value = zk.atomic_value("/sum", default=b"0")
+
+    def more(data: bytes) -> bytes:
+        zk.exists("/sum")  # it may use the client, and take its time
+        return b"%d" % (int(data) + 1)
+
+    threads = [threading.Thread(target=lambda: [value.update(more) for _ in range(5)]) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert value.get().data == b"15"

@@ -19,7 +19,7 @@ from zabpy import client as _client, model as _model, recipes as _recipes
 
 from .opening import Opening
 from .stays import OnLost
-from .wrapping import Blocking, Context, Entered, Holding, PlainContext, Stream, bare as _bare
+from .wrapping import Blocking, Context, Entered, Holding, PlainContext, Stream, bare as _bare, update_by as _update_by
 
 T = TypeVar("T")
 
@@ -1085,7 +1085,7 @@ class AtomicValue(Blocking):
         ``change`` is called again, with what is there then, whenever somebody else was faster; let it do nothing else.
         Raises what it raises, and as `compare_and_set`.
         """
-        return self._call(self._bare.update, change)
+        return _update_by(self.get, self.compare_and_set, change)
 
 
 class WorkQueue(Entered):

@@ -108,8 +108,8 @@ class Portal:
         self._pid = os.getpid()
         self._ident = 0
         self._jobs: set[Job[Any]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._at_end: set[Callable[[], object]] = set()
+        #: What runs on the loop → how to end it when the client ends, if not by cancelling it.
+        self._tasks: dict[asyncio.Task[None], Callable[[], object] | None] = {}
         self._started: Job[None] = Job()
         # A daemon: a program that forgot to close its client must end all the same.
         self._thread = threading.Thread(target=self._run, name="zabpy", daemon=True)
@@ -247,8 +247,11 @@ class Portal:
         self._ident = threading.get_ident()
         self._started.finish(None)
         await self._stop.wait()
-        for end in list(self._at_end):
-            end()
+        for task, end in list(self._tasks.items()):
+            if end is None:
+                task.cancel()
+            else:
+                end()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=JOIN_MS / 2000)
             for task in late:
@@ -267,15 +270,8 @@ class Portal:
     def spawn(self, fn: Callable[[], Coroutine[Any, Any, None]], at_end: Callable[[], object] | None = None) -> None:
         """Run this as a task. When the client ends, ``at_end`` is called, or the task is cancelled."""
         task = self._loop.create_task(fn())
-        end = at_end or task.cancel
-
-        def over(_: object) -> None:
-            self._tasks.discard(task)
-            self._at_end.discard(end)
-
-        self._tasks.add(task)
-        self._at_end.add(end)
-        task.add_done_callback(over)
+        self._tasks[task] = at_end
+        task.add_done_callback(self._tasks.pop)
 
 
 class _Call(Job[T]):

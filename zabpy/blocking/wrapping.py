@@ -2,11 +2,14 @@
 
 import contextvars
 import functools
+import random
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
-from typing import Any, ClassVar, Generic, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, Final, Generic, ParamSpec, Self, TypeVar
 
 from zabpy.client import ClientError
+from zabpy.recipes import Value
 
 from .portal import Job, Portal, in_thread
 from .pumps import Pump
@@ -15,6 +18,10 @@ from .stays import Lost, OnLost, Stay
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+V = TypeVar("V", bound=Value)
+
+#: How long an update that others were faster than waits at most.
+UPDATE_PAUSE_MS_MAX: Final = 100
 
 
 class NotHeldError(ClientError):
@@ -270,3 +277,15 @@ class Holding(Blocking):
             self.check()
             raise NotHeldError("lost; the end of the `with` says why")
         return done.outcome()
+
+
+def update_by(get: Callable[[], V], swap: Callable[[V, bytes], V | None], change: Callable[[bytes], bytes]) -> V:
+    """Write what ``change``, which is called in this thread, makes of a value, as often as others were faster."""
+    pause_ms = 1
+    while True:
+        seen = get()
+        written = swap(seen, change(seen.data))
+        if written is not None:
+            return written
+        pause_ms = min(2 * pause_ms, UPDATE_PAUSE_MS_MAX)
+        time.sleep(random.random() * pause_ms / 1000)
