@@ -1200,6 +1200,11 @@ class TreeCache(Entered):
         value: set[str] = self._bare.unreadable
         return value
 
+    @property
+    def edition(self) -> int:
+        value: int = self._bare.edition
+        return value
+
     def get(self, path: str) -> _client.Znode | None:
         """Data and stat; None if there is no such znode. Raises ValueError for what is not in the tree's scope, and
         whatever ended the cache, if something did.
