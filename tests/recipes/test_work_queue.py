@@ -286,7 +286,8 @@ async def play(all: Crowd, rng: Random) -> None:
                             item.check()
                             if rng.randrange(5) == 0:
                                 raise LookupError
-                        done[item.data] += 1
+                            # From here on it is done, though we may not hear that the servers know.
+                            done[item.data] += 1
                     except (LeaseLost, LookupError):
                         pass
                     finally:
