@@ -66,7 +66,7 @@ async def test_wherever_the_connection_breaks_it_is_there_in_the_end_and_gone_af
     ends: set[str] = set()
     async with world(servers=1, delay_us_max=0) as w, w.client("look") as look:
         for direction in ("sent_bytes_max", "received_bytes_max"):
-            for count in range(0, 630, 7):
+            for count in range(0, 1_200, 13):
                 async with w.client("a", request_timeout_ms=60_000) as zk:
                     stream = w.dials["a"].streams[-1]
                     passed = stream.sent_bytes if direction == "sent_bytes_max" else stream.received_bytes
