@@ -210,7 +210,7 @@ async def test_who_reads_too_slowly_is_told(autojump_clock: MockClock, monkeypat
     async with ensemble(servers=1) as servers, client(servers) as (zk, _), zk.tree_cache("/") as cache:
         async with cache.changes() as changes:
             for name in "abcdef":
-                await zk.create(f"/{name}")
+                await zk.create(f"/{name}", lost_reply="raise")  # which leaves no mark beside it
             await cache.wait_until(zk.last_zxid)
             told = [await anext(changes) for _ in range(3)]
             assert told[0] == Missed("/")
