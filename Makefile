@@ -9,10 +9,10 @@ STAMP := .venv/.made-from-$(KEY)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check format conformance interop bench simulate soak lock clean
+.PHONY: help venv run test test-apache check format conformance interop contest bench simulate soak lock clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Compiled ahead, because a server that must compile its own source first starts half a second later; and Python does
 # not keep what it compiles where PYTHONDONTWRITEBYTECODE is set.
@@ -34,6 +34,9 @@ run: venv  ## three servers on this machine, from nothing; prints where to conne
 test: venv  ## all tests
 	$(BIN)/python -m pytest $(ARGS)
 
+test-apache: venv  ## the tests of client and recipes on Apache's server; skips them where it is not installed
+	ZABPY_TESTED_ON=Apache $(BIN)/python -m pytest tests/client tests/recipes tests/blocking $(ARGS)
+
 check: venv  ## ruff's rules, ruff's format, mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,6 +57,9 @@ build/node: tests/interop/node/package-lock.json
 	@rm -rf build/node && mkdir -p build/node && cp tests/interop/node/package*.json build/node/
 	@cd build/node && npm ci --silent --no-audit --no-fund || \
 		{ echo "make: npm could not install node-zookeeper-client" >&2; rm -rf ../node; }
+
+contest: venv  ## a minute of kazoo's locks against ours while servers are killed (ZABPY_TESTED_ON=Apache: Apache's)
+	ZABPY_CONTEST_SECONDS=60 $(BIN)/python -m pytest -q -s tests/interop/test_contest.py $(ARGS)
 
 bench: venv  ## measure speed on this machine
 	$(BIN)/zabpy bench $(ARGS)
