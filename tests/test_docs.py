@@ -12,6 +12,7 @@ How a page is read (all of it is plain Markdown, nothing has to be marked):
 
 import ast
 import contextlib
+import importlib
 import inspect
 import io
 import itertools
@@ -24,9 +25,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import anyio
+import kazoo
 import pytest
 import sniffio
 import trustme
+from kazoo.client import KazooClient
 
 import zabpy
 import zabpy.blocking
@@ -173,3 +176,62 @@ def test_a_page_that_lies_is_found(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="printed"):
         check(one.blocks[0], "2\n")
     check(one.blocks[0], "3\n")
+
+
+# The names in docs/coming-from-kazoo.md -------------------------------------------------------------------------------
+
+KAZOO = ROOT / "docs" / "coming-from-kazoo.md"
+
+
+def names_of(column: int) -> list[str]:
+    """What stands in backquotes in a column of the table below "Names", and is a name."""
+    part = KAZOO.read_text(encoding="utf-8").partition("\n## Names\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1:] for line in part.splitlines() if line.startswith("| ")][1:]
+    return [name for row in rows for name in re.findall(r"`([^`]+)`", row[column])]
+
+
+def resolve(name: str, variables: dict[str, object]) -> object:
+    first, *rest = name.split(".")
+    if first in variables:
+        found = variables[first]
+    else:
+        found = importlib.import_module(first)
+    for index, each in enumerate(rest, 1):
+        if isinstance(found, types.ModuleType) and not hasattr(found, each):
+            importlib.import_module(".".join([first, *rest[:index]]))
+        found = getattr(found, each)
+    return found
+
+
+#: These need packages that kazoo does not: they are looked for in its source.
+IN_SOURCE = ("kazoo.handlers.gevent.", "kazoo.handlers.eventlet.", "kazoo.testing.")
+
+
+def test_the_names_of_kazoo_are_there() -> None:
+    names = names_of(0)
+    assert len(names) > 60
+    for name in names:
+        if name.startswith(IN_SOURCE):
+            source = Path(next(iter(kazoo.__path__))).joinpath(*name.split(".")[1:-1])
+            files = [source.with_suffix(".py"), *source.glob("*.py")]
+            assert any(f"class {name.rpartition('.')[2]}(" in each.read_text() for each in files if each.exists()), name
+        else:
+            resolve(name, {"client": KazooClient()})
+
+
+def test_our_names_are_there() -> None:
+    names = names_of(1)
+    assert len(names) > 60
+    for name in names:
+        # Attributes of an open client are asked of its class.
+        resolve(name, {"zk": types.SimpleNamespace(chroot="", **vars_of(zabpy.Client))})
+
+
+def vars_of(kind: type) -> dict[str, object]:
+    return {name: getattr(kind, name) for name in dir(kind) if not name.startswith("_")}
+
+
+def test_no_method_of_ours_that_kazoo_lacks_is_forgotten() -> None:
+    """Each recipe stands in the table, so that nobody looks for it in vain."""
+    recipes = {name for name in vars(zabpy.Client) if not name.startswith("_")} - {"observe"}
+    assert recipes <= {name.removeprefix("zk.") for name in names_of(1)}

@@ -82,6 +82,8 @@ DIRECT: Final = {
 SPECIAL: Final = {"__len__", "__getitem__", "__contains__", "__iter__", "__bool__", "__enter__", "__exit__", "__call__"}
 #: Where a user's plain function would be called on the loop for as long as it likes: what is done instead.
 INSTEAD: Final = {"AtomicValue.update": "return _update_by(self.get, self.compare_and_set, change)"}
+#: What the async client knows by a protocol that names none of its classes → what of wrapping.py fulfils it here.
+PROTOCOLS: Final[dict[type, str]] = {zabpy.recipes.Guard: "Holding"}
 FOLDERS: Final = {"_client": zabpy.client, "_recipes": zabpy.recipes, "_model": zabpy.model}
 
 HEAD: Final = '''"""Every class of the async client for plain code. Generated: see tests/blocking/generate.py.
@@ -269,6 +271,8 @@ class Types:
             return self.shown(found)  # a name for that would be one of the async client
         if isinstance(found, type) and found in self.wrapped:
             return self.wrapped[found]
+        if isinstance(found, type) and found in PROTOCOLS:
+            return PROTOCOLS[found]
         if isinstance(found, typing.TypeVar):
             self.type_vars[found.__name__] = found
             return found.__name__
@@ -334,7 +338,7 @@ class _Speller(ast.NodeTransformer):
     def _named(self, node: ast.Name | ast.Attribute) -> ast.expr:
         found = self._found(node)
         if isinstance(found, type):
-            self.met |= {found} & set(self._types.wrapped)
+            self.met |= {found} & (set(self._types.wrapped) | set(PROTOCOLS))
         if found is None:
             return ast.Constant(None)
         if found in self._types.streams:

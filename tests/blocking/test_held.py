@@ -292,3 +292,13 @@ def test_work_that_is_given_up_is_told(zk: Client) -> None:
     zk.close()
     thread.join(10)
     assert not thread.is_alive() and not working
+
+
+def test_a_transaction_is_guarded_by_what_is_held(zk: Client) -> None:
+    zk.create("/guarded")
+    with zk.lock("/guard") as held:
+        with zk.transaction(guard=held) as t:
+            t.set("/guarded", b"1")
+    assert zk.get("/guarded").data == b"1"
+    with pytest.raises(zabpy.LockLost):
+        zk.transaction(guard=held)

@@ -280,15 +280,11 @@ class Client(Opening):
         return self._call(self._bare.request, opcode, record, session=_bare(session))
 
     def transaction(
-        self,
-        *,
-        guard: _recipes.Guard | None = None,
-        lost_reply: _client.LostReply = "raise",
-        session: Session | None = None,
+        self, *, guard: Holding | None = None, lost_reply: _client.LostReply = "raise", session: Session | None = None
     ) -> Transaction:
         """Several writes as one; with a ``guard`` only while that is held: ``zk.transaction(guard=held)``."""
         result: Transaction = self._wrapped(
-            self._plain(self._bare.transaction, guard=guard, lost_reply=lost_reply, session=_bare(session))
+            self._plain(self._bare.transaction, guard=_bare(guard), lost_reply=lost_reply, session=_bare(session))
         )
         return result
 
