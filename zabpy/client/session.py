@@ -41,7 +41,7 @@ from .home import Process
 from .sasl import Exchange, Sasl
 from .stalls import Stalls
 from .states import State
-from .watches import Watch, WatchTable
+from .watches import OneShot, Watch, WatchTable
 
 log = logging.getLogger("zabpy.client")
 
@@ -510,7 +510,8 @@ class Core:
         call.wake = None
         if call.watch is not None:
             self.watches.forget(call.watch)
-            call.watch = None
+            if not isinstance(call.watch, OneShot):  # that of a read stands at the server once it is answered
+                call.watch = None
         if call.done:
             return
         call.done = True

@@ -105,12 +105,13 @@ Watch = OneShot | Subscription | ModeChange | Renewal
 class Place:
     """All that is waited for at one path."""
 
-    __slots__ = ("path", "shots", "asked", "streams", "sent", "mode", "data_set", "children_set")
+    __slots__ = ("path", "shots", "asked", "unwanted", "streams", "sent", "mode", "data_set", "children_set")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.shots: dict[Kind, dict[OneShot, None]] = {}
         self.asked: dict[OneShot, None] = {}  # their reads are under way
+        self.unwanted: set[OneShot] = set()  # so are theirs, but nobody waits for them any more
         self.streams: dict[Subscription, None] = {}
         #: The persistent mode that the server has once it has done all that was sent; and as of the last answer.
         self.sent: int | None = None
@@ -198,6 +199,9 @@ class WatchTable:
         return ""
 
     def _read(self, place: Place, watch: OneShot, err: int) -> None:
+        if watch in place.unwanted:
+            place.unwanted.remove(watch)
+            place.set_by(watch)
         if watch not in place.asked:
             return
         del place.asked[watch]
@@ -216,7 +220,7 @@ class WatchTable:
         if isinstance(watch, OneShot):
             if watch in place.asked:
                 del place.asked[watch]
-                place.set_by(watch)
+                place.unwanted.add(watch)  # what fires before its answer is none of its doing
             elif watch in place.shots.get(watch.kind, ()):
                 shots = place.shots[watch.kind]
                 del shots[watch]
@@ -231,7 +235,7 @@ class WatchTable:
         """Give back what is not needed at the server any more."""
         if not place.is_used:
             self._places.pop(place.path, None)
-            if place.sent is not None or place.data_set or place.children_set:
+            if place.sent is not None or place.data_set or place.children_set or place.unwanted:
                 self._tell(Op.REMOVE_WATCHES, packed(r.RemoveWatchesRequest(place.path, REMOVE_ALL)), None)
         elif place.sent == RECURSIVE and place.wanted == PLAIN:
             place.sent = PLAIN
@@ -315,6 +319,7 @@ class WatchTable:
         """The server of the last connection has forgotten everything; what was under way there is sent again or not."""
         for place in list(self._places.values()):
             place.asked.clear()
+            place.unwanted.clear()
             place.sent = place.mode = None
             place.data_set = place.children_set = False
             for stream in list(place.streams):
