@@ -41,7 +41,7 @@ async def test_the_znode_of_its_own_lost_session_is_replaced_before_the_servers_
                     seen_missing += 0.01
                 await trio.sleep(0.01)
             assert found.ephemeral_owner == zk.session.id
-            assert seen_missing < 0.1
+            assert seen_missing < 0.5, "a connection anew takes up to 0.1 s, the end of a session seconds"
             await here.wait_present()
 
 
