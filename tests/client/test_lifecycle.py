@@ -1,5 +1,6 @@
 """How a client opens, ends, is cancelled and crashes: on a real server under both backends, on servers in memory."""
 
+import asyncio
 import logging
 import os
 import pickle
@@ -193,6 +194,55 @@ def test_a_cancellation_from_further_out_ends_the_session_and_no_line_behind_the
             assert await zk.exists("/a") is None
 
     on_both(story)
+
+
+def test_what_the_body_raises_comes_out_though_all_is_cancelled_from_further_out(on_both: OnBoth, hosts: str) -> None:
+    async def story() -> None:
+        for sleeps_s in (0, 0.01):
+            with anyio.CancelScope() as scope:
+                with pytest.raises(ValueError, match="of the body"):
+                    async with zabpy.connect(hosts) as zk:
+                        zk.background(anyio.sleep, sleeps_s, cleanup=True)
+                        scope.cancel()
+                        try:
+                            await anyio.sleep_forever()
+                        finally:
+                            raise ValueError("of the body")
+                await anyio.sleep_forever()
+            assert scope.cancelled_caught
+
+    on_both(story)
+
+
+def test_a_cancellation_that_no_scope_has_asked_for_is_not_kept_by_the_client(on_both: OnBoth, hosts: str) -> None:
+    """Else what stands behind its block would be left out, and nobody would know."""
+
+    async def story() -> None:
+        stray = anyio.get_cancelled_exc_class()
+        with pytest.raises(stray):
+            async with zabpy.connect(hosts):
+                raise stray._create(source="unknown") if stray is trio.Cancelled else stray("stray")
+
+    on_both(story)
+
+
+def test_a_task_of_the_client_that_asyncio_cancels_is_an_error(hosts: str) -> None:
+    async def keeper() -> None:
+        await asyncio.sleep(60)
+
+    async def story() -> None:
+        mine = asyncio.all_tasks()
+        for name, why in (("Background._run", "keeper.* was cancelled"), ("keep_linked", "own tasks were cancelled")):
+            with pytest.raises(zabpy.ClosedClientError, match=why):
+                async with zabpy.connect(hosts, follow_ensemble=False) as zk:
+                    zk.background(keeper)
+                    await asyncio.sleep(0.01)
+                    for task in asyncio.all_tasks() - mine:
+                        if name in task.get_name():
+                            task.cancel()
+                    await asyncio.sleep(5)
+
+    anyio.run(story, backend="asyncio")
 
 
 def test_keyboard_interrupt_comes_out_as_itself(on_both: OnBoth, hosts: str) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 import anyio
 from anyio.abc import TaskGroup
 
+from .errors import ClosedClientError
+
 log = logging.getLogger("zabpy.client")
 
 
@@ -49,11 +51,19 @@ class Background:
         try:
             with scope:
                 await fn(*args)
+        except anyio.get_cancelled_exc_class():
+            # The scope has not taken it: asyncio's own `Task.cancel`, of this task or of one that it waited for. The
+            # task group would cancel everything for it, and say nothing.
+            self._crashed(ClosedClientError(f"{_name(fn)}, which ran in the background of the client, was cancelled"))
         except Exception as error:
-            name = getattr(fn, "__qualname__", repr(fn))
+            name = _name(fn)
             error.add_note(f"raised by {name}, which ran in the background of the client")
             log.error("%s, which ran in the background of the client, failed: %r", name, error)
             self._crashed(error)
         finally:
             del self._scopes[scope]
             self._ended.set()
+
+
+def _name(fn: object) -> str:
+    return getattr(fn, "__qualname__", repr(fn))

@@ -150,7 +150,7 @@ class Client(Trees, Transactions, Watching):
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    ) -> bool:
         """Wait for clean-ups, stop what runs in the background, end the session, then the connection: all of it within
         ``close_timeout_ms``, whatever is cancelled meanwhile.
 
@@ -169,20 +169,18 @@ class Client(Trees, Transactions, Watching):
             self._linking.cancel()
             with anyio.CancelScope(shield=True):
                 await self._linking_over.wait()
-            # Of the body's own exception this need not know; a cancellation is for the scopes to take.
-            is_cancelled = error is not None and isinstance(error, anyio.get_cancelled_exc_class())
+                await anyio.lowlevel.checkpoint()  # under asyncio a task is over one turn of the loop after its last line
+            # All tasks have ended, so it does not wait. It is told of no exception: what the body has raised is not for
+            # it to keep, and a cancellation whose scope is not around the client it would take for its own.
             try:
-                if is_cancelled:
-                    swallowed = await self._tasks.__aexit__(kind, error, trace)
-                else:
-                    swallowed = await self._tasks.__aexit__(None, None, None) and False
+                await self._tasks.__aexit__(None, None, None)
             except BaseExceptionGroup as group:
                 raise _only_one(group) from None
         if self._crash is not None:
             if error is None:
                 raise self._crash
             error.add_note(f"something failed in the background of the client meanwhile: {self._crash!r}")
-        return swallowed
+        return False
 
     async def _close(self) -> None:
         core, background = self.core, self._background
@@ -214,6 +212,8 @@ class Client(Trees, Transactions, Watching):
         except* Exception as errors:
             self._crashed(errors)  # a bug of ours
         finally:
+            if not self._linking.cancel_called:
+                self._crashed(ClosedClientError("the client's own tasks were cancelled, which is for its end to do"))
             self._closed = True
             self.core.end()
             self._linking_over.set()
