@@ -19,7 +19,7 @@ from zabpy.client import (
     State,
     UnknownCodeError,
 )
-from zabpy.client.session import BYTES_MAX, CALLS_MAX, REPLY_BYTES_MAX, XID_MAX, Call, Link, Undead
+from zabpy.client.session import BYTES_MAX, CALLS_MAX, REPLY_BYTES_MAX, XID_MAX, Call, Credential, Link, Undead
 from zabpy.client.watches import OneShot
 from zabpy.model import AuthFailedError, NoNodeError, SessionMovedError
 from zabpy.wire import Op, frame, packed, records as r
@@ -141,6 +141,19 @@ def test_no_answer_brings_a_session_back_whose_time_was_up() -> None:
     assert session.lost and story.core.link_broken
 
 
+def test_an_answer_that_comes_with_the_end_of_the_session_does_not_raise_it_from_the_dead() -> None:
+    """The timekeeper runs first, and the reader, woken at the same moment, hands over what had just come."""
+    story = Story()
+    session = story.up()
+    story.lose_link()
+    story.dial("s2:2181")
+    story.now_ms = session.deadline_ms
+    story.core.tick(story.now_ms)
+    assert session.lost and list(story.core.undead) == [Undead(7, b"p" * 16)]
+    story.say(packed(r.ConnectResponse(0, TIMEOUT_MS, 7, b"p" * 16, False)))
+    assert story.core.session is None and story.core.state is State.LOST
+
+
 def test_a_greeting_counts_from_when_it_was_sent_and_only_once_it_is_answered() -> None:
     story = Story()
     session = story.up()
@@ -153,6 +166,22 @@ def test_a_greeting_counts_from_when_it_was_sent_and_only_once_it_is_answered() 
     assert session.deadline_ms == before_ms
     story.say(packed(r.ConnectResponse(0, TIMEOUT_MS, 7, b"p" * 16, False)))
     assert session.deadline_ms == greeted_ms + TIMEOUT_MS
+
+
+def test_a_credential_that_is_added_while_others_are_told_is_told_as_well() -> None:
+    story = Story()
+    story.core.credentials.append(Credential("digest", b"a:1", None))
+    story.dial()
+    story.say(packed(r.ConnectResponse(0, TIMEOUT_MS, 7, b"p" * 16, False)))
+    assert story.core.link is Link.LOGIN and story.sent() == [(-4, Op.AUTH)]
+    call = Call(Op.AUTH, b"", None, "add_auth", None)
+    story.core.add_auth(call, "digest", b"b:2")
+    assert story.sent() == [(-4, Op.AUTH)]
+    story.answer(-4)
+    assert story.core.link is Link.LOGIN
+    story.answer(-4)
+    assert story.is_up() and call.done and call.error is None
+    assert [each.secret for each in story.core.credentials] == [b"a:1", b"b:2"]
 
 
 def test_the_word_of_a_server_ends_it_at_once_and_the_next_one_is_asked_for() -> None:

@@ -150,7 +150,7 @@ class Client(Trees, Transactions, Watching):
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
+    ) -> None:
         """Wait for clean-ups, stop what runs in the background, end the session, then the connection: all of it within
         ``close_timeout_ms``, whatever is cancelled meanwhile.
 
@@ -169,9 +169,9 @@ class Client(Trees, Transactions, Watching):
             self._linking.cancel()
             with anyio.CancelScope(shield=True):
                 await self._linking_over.wait()
-                await anyio.lowlevel.checkpoint()  # under asyncio a task is over one turn of the loop after its last line
-            # All tasks have ended, so it does not wait. It is told of no exception: what the body has raised is not for
-            # it to keep, and a cancellation whose scope is not around the client it would take for its own.
+                await anyio.lowlevel.checkpoint()  # asyncio's tasks are over one turn of the loop after their last line
+            # All tasks have ended, so it does not wait. It is told of no exception: a cancellation by a scope that is
+            # not around the client it would take for its own, and keep.
             try:
                 await self._tasks.__aexit__(None, None, None)
             except BaseExceptionGroup as group:
@@ -180,7 +180,6 @@ class Client(Trees, Transactions, Watching):
             if error is None:
                 raise self._crash
             error.add_note(f"something failed in the background of the client meanwhile: {self._crash!r}")
-        return False
 
     async def _close(self) -> None:
         core, background = self.core, self._background

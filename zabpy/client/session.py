@@ -7,8 +7,9 @@ wants to be woken. Time is handed in, in ms of any clock that only goes forward.
 request that was answered when we sent it, and that the server heard it no earlier; so at that moment plus the timeout
 the server may have ended the session, and not before. From then on it is lost here, whether or not any server can be
 asked (zab.md calls such clocks leases; Chubby calls the time before jeopardy). Two things this cannot know: that a
-server's clock runs faster than ours, and that a server which answered us died before it told the leader (it does so
-every half a tick). Against those only a fencing token helps.
+server's clock runs faster than ours, and that a server which answered us did not get to tell the leader, who ends
+sessions: it tells it every half a tick, may die before, and if it is cut off from the leader it answers pings and reads
+until it notices (``syncLimit`` ticks at most). Against those only a fencing token helps.
 
 **What is sent.** At most `CALLS_MAX` requests and `BYTES_MAX` bytes are in flight; further ones wait in line, each in
 the task that asks it, so there are never more than tasks. A server that is kept busy by us so still answers in time.
@@ -219,6 +220,9 @@ class Undead(NamedTuple):
     def __str__(self) -> str:
         return f"{self.id & 0xFFFFFFFFFFFFFFFF:#x}"
 
+    def __repr__(self) -> str:
+        return f"<Undead {self}>"  # the password is nobody's business
+
 
 class Link(enum.Enum):
     DOWN = "down"
@@ -346,7 +350,8 @@ class Core:
             self.tick(now_ms)  # it was lost already, and somebody may have been told: no answer brings it back
             return
         try:
-            if self.link is Link.GREETING:
+            # A greeting that named a session which was lost since is answered in vain, too: its link is broken.
+            if self.link is Link.GREETING and not self.link_broken:
                 data = self._greeted(data)
             if self.link is not Link.GREETING and not self.link_broken:
                 self._replies(data)
@@ -580,7 +585,8 @@ class Core:
         call.since_ms = self.now_ms()
         credential = Credential(scheme, secret, call)
         self._new_credentials.append(credential)
-        if self._takes_calls:
+        is_telling = self.link is Link.LOGIN and bool(self._auths) and not self.link_broken
+        if self._takes_calls or is_telling:  # else it goes with the others, once the next login begins with them
             self._send_credential(credential)
 
     def no_server(self, within_ms: int) -> NoServerError:
