@@ -240,6 +240,30 @@ async def test_an_item_is_neither_lost_nor_stuck_wherever_the_connection_breaks(
         assert given == 1
 
 
+async def test_work_whose_end_nobody_can_tell_is_said_to_be_lost(autojump_clock: MockClock) -> None:
+    """It was deleted, the answer got lost, and then the session: for all we know somebody else has done it."""
+    async with crowd(servers=1) as all, all.client("a") as zk, all.client("b") as other:
+
+        async def isolate_once_gone(path: str) -> None:
+            while await other.exists(path):  # noqa: ASYNC110
+                await trio.sleep(0.001)
+            all.isolate("a")
+
+        await zk.work_queue("/queue").put(b"x")
+        async with zk.work_queue("/queue") as queue:
+            with pytest.raises(LeaseLost, match="the lease of /queue/entries/entry-100-0000000000: "):
+                async with queue.take() as item:
+                    await trio.sleep(1)
+                    stream = all.dials["a"].streams[-1]
+                    stream.received_bytes_max = stream.received_bytes
+                    all.dials["a"].break_after(received_bytes=0)
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(isolate_once_gone, item.entry_path)
+                        await item.finish()
+            assert await other.exists("/queue/entries/entry-100-0000000000") is None
+            all.heal()
+
+
 @pytest.mark.parametrize("seed", range(8))
 async def test_nothing_is_lost_and_nothing_leaked_in_any_story(seed: int, autojump_clock: MockClock) -> None:
     rng = Random(f"queue {seed}")

@@ -1046,6 +1046,8 @@ class Counter(Blocking):
             NotACounterError: the znode has other data.
             OverflowError: the layout cannot hold the sum; nothing was changed.
             SessionLostError: done or not, see the head of this file.
+            ConnectionLossError: done or not; only of servers that let nobody keep account (``lost_reply="once"`` of
+                `Client.set`), or after connection upon connection broke.
         """
         return self._call(self._bare.add, delta)
 
@@ -1071,7 +1073,7 @@ class AtomicValue(Blocking):
         """Write, if nobody has written since ``seen``. None if somebody has; nothing is changed then.
 
         Raises:
-            SessionLostError: done or not.
+            SessionLostError, ConnectionLossError: done or not, as with `Counter.add`.
         """
         return self._call(self._bare.compare_and_set, seen, data)
 
@@ -1122,6 +1124,8 @@ class WorkQueue(Entered):
         Raises:
             ValueError, TypeError: that is no priority, or no data.
             SessionLostError: the session was lost while it was put, so it may be there or not.
+            ConnectionLossError: that, too; only of servers that let nobody keep account (``lost_reply="once"`` of
+                `Client.create`), or with data that fills a request but for 200 bytes.
         """
         self._call(self._bare.put, data, priority)
 
@@ -1169,6 +1173,8 @@ class DelayQueue(Entered):
         Raises:
             ValueError, TypeError: a time that is none, or no data.
             SessionLostError: the session was lost while it was put, so it may be there or not.
+            ConnectionLossError: that, too; only of servers that let nobody keep account (``lost_reply="once"`` of
+                `Client.create`), or with data that fills a request but for 200 bytes.
         """
         return self._call(self._bare.put, data, delay_ms=delay_ms, due_ms=due_ms)
 
@@ -1789,7 +1795,8 @@ class Item(Holding, Entered):
     def finish(self) -> None:
         """The work is done: delete item and lease in one transaction, and wait until that is acknowledged.
 
-        It goes on in the background when this is cancelled. Raises `LeaseLost` if the session ended before.
+        It goes on in the background when this is cancelled. Raises `LeaseLost` if the session ended before; whether the
+        item was deleted is then not known: if it is gone, another consumer may have done it meanwhile.
         """
         self._call(self._bare.finish)
 

@@ -88,6 +88,8 @@ class Ledger:
 
     async def take(self, session: Session) -> Slot:
         while True:
+            if session.lost:  # this is going to fail, and is not to cost the session there is now its slots
+                return Slot(f"{self.name}-0", session)
             if session is not self._session:
                 self._session, self._free, self._made = session, [], 0
             if self._free:

@@ -4,10 +4,10 @@
     await counter.add(1)            # → the number after it
     await counter.get()
 
-**Exact:** an `add` that returns was done once, also if connections broke meanwhile. One that raises `SessionLostError`
-was done once or not at all, and nobody can say which: the session that knew is over. So it is with one that is
-cancelled. Others' changes between reading and setting are seen by the version, so none is lost; only deleting and
-creating the znode again within that moment would go unnoticed.
+**Exact:** an `add` that returns was done once, also if connections broke meanwhile (zabpy/client/ledger.py). One that
+raises `SessionLostError` was done once or not at all, and nobody can say which: the session that knew is over. So it is
+with one that is cancelled. Others' changes between reading and setting are seen by the version, so none is lost; only
+deleting and creating the znode again within that moment would go unnoticed.
 
 Kept as kazoo's Counter does (decimal text), or as Curator's SharedCount and DistributedAtomicInteger
 (``layout="int"``, 4 bytes), or as its DistributedAtomicLong (``layout="long"``, 8 bytes), so that all count together.
@@ -22,8 +22,6 @@ import anyio
 
 from zabpy.client import Client
 from zabpy.model import Acls, BadVersionError, NodeExistsError, NoNodeError, ZabpyError, validate
-
-from .receipts import Receipt
 
 Layout = Literal["text", "int", "long"]
 _STRUCTS: Final = {"int": struct.Struct(">i"), "long": struct.Struct(">q")}
@@ -60,7 +58,6 @@ class Counter:
         self._zk, self.path, self._start, self._layout, self._acl = zk, path, start, layout, acl
         self._rng = Random() if rng is None else rng
         self._encoded(start)
-        self._receipt = Receipt(zk, path, acl=acl)
         self._turn = anyio.Lock()
 
     async def get(self) -> int:
@@ -77,6 +74,8 @@ class Counter:
             NotACounterError: the znode has other data.
             OverflowError: the layout cannot hold the sum; nothing was changed.
             SessionLostError: done or not, see the head of this file.
+            ConnectionLossError: done or not; only of servers that let nobody keep account (``lost_reply="once"`` of
+                `Client.set`), or after connection upon connection broke.
         """
         if not isinstance(delta, int):
             raise TypeError(f"delta={delta!r}: a whole number is expected")
@@ -86,7 +85,7 @@ class Counter:
                 try:
                     data, stat = await self._zk.get(self.path)
                     after = self._decoded(data) + delta
-                    await self._receipt.set(self._encoded(after), stat.version)
+                    await self._zk.set(self.path, self._encoded(after), stat.version, lost_reply="once")
                     return after
                 except NoNodeError:
                     await self._create()

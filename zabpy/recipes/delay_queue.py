@@ -59,6 +59,8 @@ class DelayQueue(LeaseQueue):
         Raises:
             ValueError, TypeError: a time that is none, or no data.
             SessionLostError: the session was lost while it was put, so it may be there or not.
+            ConnectionLossError: that, too; only of servers that let nobody keep account (``lost_reply="once"`` of
+                `Client.create`), or with data that fills a request but for 200 bytes.
         """
         return await self.put_all([data], delay_ms=delay_ms, due_ms=due_ms)
 
@@ -125,7 +127,7 @@ class DelayQueue(LeaseQueue):
         return max(1.0, min(due_ms - self._clock.middle_ms(_now_ms()), CLOCK_AGE_MS_MAX))
 
     def _is_due(self, item: Item, lease: Stat) -> bool:
-        if lease.ctime_ms >= item.rank:
+        if lease.mtime_ms >= item.rank:
             return True
         # The leader's clock is behind what it was, or another one leads: begin anew with what it says.
         self._clock = ClockRange()

@@ -25,11 +25,11 @@ from zabpy.client import (
     Created,
     Deleted,
     Event,
+    NameLostError,
     NoServerError,
     Resynced,
     Session,
     SessionLostError,
-    Transaction,
     TransactionFailedError,
 )
 from zabpy.model import Acls, NodeExistsError, NoNodeError, Stat, ZabpyError, join, parent_of, validate
@@ -38,7 +38,6 @@ from .backlog import Backlog, rank_of
 from .errors import LostError
 from .holding import Holding
 from .patience import TRANSIENT, Patience
-from .receipts import Receipt
 from .removal import Removal
 
 #: Consumers that met at one entry choose among so many at most, and wait up to so long before they try again.
@@ -86,7 +85,8 @@ class Item(Holding):
     async def finish(self) -> None:
         """The work is done: delete item and lease in one transaction, and wait until that is acknowledged.
 
-        It goes on in the background when this is cancelled. Raises `LeaseLost` if the session ended before.
+        It goes on in the background when this is cancelled. Raises `LeaseLost` if the session ended before; whether the
+        item was deleted is then not known: if it is gone, another consumer may have done it meanwhile.
         """
         self.check()
         self._end()  # that the lease goes is no loss from here on
@@ -110,7 +110,7 @@ class Item(Holding):
         patience = Patience(self._zk)
         while True:
             try:
-                ending = self._zk.transaction(session=self.session)
+                ending = self._zk.transaction(lost_reply="once", session=self.session)
                 await ending.delete(self.entry_path).delete(self.path, version=LEASE_VERSION).commit()
                 return
             except TransactionFailedError as failed:
@@ -120,7 +120,7 @@ class Item(Holding):
                 await self.remove_lease().wait()
                 if not isinstance(failed.error, NoNodeError):
                     raise
-                return  # an answer got lost; or somebody deleted the item
+                return  # somebody deleted the item; or we, where servers keep no account and an answer got lost
             except (ConnectionLossError, NoServerError):
                 await patience.wait()
 
@@ -170,7 +170,6 @@ class LeaseQueue:
         self._zk, self.path, self.attempts_max, self._acl = zk, path, attempts_max, acl
         self._rng = Random() if rng is None else rng
         self._entries, self._leases = join(path, "entries"), join(path, "taken")
-        self._receipts: list[Receipt] = []
         self._backlog = Backlog()
         self._changed = anyio.Event()
         self._error: Exception | None = None
@@ -236,26 +235,19 @@ class LeaseQueue:
     async def _put(self, values: list[bytes], rank: str) -> None:
         """All of them or none, exactly once."""
         prefix = join(self._entries, f"entry-{rank}-")
-        # One for each put that is under way at the same moment.
-        receipt = self._receipts.pop() if self._receipts else Receipt(self._zk, self.path, acl=self._acl)
-
-        def fill(putting: Transaction) -> None:
+        while True:
+            putting = self._zk.transaction(lost_reply="once")
             for value in values:
                 putting.create(prefix, value, acl=self._acl, sequence=True)
-
-        try:
-            while True:
-                try:
-                    await receipt.apply(fill)
-                    return
-                except NoNodeError:
-                    pass
-                except TransactionFailedError as failed:
-                    if not isinstance(failed.error, NoNodeError):
-                        raise
-                await self._ensure()
-        finally:
-            self._receipts.append(receipt)
+            try:
+                await putting.commit()
+                return
+            except NameLostError:
+                return  # they were put, and are done already
+            except TransactionFailedError as failed:
+                if not isinstance(failed.error, NoNodeError):
+                    raise
+            await self._ensure()
 
     # Taking -----------------------------------------------------------------------------------------------------------
 
@@ -321,7 +313,7 @@ class LeaseQueue:
             raise
 
     async def _fetch(self, item: Item, lease: Stat) -> Item | None:
-        item.token = lease.czxid
+        item.token = lease.mzxid  # which is its czxid; that is not told if it is gone again and the answer was lost
         item.rank = rank_of(item.name) or 0
         if not self._is_due(item, lease):
             await item.release()
@@ -353,7 +345,8 @@ class LeaseQueue:
 
     async def _try(self, item: Item, mark: bytes) -> Stat | None:
         child = join(item.entry_path, "attempt")
-        leasing = self._zk.transaction(session=item.session)
+        # Once, or else a lease that we do not know of might come to be after we have looked for it.
+        leasing = self._zk.transaction(lost_reply="once", session=item.session)
         # A create in a transaction gives no stat, a set does.
         leasing.create(item.path, acl=self._acl, ephemeral=True).set(item.path, mark)
         leasing.create(child).delete(child)
@@ -367,14 +360,6 @@ class LeaseQueue:
             elif not isinstance(failed.error, NodeExistsError | NoNodeError):
                 raise
             return None
-        except ConnectionLossError:
-            # Done or not? In the same session, behind a sync, that can be seen.
-            await self._zk.sync(self._leases, session=item.session)
-            try:
-                data, stat = await self._zk.get(item.path, session=item.session)
-            except NoNodeError:
-                return None
-            return stat if data == mark and stat.ephemeral_owner == item.session.id else None
 
     # Knowing what there is --------------------------------------------------------------------------------------------
 

@@ -16,8 +16,6 @@ import anyio
 from zabpy.client import Client
 from zabpy.model import Acls, BadVersionError, NodeExistsError, NoNodeError, validate
 
-from .receipts import Receipt
-
 #: After somebody else was faster: a random time up to so long.
 PAUSE_MS_MAX = 64
 
@@ -43,7 +41,6 @@ class AtomicValue:
         validate(path)
         self._zk, self.path, self._default, self._acl = zk, path, default, acl
         self._rng = Random() if rng is None else rng
-        self._receipt = Receipt(zk, path, acl=acl)
         self._turn = anyio.Lock()
 
     async def get(self) -> Value:
@@ -58,7 +55,7 @@ class AtomicValue:
         """Write, if nobody has written since ``seen``. None if somebody has; nothing is changed then.
 
         Raises:
-            SessionLostError: done or not.
+            SessionLostError, ConnectionLossError: done or not, as with `Counter.add`.
         """
         async with self._turn:
             return await self._swap(seen, data)
@@ -84,7 +81,7 @@ class AtomicValue:
             if seen.version < 0:
                 made = await self._zk.create(self.path, data, acl=self._acl, parents=True, lost_reply="once")
                 return Value(data, made.stat.version, made.stat.mzxid)
-            written = await self._receipt.set(data, seen.version)
+            written = await self._zk.set(self.path, data, seen.version, lost_reply="once")
             return Value(data, written.version, written.mzxid)
         except (BadVersionError, NodeExistsError, NoNodeError):
             return None

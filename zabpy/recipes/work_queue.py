@@ -40,6 +40,8 @@ class WorkQueue(LeaseQueue):
         Raises:
             ValueError, TypeError: that is no priority, or no data.
             SessionLostError: the session was lost while it was put, so it may be there or not.
+            ConnectionLossError: that, too; only of servers that let nobody keep account (``lost_reply="once"`` of
+                `Client.create`), or with data that fills a request but for 200 bytes.
         """
         await self.put_all([data], priority)
 
