@@ -65,7 +65,7 @@ TABLE: dict[str, May] = {
         THREADS,
         {"simulate_cli.py": SEVERAL, "background.py": THREADS},
     ),
-    "bench": May("model client testing", "anyio click"),
+    "bench": May("model client recipes blocking testing", "anyio click kazoo"),
     # L5
     "dev": May("model"),
     "__main__": May("server storage client testing bench dev model", "click trio"),

@@ -42,10 +42,16 @@ def table(rows: Sequence[Row], systems: Sequence[str]) -> str:
         ratio = ratio_of(row)
         cells = [f"{_number(row.values[s])} {row.unit}" if s in row.values else "-" for s in systems]
         lines.append([row.name, *cells, f"{ratio:.2f}x" if ratio else "-", verdict_of(row)])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    return aligned(lines)
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Columns of one width each, the first and the last to the left; the first line is the header."""
+    last = len(lines[0]) - 1
+    widths = [max(len(line[i]) for line in lines) for i in range(last + 1)]
     return "\n".join(
         "  ".join(
-            cell.ljust(w) if i in (0, len(header) - 1) else cell.rjust(w)
+            cell.ljust(w) if i in (0, last) else cell.rjust(w)
             for i, (cell, w) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from functools import partial
 from statistics import median
 
-from . import probes
+from . import clients, probes
 from .report import Row, table
 from .systems import SYSTEMS, Servers, apache_is_here
 from .workloads import WARMING, WORKLOADS, Workload
@@ -34,7 +34,10 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="the median counts (default 3)")
     parser.add_argument("--only", default="", help="only rows whose name contains this")
     parser.add_argument("--systems", default="", help="only these, e.g. zabpy or Apache or zabpy,Apache")
+    parser.add_argument("--clients", action="store_true", help="compare our client with kazoo instead, on our server")
     options = parser.parse_args(list(arguments))
+    if options.clients:
+        return clients.main(min(options.seconds, 0.5), options.rounds, options.only)
     systems = [system for system in SYSTEMS if not options.systems or system in options.systems.split(",")]
     if "Apache" in systems and not apache_is_here():
         systems.remove("Apache")

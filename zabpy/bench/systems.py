@@ -49,10 +49,10 @@ def free_ports(count: int) -> list[int]:
 class Servers:
     """An ensemble of real processes in a directory of its own; gone, with its data, when the context ends."""
 
-    def __init__(self, system: str, count: int, *, more: str = "") -> None:
-        """``more``: further lines of each zoo.cfg."""
+    def __init__(self, system: str, count: int, *, more: str = "", below: str | None = None) -> None:
+        """``more``: further lines of each zoo.cfg. ``below``: where its directory is to be."""
         self.system, self.count = system, count
-        self.directory = tempfile.mkdtemp(prefix="zabpy-bench-")
+        self.directory = tempfile.mkdtemp(prefix="zabpy-bench-", dir=below)
         ports = free_ports(3 * count)
         self.client_ports = dict(zip(range(1, count + 1), ports[:count], strict=True))
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
