@@ -1,10 +1,15 @@
-"""Keeps a `Core` linked with some server: dials, moves its bytes, tells it the time. Decides nothing about sessions."""
+"""Keeps a `Core` linked with some server: dials, moves its bytes, tells it the time. Decides nothing about sessions.
+
+A request that nothing else is under way with is written by whoever asks it, without a task being woken for that: what
+one call at a time costs is task switches. Many at once are left to the writing task, which sends them together.
+"""
 
 import logging
+import socket
 from random import Random
 
 import anyio
-from anyio.abc import ByteStream, SocketAttribute, TaskGroup
+from anyio.abc import ByteStream, SocketAttribute, SocketStream, TaskGroup
 
 from .burial import end_session
 from .clock import Clock
@@ -45,13 +50,26 @@ class Connection:
         self._link_over = anyio.Event()
         self._poke = anyio.Event()
         self._stream: ByteStream | None = None
+        self._socket: socket.socket | None = None  # where may be written without the stream; see `_own_socket`
+        self._writing = False  # the writing task is about to write, or is writing
+        self._rest = b""  # what was taken from the core and is to be written before anything else
         self._failure: Failure | None = None
         #: The server of the connection there is, or was last.
         self.host: Host | None = None
 
     def flush(self) -> None:
         """There may be something to write."""
-        self._to_write.set()
+        if self._socket is None or self._writing or not self._core.only_one:
+            self._to_write.set()
+            return
+        data = self._core.take(self._clock.now_ms())
+        try:
+            sent = self._socket.send(data)
+        except OSError:  # there is no room, or no connection any more: the writing task waits for it, or fails with it
+            sent = 0
+        if sent < len(data):
+            self._rest, self._writing = data[sent:], True
+            self._to_write.set()
 
     def poke(self) -> None:
         """The core's next deadline may be earlier than it was."""
@@ -130,6 +148,7 @@ class Connection:
         core, now_ms = self._core, self._clock.now_ms
         self._link_over, self._to_write = anyio.Event(), anyio.Event()
         self._stream, self._failure, began_ms = stream, None, now_ms()
+        self._socket, self._writing, self._rest = _own_socket(stream), False, b""
         core.open_link(str(host), began_ms, up_by_ms)
         self.poke()
         try:
@@ -143,6 +162,9 @@ class Connection:
             was_up = core.link is Link.UP
             core.close_link(core.link_broken or "the connection was closed", now_ms())
             self._stream = None
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
             self.poke()
             await _close(stream)
         return self._how_it_broke(), max(1, now_ms() - began_ms) if was_up else 0
@@ -173,9 +195,11 @@ class Connection:
         try:
             while not core.link_broken:
                 await self._to_write.wait()
-                self._to_write = anyio.Event()
-                while core.has_output:
-                    await stream.send(core.take(clock.now_ms()))
+                self._to_write, self._writing = anyio.Event(), True
+                while data := self._rest + core.take(clock.now_ms()):
+                    self._rest = b""
+                    await stream.send(data)
+                self._writing = False
         except Exception as error:
             # What the server said before it closed, such as why, may still be read.
             with anyio.move_on_after(0.1):
@@ -249,6 +273,24 @@ class Connection:
         if ended:
             log.info("session %s, lost before, is ended at %s, too", session, host)
         return ended
+
+
+def _own_socket(stream: ByteStream) -> socket.socket | None:
+    """A socket of ours to the same connection, if its bytes go into the stream as they are; TLS has one below, too.
+
+    That it is a copy matters: the event loop may close its own at any moment, and the number then is another file's.
+    """
+    if not isinstance(stream, SocketStream):
+        return None
+    raw = stream.extra(SocketAttribute.raw_socket, None)
+    if raw is None:
+        return None
+    try:
+        copy = raw.dup()
+    except OSError:  # too many open files
+        return None
+    copy.setblocking(False)
+    return copy
 
 
 async def _close(stream: ByteStream) -> None:

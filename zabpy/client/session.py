@@ -384,6 +384,11 @@ class Core:
         """Whether `take` would give something."""
         return bool(self._out)
 
+    @property
+    def only_one(self) -> bool:
+        """Whether `take` would give one request, and no other is in flight."""
+        return self._fresh == 1 == len(self._in_flight)
+
     def _reset_link(self) -> tuple[deque[Call], list[Call]]:
         """Nothing is in flight any more: what was, and what was put together but never handed to the driver."""
         self._out.clear()
