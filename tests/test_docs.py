@@ -33,6 +33,9 @@ from kazoo.client import KazooClient
 
 import zabpy
 import zabpy.blocking
+import zabpy.client
+import zabpy.recipes
+import zabpy.testing
 from zabpy.testing import Ensemble
 
 ROOT = Path(__file__).parent.parent
@@ -235,3 +238,14 @@ def test_no_method_of_ours_that_kazoo_lacks_is_forgotten() -> None:
     """Each recipe stands in the table, so that nobody looks for it in vain."""
     recipes = {name for name in vars(zabpy.Client) if not name.startswith("_")} - {"observe"}
     assert recipes <= {name.removeprefix("zk.") for name in names_of(1)}
+
+
+def test_every_public_class_says_what_it_is() -> None:
+    folders = (zabpy, zabpy.client, zabpy.recipes, zabpy.blocking, zabpy.testing)
+    named = [getattr(folder, name) for folder in folders for name in getattr(folder, "__all__", dir(folder))]
+    classes = [each for each in named if isinstance(each, type) and each.__module__.startswith("zabpy")]
+    assert len(classes) > 100
+    for each in classes:
+        said = each.__dict__.get("__doc__") or ""
+        # Where nobody has written one, dataclasses have made one that looks like a call.
+        assert said and not said.startswith(f"{each.__name__}("), each

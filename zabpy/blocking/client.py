@@ -972,6 +972,7 @@ class Registration(Holding, Entered):
         return result
 
     def wait_present(self) -> None:
+        """Until the znode is there and ours. Raises what ended the registration; `EOFError`, if its block did."""
         self._call(self._bare.wait_present)
 
     def update(self, data: bytes) -> None:
@@ -1260,7 +1261,11 @@ class TreeCache(Entered):
 
 
 class Group(Blocking):
-    """The members of ``path``, which need not be there yet."""
+    """The members of ``path``, which need not be there yet.
+
+    Who is told of as a member was one up to a session timeout ago: one that died unseen stays until its session ends,
+    and two that look at a moment may see two sets. To have something done by one alone take `Lock` or `Election`.
+    """
 
     _bare: _recipes.Group
 
@@ -1527,6 +1532,7 @@ class HeldLock(Holding, Entered):
         return value
 
     def wait_revocation_requested(self) -> None:
+        """Until somebody asks us to give it up; for ever, if nobody does or it is lost before."""
         self._call(self._bare.wait_revocation_requested)
 
     def release_soon(self) -> None:
@@ -1578,7 +1584,10 @@ class HeldLocks(Holding, Entered):
 
 
 class HeldLease(Holding, Entered):
-    """A lease of a semaphore; see `Holding`."""
+    """A lease of a semaphore: lost when its session is, or somebody deletes its znode; see `Holding`.
+
+    The number of leases is kept as the servers see it: like a lock, it cannot stop what was sent before a loss.
+    """
 
     _bare: _recipes.HeldLease
 

@@ -21,6 +21,8 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
+    """The znode is gone; another one may stand there by the time that this is read."""
+
     path: str
     zxid: int | None = None
 

@@ -58,6 +58,8 @@ class BadArgumentsError(CodeError):
 
 
 class UnknownSessionError(CodeError):
+    """There is no such session, as far as servers know."""
+
     code, name = -12, "UNKNOWNSESSION"
 
 
@@ -68,26 +70,38 @@ class NewConfigNoQuorumError(CodeError):
 
 
 class NoNodeError(CodeError):
+    """There is no such znode; of a create: no parent."""
+
     code, name = -101, "NONODE"
 
 
 class NoAuthError(CodeError):
+    """None of the client's identities may do that to this znode, says its ACL."""
+
     code, name = -102, "NOAUTH"
 
 
 class BadVersionError(CodeError):
+    """The znode has another version than the one that was asked for: somebody has written meanwhile."""
+
     code, name = -103, "BADVERSION"
 
 
 class NoChildrenForEphemeralsError(CodeError):
+    """Nothing can be created below an ephemeral znode."""
+
     code, name = -108, "NOCHILDRENFOREPHEMERALS"
 
 
 class NodeExistsError(CodeError):
+    """There is such a znode already, anybody's."""
+
     code, name = -110, "NODEEXISTS"
 
 
 class NotEmptyError(CodeError):
+    """A znode with children is not deleted; `Client.delete_tree` deletes those first."""
+
     code, name = -111, "NOTEMPTY"
 
 
@@ -98,6 +112,8 @@ class SessionExpiredError(CodeError):
 
 
 class InvalidAclError(CodeError):
+    """An ACL that is empty, or names a scheme or an identity that the server does not take."""
+
     code, name = -114, "INVALIDACL"
 
 
@@ -114,26 +130,38 @@ class SessionMovedError(CodeError):
 
 
 class NotReadOnlyError(CodeError):
+    """A write, at a server without a quorum that serves reads only."""
+
     code, name = -119, "NOTREADONLY"
 
 
 class EphemeralOnLocalSessionError(CodeError):
+    """A session that only its own server knows cannot have ephemeral znodes."""
+
     code, name = -120, "EPHEMERALONLOCALSESSION"
 
 
 class NoWatcherError(CodeError):
+    """There is no such watch to be removed."""
+
     code, name = -121, "NOWATCHER"
 
 
 class ReconfigDisabledError(CodeError):
+    """The servers' configuration does not allow reconfig (``reconfigEnabled``)."""
+
     code, name = -123, "RECONFIGDISABLED"
 
 
 class QuotaExceededError(CodeError):
+    """The tree that the znode is in would have more bytes or znodes than its quota allows."""
+
     code, name = -125, "QUOTAEXCEEDED"
 
 
 class ThrottledError(CodeError):
+    """The server has too much to do, and did not do this. It may be asked again."""
+
     code, name = -127, "THROTTLEDOP"
 
 

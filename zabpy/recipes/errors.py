@@ -23,7 +23,7 @@ class LockLost(LostError):
 
 
 class LeadershipLost(LostError):
-    """A term as the leader is over."""
+    """A term as the leader is over, and not because we gave it up: somebody else may lead by now."""
 
 
 class AssignmentLost(LostError):

@@ -80,6 +80,7 @@ class HeldLock(Holding):
         return self._revocation.is_set()
 
     async def wait_revocation_requested(self) -> None:
+        """Until somebody asks us to give it up; for ever, if nobody does or it is lost before."""
         await self._revocation.wait()
 
     def release_soon(self) -> None:

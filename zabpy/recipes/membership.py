@@ -58,7 +58,11 @@ LAYOUTS: Final[dict[GroupLayout, Layout]] = {
 
 
 class Group:
-    """The members of ``path``, which need not be there yet."""
+    """The members of ``path``, which need not be there yet.
+
+    Who is told of as a member was one up to a session timeout ago: one that died unseen stays until its session ends,
+    and two that look at a moment may see two sets. To have something done by one alone take `Lock` or `Election`.
+    """
 
     def __init__(self, zk: Client, path: str, *, layout: GroupLayout = "party") -> None:
         if layout not in LAYOUTS:

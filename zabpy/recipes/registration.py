@@ -111,6 +111,7 @@ class Registration:
         return self._state.stream()
 
     async def wait_present(self) -> None:
+        """Until the znode is there and ours. Raises what ended the registration; `EOFError`, if its block did."""
         await self._state.wait(lambda state: state is Presence.PRESENT)
 
     async def update(self, data: bytes) -> None:

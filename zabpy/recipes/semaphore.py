@@ -34,11 +34,14 @@ GATE_WAIT_MS = 1_000
 
 
 class MaxLeasesError(RecipeError, ValueError):
-    """Others use the semaphore with another number of leases."""
+    """Others use the semaphore with another number of leases: all have to be given the same."""
 
 
 class HeldLease(Holding):
-    """A lease of a semaphore; see `Holding`."""
+    """A lease of a semaphore: lost when its session is, or somebody deletes its znode; see `Holding`.
+
+    The number of leases is kept as the servers see it: like a lock, it cannot stop what was sent before a loss.
+    """
 
     def __init__(self, zk: Client, session: Session, what: str, path: str, token: int) -> None:
         super().__init__(zk, session, what)
