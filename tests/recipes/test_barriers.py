@@ -162,7 +162,7 @@ async def test_a_body_that_raises_takes_its_member_out_and_waits_for_nobody(auto
         assert await zk.children("/rounds") == []
 
 
-@pytest.mark.parametrize("after_ms", range(0, 24, 1))
+@pytest.mark.parametrize("after_ms", range(0, 24, 2))
 async def test_nothing_stays_of_one_that_was_cancelled_anywhere(after_ms: int, autojump_clock: MockClock) -> None:
     async with crowd(servers=1, seed=after_ms) as all, all.client("a") as zk, all.client("b") as other:
         async with trio.open_nursery() as nursery:
@@ -184,7 +184,7 @@ async def test_nothing_stays_of_one_that_was_cancelled_anywhere(after_ms: int, a
         assert set(await zk.children("/rounds")) <= {"ready"}  # which lets nobody in
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(8))
 async def test_nobody_waits_for_ever_in_any_story(seed: int, autojump_clock: MockClock) -> None:
     """Three take part in rounds of three while connections break, sessions end and servers go down."""
     rng = Random(f"barrier {seed}")

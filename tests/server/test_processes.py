@@ -5,7 +5,6 @@ ZABPY_KILL_ROUNDS sets how many times a server is killed; the leader is every se
 
 import os
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import trio
 
 from tests.server.raw_client import RawClient
 from tests.server.writer import Writer
+from zabpy.bench.systems import free_ports
 from zabpy.wire import Op, records as r
 
 ROUNDS = int(os.environ.get("ZABPY_KILL_ROUNDS", "4"))
@@ -252,14 +252,6 @@ def _strings(body: bytes) -> list[str]:
         found.append(body[at + 4 : at + 4 + length].decode())
         at += 4 + length
     return found
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def round_ms(seconds: float) -> int:

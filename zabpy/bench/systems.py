@@ -1,7 +1,9 @@
 """What is measured: an ensemble of zabpy or of Apache ZooKeeper, started the same way from the same zoo.cfg."""
 
 import glob
+import itertools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -38,12 +40,27 @@ def apache_is_here() -> bool:
 SYSTEMS: dict[str, Callable[[str], list[str]]] = {"zabpy": zabpy_command, "Apache": apache_command}
 
 
+#: Kernels give no port out of these by themselves, neither to a connection nor to who asks for any.
+_PORTS = range(10_000, 32_000)
+_tried = itertools.count(random.SystemRandom().randrange(len(_PORTS)))
+
+
 def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in held]
-    for sock in held:
-        sock.close()
-    return ports
+    """Ports of 127.0.0.1 that nobody listens on. Nobody else gets them before a server of ours has started there, but
+    who looks for free ports at this moment at the same place: so each process begins somewhere else."""
+    found: list[int] = []
+    for number in itertools.islice(_tried, len(_PORTS)):
+        if len(found) == count:
+            break
+        port = _PORTS[number % len(_PORTS)]
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                found.append(port)
+        except OSError:
+            continue  # taken
+    if len(found) < count:
+        raise OSError(f"of the ports {_PORTS[0]} to {_PORTS[-1]} {len(found)} are free, {count} are wanted")
+    return found
 
 
 class Servers:
