@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import anyio
 import pytest
 
 import zabpy
@@ -91,5 +92,24 @@ def test_what_is_outside_cannot_be_named(on_both: OnBoth, hosts: str) -> None:
             for path in ("/../x", "/..", "/./x", "x", "", "//x"):
                 with pytest.raises(zabpy.BadArgumentsError):
                     await zk.get(path)
+
+    on_both(story)
+
+
+def test_a_watch_whose_call_is_cancelled_while_it_looks_for_the_chroot_is_given_up(on_both: OnBoth, hosts: str) -> None:
+    async def story() -> None:
+        async with zabpy.connect(hosts, follow_ensemble=False) as zk:
+            for turns in range(12):
+                zk._chroot_seen = False
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(zk.exists_watched, "/nowhere")
+                    while not zk.core.watches and turns:
+                        await anyio.lowlevel.checkpoint()
+                    for _ in range(turns):
+                        await anyio.lowlevel.checkpoint()
+                    if zk._chroot_seen:
+                        return
+                    tasks.cancel_scope.cancel()
+                assert len(zk.core.watches) == 0, turns
 
     on_both(story)

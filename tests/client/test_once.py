@@ -188,6 +188,11 @@ async def test_where_no_mark_may_be_made_a_lost_answer_is_an_error(autojump_cloc
             dial.streams[-1].received_bytes_max = dial.streams[-1].received_bytes + 5
             with pytest.raises(zabpy.ConnectionLossError):
                 await zk.create("/b")
+        dial.break_after(received_bytes=60)
+        async with zabpy.connect(servers.hosts, dial=dial) as zk:  # and one that has not found that out yet
+            with pytest.raises(zabpy.ConnectionLossError) as error:
+                await zk.create("/c")
+            assert isinstance(error.value.__cause__, zabpy.NoAuthError)
 
 
 async def test_many_writes_share_few_marks_and_cancelled_ones_leave_none_behind(autojump_clock: MockClock) -> None:

@@ -92,19 +92,23 @@ def test_a_reader_that_is_too_slow_finds_a_gap(on_both: OnBoth, hosts: str) -> N
 def test_a_stream_ends_with_the_client(on_both: OnBoth, hosts: str) -> None:
     async def story() -> None:
         zk = zabpy.connect(hosts)
-        ended = []
+        ended: list[zabpy.Event] = []
+        errors: list[zabpy.ClosedClientError] = []
 
         async def read() -> None:
-            with pytest.raises(zabpy.ClosedClientError):
+            with pytest.raises(zabpy.ClosedClientError, match="watch /: the client was closed") as error:
                 async with zk.watch("/") as events:
                     async for event in events:
                         ended.append(event)
+            errors.append(error.value)
 
         async with anyio.create_task_group() as tasks:
             async with zk:
                 tasks.start_soon(read)
+                tasks.start_soon(read)
                 await anyio.sleep(0.05)
-        assert ended == [zabpy.Resynced("/")]
+        assert ended == [zabpy.Resynced("/")] * 2
+        assert errors[0] is not errors[1] and (errors[0].operation, errors[0].path) == ("watch", "/")
 
     on_both(story)
 

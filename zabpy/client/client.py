@@ -371,7 +371,11 @@ class Client(Trees, Transactions, Watching):
         if not call.done:
             await self._wait(call)
         if call.error is not None:
-            await self._explain(call.error)
+            try:
+                await self._explain(call.error)
+            except BaseException:
+                self.core.give_up(call)  # of what is not there there may be a watch
+                raise
             raise call.error
         return call.reply
 

@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import anyio
 
-from zabpy.model import OPEN_ACL, BadVersionError, NodeExistsError, NoNodeError, Stat
+from zabpy.model import OPEN_ACL, BadVersionError, CodeError, NodeExistsError, NoNodeError, Stat
 from zabpy.wire import Op, packed, records as r
 
 from .asking import Asking
@@ -225,7 +225,7 @@ class Once(Asking):
                     return None
                 except (ConnectionLossError, NodeExistsError, BadVersionError):
                     pass  # it may have been done, or the write was: look again
-        except NoServerError as error:
+        except (NoServerError, CodeError) as error:  # or we may have no slots, or somebody deletes them
             raise lost from error
 
 

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from copy import copy
 from random import Random
 from typing import Self
 
@@ -12,7 +13,7 @@ from zabpy.model import BadArgumentsError, NoNodeError, Stat, UnimplementedError
 from zabpy.wire import Op, packed, records as r
 
 from .asking import Asking
-from .errors import SessionLostError
+from .errors import SessionLostError, about
 from .events import Event, Resynced
 from .session import Session
 from .watches import OneShot, Subscription
@@ -86,6 +87,7 @@ class EventStream:
     def __init__(self, path: str, seen: Callable[[Event], Event], rng: Random, events_max: int, jitter_ms: int) -> None:
         """``path`` is the server's, ``seen`` makes of an event what users see."""
         self._path, self._seen, self._rng = path, seen, rng
+        self._shown = seen(Resynced(path, False)).path
         self._events_max, self._jitter_ms = events_max, jitter_ms
         self._waiting: deque[Event] = deque()
         self._filled = anyio.Event()
@@ -109,7 +111,7 @@ class EventStream:
 
     def end(self, error: ZabpyError) -> None:
         """After what waits, this is raised."""
-        self._error = error
+        self._error = about(copy(error), "watch", self._shown)  # each stream its own: who raises it adds to it
         self._filled.set()
 
     def leave(self) -> None:
