@@ -4,6 +4,8 @@ import asyncio
 import logging
 import os
 import pickle
+import socket
+import struct
 import time
 from collections.abc import Callable
 from typing import Any
@@ -432,9 +434,10 @@ async def test_what_a_restored_backup_looks_like_is_said(autojump_clock: MockClo
         (b"\0\0\0\x25" + b"\xff" * 37, "nonsense"),
         (b"\0\0\0\x25half", "did not greet|closed the connection"),
         (b"", "closed the connection instead of greeting"),
+        (None, "closed the connection instead of greeting"),  # by a reset
     ],
 )
-def test_a_server_of_another_kind_is_named_with_what_it_said(on_both: OnBoth, says: bytes, why: str) -> None:
+def test_a_server_of_another_kind_is_named_with_what_it_said(on_both: OnBoth, says: bytes | None, why: str) -> None:
     async def story() -> None:
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
         port = listener.extra(anyio.abc.SocketAttribute.local_port)
@@ -442,7 +445,10 @@ def test_a_server_of_another_kind_is_named_with_what_it_said(on_both: OnBoth, sa
         async def serve(stream: anyio.abc.ByteStream) -> None:
             async with stream:
                 await stream.receive()
-                if says:
+                if says is None:
+                    raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)
+                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                elif says:
                     await stream.send(says)
                     await anyio.sleep(0.2)
 

@@ -211,7 +211,7 @@ class Connection:
         core = self._core
         if not isinstance(error, EXPECTED):
             log.error("the connection to %s ended in a way that was not expected", core.server, exc_info=error)
-        if core.link is not Link.GREETING or not isinstance(error, anyio.EndOfStream):
+        if core.link is not Link.GREETING or not _hung_up(error):
             return failure_of(error)
         why = "it closed the connection instead of greeting: it has no quorum, or takes no more clients"
         if core.last_zxid:
@@ -291,6 +291,15 @@ def _own_socket(stream: ByteStream) -> socket.socket | None:
         return None
     copy.setblocking(False)
     return copy
+
+
+def _hung_up(error: BaseException | None) -> bool:
+    """The other side has closed the connection. It is a reset if it had not read all that was sent."""
+    while error is not None:
+        if isinstance(error, anyio.EndOfStream | ConnectionResetError | BrokenPipeError):
+            return True
+        error = error.__cause__
+    return False
 
 
 async def _close(stream: ByteStream) -> None:
