@@ -130,3 +130,36 @@ async def test_nothing_is_counted_twice_or_lost_in_any_story(seed: int, autojump
             await zk.sync()
             assert done <= await zk.counter("/n").get() <= done + unknown
             assert done > 50, f"{done} were counted, of {unknown} nobody knows"
+
+
+async def test_an_outage_of_seconds_does_not_make_anybody_doubt(autojump_clock: MockClock) -> None:
+    async with crowd(servers=1) as all, all.client("a", session_timeout_ms=20_000) as zk:
+        counter = zk.counter("/n")
+        await counter.add()
+        stream = all.dials["a"].streams[-1]
+
+        async def outage() -> None:
+            stream.received_bytes_max = stream.received_bytes + 80  # the answer to the get gets through, no other
+            await trio.sleep(0.1)
+            all.isolate("a")
+            await trio.sleep(6)
+            all.heal()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(outage)
+            await counter.add()
+        assert await counter.get() == 2
+
+
+def test_a_value_that_was_made_anew_is_another_one(on_both: Callable[[Story], None], hosts: str) -> None:
+    async def story() -> None:
+        async with zabpy.connect(hosts) as zk, zabpy.connect(hosts) as other:
+            value = zk.atomic_value("/value")
+            seen = await value.update(lambda data: b"1")
+            await zk.delete_tree("/value")
+            theirs = await other.atomic_value("/value").update(lambda data: b"theirs")
+            assert theirs.version == seen.version
+            assert await value.compare_and_set(seen, b"2") is None
+            assert (await value.get()).data == b"theirs"
+
+    on_both(story)

@@ -265,3 +265,37 @@ def test_what_cannot_be_is_refused_at_once(on_both: OnBoth, hosts: str) -> None:
                 pass
 
     on_both(story)
+
+
+def test_who_gives_up_waiting_for_the_next_leader_may_ask_again(on_both: OnBoth, hosts: str) -> None:
+    async def story() -> None:
+        async with zabpy.connect(hosts) as zk, zabpy.connect(hosts) as other, zk.observe("/e") as leaders:
+            assert await anext(leaders) is None
+            with anyio.move_on_after(0.01) as scope:
+                await anext(leaders)
+            assert scope.cancelled_caught
+            held = await other.lock("/e", identifier=b"somebody").acquire()
+            leader = await anext(leaders)
+            assert leader is not None and leader.token == held.token
+
+    on_both(story)
+
+
+def test_to_resign_while_run_runs_is_to_stand_again_and_to_withdraw_ends_it(on_both: OnBoth, hosts: str) -> None:
+    async def story() -> None:
+        tokens: list[int] = []
+
+        async def serve(term: Term) -> None:
+            tokens.append(term.token)
+            if len(tokens) == 1:
+                term.resign()
+            else:
+                election.withdraw()
+            await anyio.sleep_forever()
+
+        async with zabpy.connect(hosts) as zk, zk.election("/e") as election:
+            with pytest.raises(LeadershipLost, match="withdrawn"):
+                await election.run(serve)
+            assert len(tokens) == 2
+
+    on_both(story)

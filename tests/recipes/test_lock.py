@@ -1,5 +1,6 @@
 """The lock, on servers in memory and on real ones."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,7 +13,8 @@ import zabpy
 from tests.client.conftest import Story
 from tests.recipes.killing import kill, until
 from tests.recipes.memory import World, world
-from zabpy.recipes import AcquireTimeoutError, Client, LockLost, NotReentrantError
+from zabpy.model import Acl
+from zabpy.recipes import AcquireTimeoutError, Client, HeldLock, LockLost, NotReentrantError
 
 
 def test_one_holds_it_then_the_next(on_both: Callable[[Story], None], hosts: str) -> None:
@@ -362,10 +364,12 @@ async def test_the_client_may_end_while_a_removal_is_under_way(autojump_clock: M
     async with world() as w, w.client("b") as b:
         async with w.client("a") as a:
             await a.lock("/lock").acquire()
+        await b.sync("/lock")  # it may be on another server
         assert await b.children("/lock") == []  # with its session
         async with w.client("a") as a:
             with anyio.move_on_after(0.003):
                 await a.lock("/lock").acquire()
+        await b.sync("/lock")
         assert await b.children("/lock") == []
 
 
@@ -482,3 +486,58 @@ async def test_the_loser_takes_the_delay_away_if_nobody_else_does(autojump_clock
         assert len(await b.children("/lock")) == 1
         await anyio.sleep(2)
         assert await b.children("/lock") == []
+
+
+def test_a_revocation_before_the_body_leaves_nothing(on_both: Callable[[Story], None], hosts: str) -> None:
+    async def story() -> None:
+        async with zabpy.connect(hosts) as a, zabpy.connect(hosts) as b:
+            held = await a.lock("/lock", on_revocation="end").acquire()
+            await b.lock("/lock").request_revocation()
+            await held.wait_lost()
+            with pytest.raises(LockLost):
+                async with held:
+                    raise AssertionError("it was to be given up")
+            assert await b.children("/lock") == []
+
+    on_both(story)
+
+
+def test_a_lock_whose_znode_cannot_be_watched_is_given_back(on_both: Callable[[Story], None], hosts: str) -> None:
+    async def story() -> None:
+        acl = (Acl(0b11110, "world", "anyone"),)
+        async with zabpy.connect(hosts) as a:
+            await a.create("/lock")
+            with pytest.raises(LockLost, match="cannot be watched"):
+                async with a.lock("/lock", acl=acl):
+                    await anyio.sleep_forever()
+            assert await a.children("/lock") == []
+
+    on_both(story)
+
+
+def test_a_task_with_the_number_of_one_that_has_ended_is_another_one(hosts: str) -> None:
+    """What one task has acquired another one may hold; the first one's id is soon a third one's."""
+
+    async def story() -> None:
+        async with zabpy.connect(hosts) as zk:
+            held: list[HeldLock] = []
+
+            async def acquire() -> int:
+                held.append(await zk.lock("/lock").acquire())
+                return id(asyncio.current_task())
+
+            first = await asyncio.create_task(acquire())
+
+            async def again() -> bool:
+                if id(asyncio.current_task()) != first:
+                    return False
+                with pytest.raises(AcquireTimeoutError):
+                    await zk.lock("/lock").acquire(0)
+                return True
+
+            for _ in range(1_000):
+                if await asyncio.create_task(again()):
+                    return
+            raise AssertionError("no task had that number")
+
+    anyio.run(story, backend="asyncio")

@@ -108,3 +108,18 @@ def test_what_makes_no_sense(on_both: Callable[[Story], None], hosts: str) -> No
                     zk.multi_lock(paths)
 
     on_both(story)
+
+
+def test_what_was_lost_before_it_was_entered_leaves_nothing(on_both: Callable[[Story], None], hosts: str) -> None:
+    async def story() -> None:
+        async with zabpy.connect(hosts) as a, zabpy.connect(hosts) as b:
+            held = await a.multi_lock(["/a", "/b"]).acquire()
+            await b.delete(held.locks["/b"].path)
+            await held.wait_lost()
+            with pytest.raises(LockLost):
+                async with held:
+                    raise AssertionError("it was lost")
+            async with b.lock("/a"):
+                pass
+
+    on_both(story)

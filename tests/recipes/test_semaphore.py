@@ -133,3 +133,15 @@ def test_all_say_the_same_number(on_both: Callable[[Story], None], hosts: str) -
                     zk.semaphore("/s", bad)
 
     on_both(story)
+
+
+def test_one_task_may_hold_several(on_both: Callable[[Story], None], hosts: str) -> None:
+    async def story() -> None:
+        async with zabpy.connect(hosts) as zk:
+            semaphore = zk.semaphore("/semaphore", 3)
+            async with semaphore as first, semaphore as second:
+                assert first.token < second.token
+                assert len(await semaphore.holders()) == 2
+            assert await semaphore.holders() == []
+
+    on_both(story)

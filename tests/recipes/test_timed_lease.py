@@ -114,3 +114,25 @@ def test_what_nobody_of_us_wrote_is_not_touched(on_both: Callable[[Story], None]
                 zk.timed_lease("/daily", 0)
 
     on_both(story)
+
+
+async def test_who_gives_back_late_or_twice_takes_nothing_from_the_next_one(autojump_clock: MockClock) -> None:
+    async with world() as w, w.client("a") as a, w.client("b") as b, w.client("c") as c:
+        first = await a.timed_lease("/daily", 10_000).obtain()
+        assert first is not None
+        await first.give_back()
+        theirs = await b.timed_lease("/daily", 60_000).obtain()
+        assert theirs is not None
+        await first.give_back()  # as after an error that left it open whether it was done
+        assert await c.timed_lease("/daily", 60_000).obtain() is None
+
+        await theirs.give_back()
+        second = await a.timed_lease("/daily", 10_000).obtain()
+        assert second is not None
+        await anyio.sleep(11)
+        assert second.lost
+        await c.delete("/daily/lease_holder")  # as kazoo's do: they delete it and create another one
+        theirs = await b.timed_lease("/daily", 60_000).obtain()
+        assert theirs is not None
+        await second.give_back()
+        assert await c.timed_lease("/daily", 60_000).obtain() is None

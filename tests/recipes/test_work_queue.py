@@ -343,3 +343,49 @@ async def play(all: Crowd, rng: Random) -> None:
         # Those of which the consumer did not hear that they were finished were finished twice, or are there once more.
         assert set(left) <= put.keys() | maybe
         assert len(left) == len(set(left)), "none was put twice"
+
+
+async def test_a_lease_given_back_twice_is_not_the_next_ones(autojump_clock: MockClock) -> None:
+    """The answer to the first time gets lost; before the second, somebody else has leased the item."""
+    async with crowd(servers=1) as all, all.client("a", session_timeout_ms=20_000) as a, all.client("b") as b:
+        putting = b.work_queue("/q")
+        await putting.put(b"x")
+        lost = False
+        async with b.work_queue("/q") as theirs, trio.open_nursery() as nursery:
+            leased = trio.Event()
+
+            async def lease() -> None:
+                nonlocal lost
+                async with theirs.take() as item:
+                    leased.set()
+                    await trio.sleep(20)
+                    lost = item.lost
+
+            async with a.work_queue("/q") as ours:
+                with pytest.raises(ZeroDivisionError):
+                    async with ours.take() as item:
+                        nursery.start_soon(lease)
+                        stream = all.dials["a"].streams[-1]
+                        stream.received_bytes_max = stream.received_bytes
+                        raise ZeroDivisionError
+                await leased.wait()
+                await trio.sleep(10)
+                assert await a.exists(item.path) is not None
+        assert not lost and await putting.size() == 0
+
+
+def test_what_is_buried_is_as_secret_as_it_was(on_both: Callable[[Story], None], hosts: str) -> None:
+    async def story() -> None:
+        acl = (zabpy.Acl(31, "auth", ""),)
+        async with zabpy.connect(hosts, auth=[("digest", "bob:secret")]) as zk:
+            async with zk.work_queue("/q", attempts_max=1, acl=acl) as queue:
+                await queue.put(b"x")
+                with pytest.raises(ZeroDivisionError):
+                    async with queue.take():
+                        raise ZeroDivisionError
+            [name] = await zk.children("/q/dead")
+            for path in ("/q/dead", f"/q/dead/{name}"):
+                [entry] = (await zk.get_acl(path))[0]
+                assert entry.scheme == "digest", path
+
+    on_both(story)

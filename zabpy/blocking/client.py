@@ -1328,7 +1328,8 @@ class Election(Entered):
     def run(self, serve: Callable[[Term], T]) -> T:
         """Stand until ``serve(term)`` has returned in a term that was not lost, and return what it did.
 
-        What it raises comes out, as it is. If the term is lost it is cancelled, and called again in the next one.
+        What it raises comes out, as it is. If the term is lost, or resigned, it is cancelled, and called again in the
+        next one. After `withdraw` there is none, and `LeadershipLost` is raised.
         """
         return self._call(self._bare.run, self._from_thread(serve))
 
@@ -1671,10 +1672,11 @@ class HeldTimedLease(Holding, Entered):
         return value
 
     def give_back(self) -> None:
-        """Have it be free before its time. Does nothing if somebody has obtained it since.
+        """Have it be free before its time. Does nothing if that is over, or if somebody has obtained it since.
 
         Raises:
-            ConnectionLossError: it may have been done, or not.
+            LockLost: the session was lost meanwhile; it may have been done, or not. To do it again does no harm.
+            NoServerError: no server could be reached for as long as the client waits for one.
         """
         self._call(self._bare.give_back)
 
@@ -1769,6 +1771,11 @@ class Item(Holding, Entered):
     @property
     def name(self) -> str:
         value: str = self._bare.name
+        return value
+
+    @property
+    def mark(self) -> bytes:
+        value: bytes = self._bare.mark
         return value
 
     @property

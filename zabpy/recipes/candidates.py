@@ -93,8 +93,7 @@ class Leaders:
         while True:
             try:
                 if self._fired is not None:
-                    with self._fired:
-                        await self._fired.wait()
+                    await self._fired.wait()  # who gives up waiting may ask again: it is kept
                     self._fired = None
                 await patience.wait()
                 leader = await self._look()

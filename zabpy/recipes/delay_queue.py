@@ -28,6 +28,7 @@ from .clock_range import ClockRange
 from .leases import Item, LeaseQueue
 from .patience import TRANSIENT, Patience
 from .removal import Removal
+from .sessions import current_session
 
 #: The servers' time is asked for again when it was not heard of for so long; or, where it matters, for so long.
 CLOCK_AGE_MS_MAX, CLOCK_AGE_MS_SURE = 600_000, 1_000
@@ -90,7 +91,7 @@ class DelayQueue(LeaseQueue):
 
     async def _look_at_clock(self) -> None:
         """By the stamp of a znode that we create."""
-        session, name = self._zk.session, f"clock-{uuid4().hex}"
+        session, name = await current_session(self._zk), f"clock-{uuid4().hex}"
         path = join(self.path, name)
         try:
             sent_ms = _now_ms()

@@ -129,16 +129,20 @@ class Election:
     async def run(self, serve: Callable[[Term], Awaitable[T]]) -> T:
         """Stand until ``serve(term)`` has returned in a term that was not lost, and return what it did.
 
-        What it raises comes out, as it is. If the term is lost it is cancelled, and called again in the next one.
+        What it raises comes out, as it is. If the term is lost, or resigned, it is cancelled, and called again in the
+        next one. After `withdraw` there is none, and `LeadershipLost` is raised.
         """
         async for term in self.terms():
+            result: list[T] = []
             try:
                 async with term:
-                    result = await serve(term)
-                return result
+                    result.append(await serve(term))
             except LeadershipLost as loss:
                 if loss.what != str(self._lock) or not term.lost:
                     raise
+            else:
+                if result:  # it may have resigned instead
+                    return result[0]
         raise LeadershipLost(str(self._lock), "we have withdrawn")
 
     def withdraw(self) -> None:

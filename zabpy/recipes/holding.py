@@ -160,7 +160,13 @@ class Holding:
             await self._give_up()
 
     async def __aenter__(self) -> Self:
-        self.check()
+        try:
+            self.check()
+        except LostError:
+            # Lost before anybody relied on it: what of it is still there (`call_off`) nobody else will give back.
+            with anyio.move_on_after(RELEASE_WAIT_MS / 1000, shield=True):
+                await self.release()
+            raise
         self._enter()
         return self
 
@@ -245,7 +251,7 @@ class Holding:
                 except (SessionLostError, ClosedClientError) as error:
                     self.lose(str(error))
                 except ZabpyError as error:
-                    self.lose(f"its znode {path} cannot be watched any more: {error}")
+                    return self.call_off(f"its znode {path} cannot be watched any more: {error}")
 
     async def _read(self, path: str) -> tuple[bytes, Fired]:
         while True:

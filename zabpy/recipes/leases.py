@@ -39,6 +39,7 @@ from .errors import LostError
 from .holding import Holding
 from .patience import TRANSIENT, Patience
 from .removal import Removal
+from .sessions import current_session
 
 #: Consumers that met at one entry choose among so many at most, and wait up to so long before they try again.
 SPREAD_MAX, PAUSE_MS_MAX = 16, 64
@@ -57,9 +58,11 @@ class Item(Holding):
     due time. ``path`` is the lease's, ``entry_path`` the item's.
     """
 
-    def __init__(self, zk: Client, session: Session, path: str, name: str) -> None:
+    def __init__(self, zk: Client, session: Session, path: str, name: str, acl: Acls | None) -> None:
         super().__init__(zk, session, f"the lease of {path}/entries/{name}", LeaseLost)
         self.name = name
+        self.mark = uuid4().hex.encode()  # the lease's data: a znode of its name may also be the next one's lease
+        self._acl = acl
         self.entry_path, self.path = f"{path}/entries/{name}", f"{path}/taken/{name}"
         self.data = b""
         self.token = self.attempts = self.rank = 0
@@ -90,6 +93,7 @@ class Item(Holding):
         """
         self.check()
         self._end()  # that the lease goes is no loss from here on
+        self._failed = ClosedClientError("the client was closed before the end of the work was acknowledged")
         self._zk.background(self._finish, cleanup=True)
         await self._finished.wait()
         if self._failed is not None:
@@ -98,6 +102,7 @@ class Item(Holding):
     async def _finish(self) -> None:
         try:
             await self._delete_both()
+            self._failed = None
         except SessionLostError as error:
             self._reason = str(error)
             self._failed = self._loss()
@@ -144,12 +149,29 @@ class Item(Holding):
             await self.remove_lease().wait()
             return
         grave = f"{self._grave}-{stat.czxid:x}"
-        await self._zk.ensure(parent_of(grave), session=self.session)
+        await self._zk.ensure(parent_of(grave), acl=self._acl, session=self.session)
         moving = self._zk.transaction(session=self.session)
-        await moving.create(grave, self.data).delete(self.entry_path).delete(self.path).commit()
+        await moving.create(grave, self.data, acl=self._acl).delete(self.entry_path).delete(self.path).commit()
 
     def remove_lease(self) -> Removal:
-        return Removal(self._zk, self.session, parent_of(self.path), name=self.name)
+        """Have the lease deleted, if it is there and this one. Begins at once, in the background."""
+        return _LeaseRemoval(self)
+
+
+class _LeaseRemoval(Removal):
+    """What stands there may be the next one's lease, if the answer to a first delete was lost."""
+
+    def __init__(self, item: Item) -> None:
+        self._item = item
+        super().__init__(item._zk, item.session, parent_of(item.path), name=item.name)
+
+    async def _delete(self, name: str) -> None:
+        item = self._item
+        # Behind it stands whatever came of a transaction, or of a delete, whose answer we have not had.
+        await self._zk.sync(self._parent, session=item.session)
+        data, stat = await self._zk.get(item.path, session=item.session)
+        if data == item.mark and stat.ephemeral_owner == item.session.id:
+            await super()._delete(name)
 
 
 class LeaseQueue:
@@ -291,12 +313,11 @@ class LeaseQueue:
 
     async def _lease(self, name: str) -> Item | None:
         """Try to have this entry. None: somebody else has it, or it is gone."""
-        item = Item(self._zk, self._zk.session, self.path, name)
-        mark = uuid4().hex.encode()
+        item = Item(self._zk, await current_session(self._zk), self.path, name, self._acl)
         try:
-            lease = await self._try(item, mark)
+            lease = await self._try(item)
         except BaseException:
-            self._zk.background(self._drop, item, mark, cleanup=True)
+            item.remove_lease()  # whether it came to be is not known
             raise
         if lease is None:
             self._spread = min(2 * self._spread, SPREAD_MAX)
@@ -328,27 +349,12 @@ class LeaseQueue:
                 return None
         return item
 
-    async def _drop(self, item: Item, mark: bytes) -> None:
-        """Delete the lease if it is ours: whether it came to be is not known."""
-        patience = Patience(self._zk)
-        while True:
-            try:
-                await self._zk.sync(self._leases, session=item.session)
-                data, stat = await self._zk.get(item.path, session=item.session)
-                if data == mark and stat.ephemeral_owner == item.session.id:
-                    await item.remove_lease().wait()
-                return
-            except (NoNodeError, SessionLostError, ClosedClientError):
-                return
-            except (ConnectionLossError, NoServerError):
-                await patience.wait()
-
-    async def _try(self, item: Item, mark: bytes) -> Stat | None:
+    async def _try(self, item: Item) -> Stat | None:
         child = join(item.entry_path, "attempt")
         # Once, or else a lease that we do not know of might come to be after we have looked for it.
         leasing = self._zk.transaction(lost_reply="once", session=item.session)
         # A create in a transaction gives no stat, a set does.
-        leasing.create(item.path, acl=self._acl, ephemeral=True).set(item.path, mark)
+        leasing.create(item.path, acl=self._acl, ephemeral=True).set(item.path, item.mark)
         leasing.create(child).delete(child)
         try:
             stat = (await leasing.commit())[1]

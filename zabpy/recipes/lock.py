@@ -35,6 +35,7 @@ from .holding import RELEASE_WAIT_MS, Holding
 from .place import Place, PlaceLostError
 from .reading import read_all
 from .removal import Removal
+from .sessions import current_session
 from .who import who
 
 OnRevocation = Literal["tell", "end"]
@@ -216,8 +217,9 @@ class Lock:
 
     async def __aenter__(self) -> HeldLock:
         held = await self.acquire()
+        await held.__aenter__()
         self._entered[who()] = held
-        return await held.__aenter__()
+        return held
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -283,12 +285,7 @@ class _Attempt:
             return None
         while True:
             try:
-                session = self._zk.session
-            except SessionLostError:
-                await self._zk.exists(self._lock.path)  # waits for the next one, and says why there is none
-                continue
-            try:
-                return await self._queue_up(session)
+                return await self._queue_up(await current_session(self._zk))
             except (SessionLostError, PlaceLostError):
                 await anyio.lowlevel.checkpoint()
 

@@ -71,8 +71,9 @@ class MultiLock:
 
     async def __aenter__(self) -> HeldLocks:
         held = await self.acquire()
+        await held.__aenter__()
         self._entered[who()] = held
-        return await held.__aenter__()
+        return held
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

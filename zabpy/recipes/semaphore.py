@@ -81,7 +81,7 @@ class Semaphore:
         self._zk, self._layout, self._acl = zk, layout, acl
         gate, self._leases = (f"{path}-__lock__", path) if layout == "kazoo" else (f"{path}/locks", f"{path}/leases")
         self._gate = Lock(zk, gate, identifier=identifier, layout=layout, acl=acl)
-        self._entered: dict[Hashable, HeldLease] = {}
+        self._entered: dict[Hashable, list[HeldLease]] = {}
 
     def __str__(self) -> str:
         return f"a lease of {self.path}"
@@ -117,13 +117,18 @@ class Semaphore:
 
     async def __aenter__(self) -> HeldLease:
         held = await self.acquire()
-        self._entered[who()] = held
-        return await held.__aenter__()
+        await held.__aenter__()
+        self._entered.setdefault(who(), []).append(held)
+        return held
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        return await self._entered.pop(who()).__aexit__(kind, error, trace)
+        me = who()
+        held = self._entered[me].pop()  # the innermost one
+        if not self._entered[me]:
+            del self._entered[me]
+        return await held.__aexit__(kind, error, trace)
 
     async def holders(self) -> list[Waiting]:
         """Who holds a lease, the oldest first."""

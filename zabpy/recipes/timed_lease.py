@@ -68,7 +68,7 @@ class HeldTimedLease(Holding):
         super().__init__(lease._zk, period, str(lease), LockLost)
         #: Larger than that of everybody who had the lease before: the zxid at which it was obtained.
         self.token = stat.mzxid
-        self._path, self._version, self._period = join(lease.path, HOLDER), stat.version, period
+        self._lease, self._path, self._period = lease, join(lease.path, HOLDER), period
         self._zk.background(self._run_out)
 
     @property
@@ -77,16 +77,28 @@ class HeldTimedLease(Holding):
         return self._period.time_left_ms
 
     async def give_back(self) -> None:
-        """Have it be free before its time. Does nothing if somebody has obtained it since.
+        """Have it be free before its time. Does nothing if that is over, or if somebody has obtained it since.
 
         Raises:
-            ConnectionLossError: it may have been done, or not.
+            LockLost: the session was lost meanwhile; it may have been done, or not. To do it again does no harm.
+            NoServerError: no server could be reached for as long as the client waits for one.
         """
+        self._look()
         self._end()
-        try:
-            await self._zk.delete(self._path, self._version)
-        except (BadVersionError, NoNodeError):
-            pass
+        if self._reason:
+            return
+        # Versions begin anew where kazoo obtains a lease: it deletes the znode. Nobody does while we have the lock.
+        async with self._lease._lock as lock:
+            while True:
+                try:
+                    stat = await self._zk.exists(self._path, session=lock.session)
+                    if stat is not None and stat.mzxid == self.token:
+                        await self._zk.delete(self._path, stat.version, session=lock.session)
+                    return
+                except (BadVersionError, NoNodeError):
+                    return
+                except ConnectionLossError:
+                    pass  # look whether it was done
 
     async def _run_out(self) -> None:
         with anyio.move_on_after(self._period.time_left_ms / 1000):

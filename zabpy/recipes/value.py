@@ -58,6 +58,11 @@ class AtomicValue:
             SessionLostError, ConnectionLossError: done or not, as with `Counter.add`.
         """
         async with self._turn:
+            if seen.version >= 0:
+                # Versions begin anew in a znode that was deleted and created again; zxids do not.
+                stat = await self._zk.exists(self.path)
+                if stat is None or stat.mzxid > seen.mzxid:
+                    return None
             return await self._swap(seen, data)
 
     async def update(self, change: Callable[[bytes], bytes]) -> Value:

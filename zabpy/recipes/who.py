@@ -13,6 +13,23 @@ import anyio
 ACTING_FOR: ContextVar[Hashable | None] = ContextVar("acting_for", default=None)
 
 
+class _Task:
+    """Stands for one task. Its number alone would not do: a later task may get the same."""
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+
+
+#: A task inherits that of the task which started it; then its number is another one.
+_task: ContextVar[_Task | None] = ContextVar("task", default=None)
+
+
 def who() -> Hashable:
     other = ACTING_FOR.get()
-    return anyio.get_current_task().id if other is None else other
+    if other is not None:
+        return other
+    id, task = anyio.get_current_task().id, _task.get()
+    if task is None or task.id != id:
+        task = _Task(id)
+        _task.set(task)
+    return task
