@@ -132,3 +132,15 @@ def test_what_comes_after_a_pause_may_wait_a_little(on_both: OnBoth, hosts: str)
             assert isinstance(events, EventStream)
 
     on_both(story)
+
+
+def test_a_watch_that_a_fork_drops_writes_nothing_to_its_parents_connection(on_both: OnBoth, hosts: str) -> None:
+    async def story() -> None:
+        async with zabpy.connect(hosts, follow_ensemble=False) as zk:
+            _, fired = await zk.exists_watched("/nowhere")
+            zk._home._forks -= 1  # as after a fork
+            fired.cancel()
+            zk._home._forks += 1
+            assert zk.core.has_output
+
+    on_both(story)

@@ -346,7 +346,7 @@ class Client(Trees, Transactions, Watching):
     # Inside -----------------------------------------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        if self._opened and not self._closed:
+        if self._opened and not self._closed and not self._home.left:  # the streams that a fork drops are its parent's
             self._connection.flush()
 
     async def _ask(
