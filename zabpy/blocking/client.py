@@ -1460,7 +1460,7 @@ class ServiceView(Stream[tuple[_recipes.ServiceInstance, ...]], Entered):
         return value
 
     def wait_instance(self) -> _recipes.ServiceInstance:
-        """Choose one as soon as there is one to choose."""
+        """Choose one as soon as there is one to choose. It takes a turn as `choose` does; `use` takes the next one."""
         return self._call(self._bare.wait_instance)
 
     def choose(self) -> _recipes.ServiceInstance:

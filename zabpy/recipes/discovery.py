@@ -127,7 +127,7 @@ class ServiceView:
         return self._told
 
     async def wait_instance(self) -> ServiceInstance:
-        """Choose one as soon as there is one to choose."""
+        """Choose one as soon as there is one to choose. It takes a turn as `choose` does; `use` takes the next one."""
         while True:
             seen = self.instances
             try:

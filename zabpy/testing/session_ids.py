@@ -5,10 +5,12 @@ from zabpy.server import Server
 from zabpy.sessions.local import signed
 from zabpy.wire import Op
 
-#: Where clients keep it: kazoo, an aiozk session, aiozk, zabpy, a session of zabpy.
+#: Where clients keep it: kazoo, an aiozk session, zabpy, aiozk, zabpy in plain code, a session of zabpy. A client of
+#: zabpy itself tells its session to nobody outside of its event loop.
 _PLACES: tuple[tuple[str | int, ...], ...] = (
     ("client_id", 0),
     ("session_id",),
+    ("core", "session", "id"),
     ("session", "session_id"),
     ("session", "id"),
     ("id",),
