@@ -13,7 +13,7 @@ another one holds the lock by then. No lock can help that. What must not happen 
 it happens in: hand it the token, and let it refuse one that is smaller than the largest it has seen. After a restore of
 an older backup zxids, and so tokens, go back.
 
-In an uncontended lock two round trips pass, from one holder to the next about two as well; the waiting ones send
+An uncontended lock takes one round trip, from one holder to the next about two pass; the waiting ones send
 nothing meanwhile. Not re-entrant. Fair: first come, first served.
 """
 

@@ -6,7 +6,9 @@ contenders.py says who is before whom.
 
 from uuid import uuid4
 
-from zabpy.client import Client, Session
+import anyio
+
+from zabpy.client import Client, NewZnode, Session
 from zabpy.model import Acls, NoNodeError, ZabpyError, join, name_of
 
 from .contenders import Layout, before, contender, prefix
@@ -31,6 +33,7 @@ class Place:
         self._zk, self._parent = zk, parent
         self._prefix = prefix(layout, self.guid, shared=shared, rw=rw)
         self._before: list[str] | None = None  # the next one last; None before the first list of children
+        self._early: list[str] | None = None  # the children, asked for right behind our create
         #: The children when they were last listed.
         self.names: list[str] = []
 
@@ -39,25 +42,54 @@ class Place:
         path = join(self._parent, self._prefix)
         while True:
             try:
-                made = await self._zk.create(
-                    path, data, acl=acl, ephemeral=True, sequence=True, lost_reply="find", session=self.session
-                )
+                made = await self._create(path, data, acl)
             except NoNodeError:
                 await self._zk.ensure(self._parent, session=self.session)
                 continue
             # The name has our GUID; it is ours only if it is of this very session, too (CURATOR-498, 620, 696).
             assert made.stat.ephemeral_owner == self.session.id
-            self.path, self.token = made.path, made.stat.czxid
+            self.token = made.stat.czxid
             self.clock = ServerClock(made.stat)
             return
 
+    async def _create(self, path: str, data: bytes, acl: Acls | None) -> NewZnode:
+        """With the list of children asked for right behind it, not an answer later. Servers do in order what one
+        session asks; should a broken connection have changed that, our name is not in the list, and nobody uses it."""
+        made: NewZnode | None = None
+        failed: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._look_early)
+            try:
+                made = await self._zk.create(
+                    path, data, acl=acl, ephemeral=True, sequence=True, lost_reply="find", session=self.session
+                )
+                if made.stat.ephemeral_owner == self.session.id:
+                    self.path = made.path  # from here on we know what to delete, should the list be long in coming
+            except Exception as error:  # it is not to come out in a group
+                failed = error
+                tasks.cancel_scope.cancel()
+        if failed is not None:
+            raise failed
+        assert made is not None
+        return made
+
+    async def _look_early(self) -> None:
+        try:
+            self._early = await self._zk.children(self._parent, session=self.session)
+        except ZabpyError:
+            pass  # `is_first` asks again, and says why not
+
     async def is_first(self) -> bool:
         """Look at who is there now: whether nobody before us is. Raises `PlaceLostError` if we are not there."""
-        try:
-            self.names = await self._zk.children(self._parent, session=self.session)
-        except NoNodeError:
-            self.names = []
         own = name_of(self.path)
+        early, self._early = self._early, None
+        if early is not None and own in early:
+            self.names = early
+        else:
+            try:
+                self.names = await self._zk.children(self._parent, session=self.session)
+            except NoNodeError:
+                self.names = []
         here = set(self.names)
         if own not in here:
             raise PlaceLostError(f"{self.path} was deleted by somebody")
