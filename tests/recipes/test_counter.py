@@ -101,6 +101,30 @@ async def test_one_is_one_wherever_the_connection_breaks(bytes_: int, autojump_c
         assert (await other.atomic_value("/v").get()).data == b".."
 
 
+@pytest.mark.parametrize("bytes_", range(80, 240, 40))
+async def test_one_is_one_also_after_a_long_search_for_a_server(bytes_: int, autojump_clock: MockClock) -> None:
+    """What tells whether it was done must not be tidied up meanwhile."""
+    async with crowd(servers=1) as all, all.client("a", session_timeout_ms=10_000) as zk:
+        counter = zk.counter("/n")
+        assert await counter.add() == 1
+        stream = all.dials["a"].streams[-1]
+        stream.received_bytes_max = stream.received_bytes + bytes_
+
+        async def no_connection_for_a_while() -> None:
+            async with zk.states() as states:
+                async for state in states:
+                    if state is zabpy.State.JEOPARDY:
+                        break
+            all.isolate("a")
+            await trio.sleep(5)
+            all.heal()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(no_connection_for_a_while)
+            assert await counter.add() == 2
+            assert await counter.add() == 3
+
+
 @pytest.mark.parametrize("seed", range(6))
 async def test_nothing_is_counted_twice_or_lost_in_any_story(seed: int, autojump_clock: MockClock) -> None:
     rng = Random(f"counter {seed}")
