@@ -27,7 +27,7 @@ from .background import Background
 from .clock import Clock
 from .connection import Connection
 from .dialling import Dial, TcpDial, TlsDial
-from .errors import ClientError, ClosedClientError, RequestTooLargeError, SessionLostError, about
+from .errors import ClientError, ClosedClientError, NoServerError, RequestTooLargeError, SessionLostError, about
 from .following import Following
 from .home import Home
 from .hosts import Hosts, parse_servers
@@ -94,7 +94,11 @@ class Client(Trees, Transactions, Watching):
         _check_ms("close_timeout_ms", close_timeout_ms, 0)
         self._chroot_seen = False
         context, server_name = context_of(tls)
-        credentials = [(scheme, secret_of(secret)) for scheme, secret in auth]
+        credentials = [_identity(each) for each in _identities(auth)]
+        if sasl is not None and not callable(getattr(sasl, "begin", None)):
+            raise BadArgumentsError(f"sasl: expected a zabpy.Digest or a zabpy.Scram, not a {type(sasl).__name__}")
+        if type(frame_bytes_max) is not int or frame_bytes_max < 1:
+            raise BadArgumentsError(f"frame_bytes_max: expected bytes, 1 or more, not {frame_bytes_max!r}")
         self._rng = Random() if rng is None else rng
         self._connect_timeout_ms, self._close_timeout_ms = connect_timeout_ms, close_timeout_ms
         self.frame_bytes_max = frame_bytes_max
@@ -136,7 +140,10 @@ class Client(Trees, Transactions, Watching):
         try:
             self._tasks.start_soon(self._keep_linked)
             with anyio.move_on_after(self._connect_timeout_ms / 1000):
-                await self.wait_connected()
+                try:
+                    await self.wait_connected()
+                except NoServerError as error:
+                    raise about(error, "connect", None) if not error.operation else error from None
             if self.core.state not in (State.CONNECTED, State.READ_ONLY):
                 raise about(self.core.no_server(self._connect_timeout_ms), "connect", None)
             if self._follows:
@@ -435,6 +442,18 @@ def _only_one(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+def _identities(auth: object) -> Sequence[object]:
+    if not isinstance(auth, list | tuple):  # the text of what it is would show a secret
+        raise BadArgumentsError(f"auth: expected a list of pairs, scheme and credential, not a {type(auth).__name__}")
+    return auth
+
+
+def _identity(given: object) -> tuple[str, bytes]:
+    if not isinstance(given, list | tuple) or len(given) != 2 or not isinstance(given[0], str):
+        raise BadArgumentsError("auth: expected pairs, scheme and credential, such as ('digest', 'name:password')")
+    return given[0], secret_of(given[1])
 
 
 def secret_of(credential: str | bytes) -> bytes:

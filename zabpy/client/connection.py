@@ -31,6 +31,8 @@ SPREAD_MS_MAX = 100
 STEADY_MS = 1_000
 #: What an attempt is given at least, however little time the session has left.
 ATTEMPT_MS_MIN = 500
+#: Of a server that has not been tried to the end.
+NOT_YET = Failure("no connection yet")
 #: How servers that speak TLS begin to answer those who do not.
 TLS_ALERT = b"\x15\x03"
 
@@ -132,6 +134,8 @@ class Connection:
     async def _attempt(self, host: Host) -> tuple[Failure, int]:
         """Why there is no connection with this server, or none any more; and for how long it was up."""
         until_ms = self._clock.now_ms() + (attempt_ms := self._attempt_ms())
+        if host not in self._hosts.failures:  # who gives up meanwhile is to hear of this one, too
+            self._hosts.failed(host, NOT_YET)
         try:
             with anyio.fail_after(attempt_ms / 1000):
                 stream = await self._dial(host.name, host.port)
@@ -150,6 +154,8 @@ class Connection:
         self._stream, self._failure, began_ms = stream, None, now_ms()
         self._socket, self._writing, self._rest = _own_socket(stream), False, b""
         core.open_link(str(host), began_ms, up_by_ms)
+        if self._hosts.failures.get(host) is NOT_YET:
+            self._hosts.failed(host, Failure("it took the connection and has not greeted yet"))
         self.poke()
         try:
             async with anyio.create_task_group() as tasks:

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from zabpy.model import (
-    OPEN_ACL,
     Acl,
     Acls,
     BadArgumentsError,
@@ -21,6 +20,7 @@ from zabpy.model import (
 )
 from zabpy.wire import OPS, Op, packed, records as r
 
+from .arguments import as_acls, as_data, as_version, bad, check_lost_reply
 from .asking import LostReply
 from .errors import ConnectionLossError, NameLostError, NoServerError, ProtocolError, about, error_of
 from .ledger import SLOT_PREFIX, Done, Once, err_of
@@ -98,10 +98,11 @@ class Operations(Once):
             in sequence, and deleted by others before its name could be told.
         """
         full = self._full(path, "create", sequence=sequence)
+        check_lost_reply(lost_reply, "create", path, ("raise", "again", "once", "find"))
         if lost_reply == "find" and not name_of(path):
-            raise BadArgumentsError(f"create {path}: a name is needed for what was lost to be found by")
+            raise bad("a name is needed for what was lost to be found by", "create", path)
         opcode, record = creation(
-            full, data, acl, ephemeral=ephemeral, sequence=sequence, container=container, ttl_ms=ttl_ms
+            path, full, data, acl, ephemeral=ephemeral, sequence=sequence, container=container, ttl_ms=ttl_ms
         )
         body = packed(record)
         attempt, rounds = 1, PARENTS_ROUNDS if parents else 0
@@ -241,7 +242,7 @@ class Operations(Once):
         Raises:
             NoAuthError, InvalidAclError, NoChildrenForEphemeralsError.
         """
-        await self._ensure(self._full(path, "ensure"), as_acls(acl), session)
+        await self._ensure(self._full(path, "ensure"), as_acls(acl, "ensure", path), session)
 
     async def _ensure(self, full: str, acls: Acls, session: Session | None) -> None:
         rounds = PARENTS_ROUNDS
@@ -296,7 +297,9 @@ class Operations(Once):
         Raises:
             BadVersionError, NoNodeError, NoAuthError, QuotaExceededError.
         """
-        record = r.SetDataRequest(self._full(path, "set"), as_data(data), version)
+        full, checked = self._full(path, "set"), as_data(data, "set", path)
+        record = r.SetDataRequest(full, checked, as_version(version, "set", path))
+        check_lost_reply(lost_reply, "set", path, ("raise", "again", "once"))
         if lost_reply == "once":
             done = await self._once([(Op.SET_DATA, record)], "set", path, session)
             if done is not None:
@@ -321,7 +324,8 @@ class Operations(Once):
         Raises:
             NoNodeError, BadVersionError, NotEmptyError, NoAuthError.
         """
-        record = r.DeleteRequest(self._full(path, "delete"), version)
+        record = r.DeleteRequest(self._full(path, "delete"), as_version(version, "delete", path))
+        check_lost_reply(lost_reply, "delete", path, ("raise", "again", "once"))
         if lost_reply == "once":
             done = await self._once([(Op.DELETE, record)], "delete", path, session)
             if done is not None:
@@ -381,9 +385,9 @@ class Operations(Once):
         Raises:
             BadVersionError, NoNodeError, InvalidAclError, NoAuthError.
         """
-        if lost_reply == "once":
-            raise BadArgumentsError(f"set_acl {path}: lost_reply is to be 'raise' or 'again'")
-        body = packed(r.SetACLRequest(self._full(path, "set_acl"), as_acls(acl), version))
+        full, acls = self._full(path, "set_acl"), as_acls(acl, "set_acl", path)
+        check_lost_reply(lost_reply, "set_acl", path, ("raise", "again"))
+        body = packed(r.SetACLRequest(full, acls, as_version(version, "set_acl", path)))
         done = await self._write(Op.SET_ACL, body, r.SetACLResponse.read, "set_acl", path, session, lost_reply)
         stat: Stat = done.stat
         return stat
@@ -402,7 +406,7 @@ class Operations(Once):
         ``/a`` takes in ``/ab``, too. Raises `UnimplementedError` from servers before 3.6.
         """
         if not prefix.startswith("/"):
-            raise BadArgumentsError(f"ephemerals {prefix}: a prefix starts with a slash")
+            raise bad("a prefix starts with a slash", "ephemerals", prefix)
         body = packed(r.GetEphemeralsRequest(self.chroot + prefix))
         found = await self._ask(Op.GET_EPHEMERALS, body, r.GetEphemeralsResponse.read, "ephemerals", prefix, session)
         mine = self.chroot + "/"
@@ -453,9 +457,8 @@ class Operations(Once):
             NoAuthError (it is for ``super``, usually), ReconfigDisabledError, BadVersionError, NewConfigNoQuorumError,
             BadArgumentsError, UnimplementedError (a standalone server).
         """
-        if lost_reply == "once":
-            raise BadArgumentsError("reconfig: lost_reply is to be 'raise' or 'again'")
-        body = packed(r.ReconfigRequest(joining, leaving, members, version))
+        check_lost_reply(lost_reply, "reconfig", None, ("raise", "again"))
+        body = packed(r.ReconfigRequest(joining, leaving, members, as_version(version, "reconfig", None)))
         done = await self._write(Op.RECONFIG, body, r.GetDataResponse.read, "reconfig", None, session, lost_reply)
         return _config(done)
 
@@ -478,6 +481,7 @@ class Operations(Once):
 
 
 def creation(
+    path: str,
     full: str,
     data: bytes | None,
     acl: Iterable[Acl] | None,
@@ -488,31 +492,18 @@ def creation(
     ttl_ms: int | None,
 ) -> tuple[Op, r.CreateRequest | r.CreateTTLRequest]:
     """The request for a znode of this kind. Raises `BadArgumentsError` for kinds that are none."""
-    checked, acls = as_data(data), as_acls(acl)
+    checked, acls = as_data(data, "create", path), as_acls(acl, "create", path)
     if container:
         if ephemeral or sequence or ttl_ms is not None:
-            raise BadArgumentsError("a container is neither ephemeral nor in sequence and has no lifetime")
+            raise bad("a container is neither ephemeral nor in sequence and has no lifetime", "create", path)
         return Op.CREATE_CONTAINER, r.CreateRequest(full, checked, acls, 4)
     if ttl_ms is not None:
         if ephemeral:
-            raise BadArgumentsError("an ephemeral znode has no lifetime of its own")
-        if not 0 < ttl_ms <= TTL_MS_MAX:
-            raise BadArgumentsError(f"a lifetime of {ttl_ms} ms: 1 to {TTL_MS_MAX} is expected")
+            raise bad("an ephemeral znode has no lifetime of its own", "create", path)
+        if type(ttl_ms) is not int or not 0 < ttl_ms <= TTL_MS_MAX:
+            raise bad(f"a lifetime of {ttl_ms!r} ms: 1 to {TTL_MS_MAX} is expected", "create", path)
         return Op.CREATE_TTL, r.CreateTTLRequest(full, checked, acls, 6 if sequence else 5, ttl_ms)
     return Op.CREATE2, r.CreateRequest(full, checked, acls, (1 if ephemeral else 0) | (2 if sequence else 0))
-
-
-def as_data(data: object) -> bytes | None:
-    """Raises `BadArgumentsError` for what is not bytes: text above all."""
-    if data is None or isinstance(data, bytes):
-        return data
-    if isinstance(data, bytearray | memoryview):
-        return bytes(data)
-    raise BadArgumentsError(f"data is bytes, not {type(data).__name__}; text is to be encoded")
-
-
-def as_acls(acl: Iterable[Acl] | None) -> Acls:
-    return OPEN_ACL if acl is None else tuple(acl)
 
 
 def _config(found: r.GetDataResponse) -> EnsembleConfig:

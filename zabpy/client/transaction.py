@@ -16,10 +16,11 @@ from typing import Any, NamedTuple, Self
 from zabpy.model import ERRORS, Acl, CodeError, Stat
 from zabpy.wire import Op, packed, records as r
 
+from .arguments import as_data, as_version, check_lost_reply
 from .asking import LostReply
 from .errors import ProtocolError, RequestTooLargeError, TransactionFailedError
 from .ledger import Done
-from .operations import Operations, as_data, creation
+from .operations import Operations, creation
 from .session import Session
 
 #: What an operation gives: a create the path, a set the stat, a delete and a check None.
@@ -42,6 +43,7 @@ class Transaction:
     """
 
     def __init__(self, client: "Transactions", lost_reply: LostReply, session: Session | None) -> None:
+        check_lost_reply(lost_reply, "transaction", None, ("raise", "again", "once"))
         self._client, self._lost_reply, self._session = client, lost_reply, session
         self._planned: list[Planned] = []
         self._sent = False
@@ -62,22 +64,24 @@ class Transaction:
         """As `Operations.create`. Its result is the path, with the sequence number; servers tell no stat here."""
         full = self._client._full(path, "create", sequence=sequence)
         opcode, record = creation(
-            full, data, acl, ephemeral=ephemeral, sequence=sequence, container=container, ttl_ms=ttl_ms
+            path, full, data, acl, ephemeral=ephemeral, sequence=sequence, container=container, ttl_ms=ttl_ms
         )
         return self._plan("create", path, opcode, record)
 
     def set(self, path: str, data: bytes | None, version: int = -1) -> Self:
         """As `Operations.set`; its result is a `Stat`."""
-        record = r.SetDataRequest(self._client._full(path, "set"), as_data(data), version)
+        full, checked = self._client._full(path, "set"), as_data(data, "set", path)
+        record = r.SetDataRequest(full, checked, as_version(version, "set", path))
         return self._plan("set", path, Op.SET_DATA, record)
 
     def delete(self, path: str, version: int = -1) -> Self:
         """As `Operations.delete`; its result is None."""
-        return self._plan("delete", path, Op.DELETE, r.DeleteRequest(self._client._full(path, "delete"), version))
+        record = r.DeleteRequest(self._client._full(path, "delete"), as_version(version, "delete", path))
+        return self._plan("delete", path, Op.DELETE, record)
 
     def check(self, path: str, version: int = -1) -> Self:
         """Only if the znode has this version; -1: only if it is there. Its result is None."""
-        record = r.CheckVersionRequest(self._client._full(path, "check"), version)
+        record = r.CheckVersionRequest(self._client._full(path, "check"), as_version(version, "check", path))
         return self._plan("check", path, Op.CHECK, record)
 
     def __len__(self) -> int:

@@ -5,9 +5,10 @@ from typing import TypeVar
 
 import anyio
 
-from zabpy.model import ERRORS, BadArgumentsError, CodeError, NoNodeError, NotEmptyError, UnimplementedError, join
+from zabpy.model import ERRORS, CodeError, NoNodeError, NotEmptyError, UnimplementedError, join
 from zabpy.wire import Op, packed, records as r
 
+from .arguments import bad
 from .errors import ProtocolError
 from .operations import Operations, Znode
 from .session import Session
@@ -120,7 +121,7 @@ class Trees(Operations):
         """
         full = self._full(path, "delete_tree")
         if path == "/" or full in SYSTEM_PATHS:
-            raise BadArgumentsError(f"delete_tree {path}: that stays")
+            raise bad("that stays", "delete_tree", path)
         deleted = 0
 
         async def delete(each: str) -> bool:
