@@ -91,7 +91,7 @@ class TreeCache:
         #: Paths of znodes that may not be read with the client's identities.
         self.unreadable: set[str] = set()
         self._todo: dict[str, bool] = {}  # what to read; True: its children, too
-        self._deleted: dict[str, int | None] = {}  # since the reads under way were sent, and in which zxid
+        self._deleted: set[str] = set()  # since the reads under way were sent
         self._gap = False
         self._seen_zxid = self._zxid = 0
         self._loaded = False
@@ -290,7 +290,7 @@ class TreeCache:
         if not self._in_scope(event.path):
             return
         if isinstance(event, Deleted):
-            self._deleted[event.path] = event.zxid
+            self._deleted.add(event.path)
             self._todo.pop(event.path, None)
             self._publish(self._mirror.remove(event.path))
         else:
@@ -322,7 +322,7 @@ class TreeCache:
         self._take_in(events)
         if not failed and not self._gap:
             for path in sorted(found):
-                self._apply(path, found[path], wanted[path])
+                self._apply(path, found[path])
 
     async def _look(self, path: str, with_children: bool) -> Found:
         known = self._mirror.get(path)
@@ -331,7 +331,7 @@ class TreeCache:
             if with_children and known is not None:
                 # A gap was: most znodes are as they were, and their data need not be sent.
                 names, stat = await self._zk.children_and_stat(path)
-                if (stat.czxid, stat.mzxid) == (known.stat.czxid, known.stat.mzxid):
+                if stat.mzxid == known.stat.mzxid:  # no other znode has it, but one of the same version may be here
                     return Found(Znode(known.data, stat), names)
             node = await self._zk.get(path)
             if with_children:
@@ -346,7 +346,7 @@ class TreeCache:
     def _again(self, path: str, with_children: bool) -> None:
         self._todo[path] = self._todo.get(path, False) or with_children
 
-    def _apply(self, path: str, found: Found, with_children: bool) -> None:
+    def _apply(self, path: str, found: Found) -> None:
         if found.readable:
             self.unreadable.discard(path)
         else:
@@ -355,20 +355,14 @@ class TreeCache:
             self._publish(self._mirror.remove(path))
             return
         if path in self._deleted:
-            # Read before it was deleted, or after it was there again?
-            zxid = self._deleted[path]
-            if zxid is None or found.node.stat.czxid < zxid:
-                self._again(path, with_children)
-                return
+            return  # if it was created again since, an event has told, and it is to be read again
         self._publish(self._mirror.put(path, found.node))
         if found.names is None:
             return
         children = [join(path, name) for name in found.names]
         for name in self._mirror.names(path):
-            child = join(path, name)
-            # What an event has told of meanwhile is read again anyway.
-            if name not in found.names and child not in self._todo:
-                self._publish(self._mirror.remove(child))
+            if name not in found.names:  # all that is here was read before these were listed
+                self._publish(self._mirror.remove(join(path, name)))
         for child in children:
             if self._in_scope(child):
                 self._again(child, True)
