@@ -185,7 +185,7 @@ def gone_for_good(patch: Patch) -> None:
     patch.setattr(registration.Registration, "_create", once)
 
 
-#: The fault, the recipe, and a seed whose story finds it.
+#: The fault, the recipe, and the seed of the story that is told first.
 PLANTED: list[tuple[Callable[[Patch], None], type[Play], int]] = [
     (no_local_deadline, exclusive.LockPlay, 1),
     (release_without_delete, exclusive.LockPlay, 0),
@@ -206,13 +206,22 @@ PLANTED: list[tuple[Callable[[Patch], None], type[Play], int]] = [
 ]
 
 
+#: Whatever changes the number of requests makes another story of each seed, so a few may pass before one finds it.
+SEEDS_MAX = 12
+
+
 @pytest.mark.parametrize(("fault", "play", "seed"), PLANTED, ids=lambda each: getattr(each, "__name__", None))
 async def test_a_planted_fault_is_found(
     fault: Callable[[Patch], None], play: type[Play], seed: int, autojump_clock: MockClock, monkeypatch: Patch
 ) -> None:
     fault(monkeypatch)
-    with pytest.raises(BaseExceptionGroup) as raised:
-        await tell(seed, play)
-    found = raised.value.subgroup(Violation)
-    assert found is not None
-    print(found)
+    violations: list[BaseExceptionGroup[Violation]] = []
+    for each in [seed, *(other for other in range(SEEDS_MAX) if other != seed)]:
+        try:
+            await tell(each, play)
+        except* Violation as found:
+            violations.append(found)
+        if violations:
+            print(each, violations)
+            return
+    raise AssertionError(f"no story found {fault.__name__}")
