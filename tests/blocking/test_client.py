@@ -118,6 +118,9 @@ def test_a_call_takes_no_longer_than_it_may(zk: Client) -> None:
     assert 0.1 <= time.monotonic() - began < 5
     in_time = zk.with_timeout(10_000)
     assert in_time == zk and in_time.exists("/never") is None
+    for no_time in (-1, True, 0.5, "x"):
+        with pytest.raises(zabpy.BadArgumentsError, match="expected whole milliseconds"):
+            zk.with_timeout(no_time)  # type: ignore[arg-type]
     assert issubclass(TimedOutError, TimeoutError) and issubclass(TimedOutError, zabpy.ZabpyError)
 
 

@@ -89,13 +89,14 @@ def test_a_fork_that_leaves_the_blocks_hurts_nobody(zk: Client) -> None:
             return [
                 what_it_raises(held.check),
                 what_it_raises(lambda: held.lost.wait(timeout_ms=5)),
+                what_it_raises(lambda: bool(held.lost)),
                 what_it_raises(lambda: lock.__exit__(None, None, None)),  # it never was the child's
                 what_it_raises(lambda: zk.__exit__(None, None, None)),
                 what_it_raises(zk.close),
             ]
 
         forked = zabpy.ForkedClientError
-        assert in_child(child) == [forked, forked, forked, None, None]
+        assert in_child(child) == [forked, forked, forked, forked, None, None]
         held.check()
         assert [each.token for each in lock.queue()] == [held.token]
 

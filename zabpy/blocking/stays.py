@@ -33,6 +33,7 @@ class Lost:
     """Whether that is lost which a body relies on; to be asked and waited for like a `threading.Event`.
 
     It is set as soon as the client knows. Where that must be certain this very moment, ask ``check()`` of what is held.
+    A fork cannot know, so there all of it raises `ForkedClientError` unless it was lost before the fork.
     """
 
     def __init__(self, portal: Portal) -> None:
@@ -41,16 +42,16 @@ class Lost:
         self._also: set[Job[None]] = set()
 
     def is_set(self) -> bool:
+        if not self._job.finished and self._portal.forked:
+            self._portal.check()
         return self._job.finished
 
     def __bool__(self) -> bool:
-        return self._job.finished
+        return self.is_set()
 
     def wait(self, *, timeout_ms: int | None = None) -> bool:
-        """Wait for it, for ever or so long. Whether it is lost. Raises `ForkedClientError` in a fork."""
-        if not self._job.finished and self._portal.forked:
-            self._portal.check()
-        return self._job.wait(timeout_ms)
+        """Wait for it, for ever or so long. Whether it is lost."""
+        return self.is_set() or self._job.wait(timeout_ms)
 
     @contextmanager
     def also(self) -> Iterator[Job[None]]:
@@ -71,7 +72,7 @@ class Lost:
             job.finish(None)
 
     def __repr__(self) -> str:
-        return f"<Lost: {self.is_set()}>"
+        return f"<Lost: {self._job.finished}>"
 
 
 class Stay:

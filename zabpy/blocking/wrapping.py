@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Generic, ParamSpec, Self, TypeVar
 
 from zabpy.client import ClientError
+from zabpy.model import BadArgumentsError
 from zabpy.recipes import Value
 
 from .portal import Job, Portal, in_thread
@@ -47,7 +48,12 @@ class Blocking:
         Then it is given up and cleaned up after, and `TimedOutError` raised; a write may have been done all the same.
         None: as long as it takes, which is the default. An operation that no server answers ends with an error of its
         own even so; what waits for others (a lock, a watch) does not.
+
+        Raises:
+            BadArgumentsError: that is no time.
         """
+        if timeout_ms is not None and (type(timeout_ms) is not int or timeout_ms < 0):
+            raise BadArgumentsError(f"timeout_ms={timeout_ms!r}: expected whole milliseconds, 0 or more, or None")
         return self._varied(_timeout_ms=timeout_ms)
 
     def _varied(self, **fields: Any) -> Self:
