@@ -207,8 +207,11 @@ class WorkQueuePlay(Play):
             raise Violation(f"done and dead: {both}")
         if few := [name for name in dead if not self.attempts.get(name)]:
             raise Violation(f"dead, and never tried: {few}")
-        self.put.judge(sorted(self.finished.sure | set(rest) | set(dead) | (self.finished.tried & self.put.tried)))
-        self.put.judge(sorted([*rest, *dead, *self.finished.sure]))
+        # What was ended in vain, as far as anybody knows, may be gone all the same.
+        self.put.judge(sorted(self.finished.tried | set(rest) | set(dead)))
+        ended = [*rest, *dead, *self.finished.sure]
+        if twice := {name for name in ended if ended.count(name) > 1}:
+            raise Violation(f"ended twice: {sorted(twice)}")
 
     async def keeps(self, look: Client) -> set[str]:
         found = await tree(look, self.path)
