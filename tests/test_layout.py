@@ -70,7 +70,8 @@ TABLE: dict[str, May] = {
     "dev": May("model"),
     "__main__": May("server storage client testing bench dev model", "click trio"),
     "__init__": May("client model recipes"),
-    "shell": May("model client recipes", "anyio prompt_toolkit rich pygments"),
+    # click takes the words of a command apart; cbor2 and yaml show what a value is.
+    "shell": May("model client recipes", "anyio cbor2 click prompt_toolkit pygments rich yaml"),
 }
 
 SOURCES = sorted([*(ROOT / "zabpy").rglob("*.py"), *(ROOT / "shell").rglob("*.py")])

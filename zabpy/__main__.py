@@ -1,6 +1,7 @@
 """``zabpy``: arguments to one call each.
 
-May import: zabpy.server, zabpy.dev, zabpy.testing, zabpy.bench; click, trio; all of them inside the subcommand, because
+May import: zabpy.server, zabpy.dev, zabpy.testing, zabpy.bench; click, trio; and the shell, by the name that it is
+installed under, since what checks types knows it as `shell`. All of them inside the subcommand, because
 a server is to serve a moment after it was started. ``zabpy serve FILE`` itself goes past click for the same reason.
 
 What goes wrong for a reason that a person can mend is one line on stderr and an exit status: 2 for what was asked (an
@@ -9,6 +10,7 @@ argument, the config), 1 for what was met (a port in use, a full disk).
 
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ def main() -> NoReturn:
     arguments = sys.argv[1:]
     if len(arguments) == 2 and arguments[0] == "serve" and not arguments[1].startswith("-"):
         sys.exit(serve(arguments[1]))
+    if arguments[:1] == ["shell"]:  # it reads its arguments itself, and its prompt is to be there at once
+        import_module("zabpy_shell.main").main(arguments[1:], "zabpy shell")
     import click
 
     try:
@@ -147,6 +151,10 @@ def commands() -> "click.Group":
         for _, line in lines:
             print(line)
         sys.exit(0 if all(serving for serving, _ in lines) else 1)
+
+    @zabpy.command("shell", add_help_option=False)
+    def shell() -> None:
+        """Look at an ensemble and change it: a prompt, one command, or a script; also called zabsh."""
 
     def passed_on(name: str, help: str) -> Callable[[Callable[[list[str]], int]], None]:
         """A command that reads its arguments itself, ``--help`` too."""

@@ -1,0 +1,85 @@
+"""The client behind a shell: opened in the background, so that a prompt is there at once, and kept."""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import anyio
+from anyio.abc import TaskGroup
+
+import zabpy
+
+from .problems import ShellError, Status
+
+#: Between two attempts to get a first session.
+PAUSE_MS = 500
+
+
+class Cluster:
+    """``servers`` as for `zabpy.connect`, with its chroot; ``settings`` are the client's."""
+
+    def __init__(self, servers: str, timeout_ms: int, settings: dict[str, Any] | None = None) -> None:
+        self.servers, self.timeout_ms = servers, timeout_ms
+        self._settings = dict(settings or {})
+        self._zk: zabpy.Client | None = None
+        self._changed = anyio.Event()
+        #: Why there is no session so far.
+        self.problem: Exception | None = None
+        self._over = anyio.CancelScope()
+        self._ended = anyio.Event()
+        #: Called for each new client, before it is used: for credentials, say.
+        self.on_open: Callable[[zabpy.Client], None] = lambda zk: None
+
+    def start(self, tasks: TaskGroup, *, keeps_trying: bool) -> Self:
+        """``keeps_trying``: a first session is sought for as long as the shell is there, not once."""
+        tasks.start_soon(self._hold, keeps_trying)
+        return self
+
+    @property
+    def zk(self) -> zabpy.Client | None:
+        """The client, once it has had a session; it may have lost it since, and be getting another."""
+        return self._zk
+
+    async def client(self) -> zabpy.Client:
+        """The client, when it has a session.
+
+        Raises:
+            NoServerError: there was none in time; it names each server tried, and why it would not do.
+        """
+        with anyio.move_on_after(self.timeout_ms / 1000):
+            while self._zk is None:
+                if self.problem is not None and self._ended.is_set():
+                    raise self.problem
+                await self._changed.wait()
+        if self._zk is not None:
+            return self._zk
+        raise self.problem or ShellError(f"{self.servers}: no session within {self.timeout_ms} ms", Status.CONNECTION)
+
+    async def close(self) -> None:
+        self._over.cancel()
+        await self._ended.wait()
+
+    async def _hold(self, keeps_trying: bool) -> None:
+        try:
+            with self._over:
+                while True:
+                    timeouts = {"connect_timeout_ms": self.timeout_ms, "request_timeout_ms": self.timeout_ms}
+                    try:
+                        async with zabpy.connect(self.servers, **{**timeouts, **self._settings}) as zk:
+                            self.on_open(zk)
+                            self._zk, self.problem = zk, None
+                            self._tell()
+                            await anyio.sleep_forever()
+                    except zabpy.ZabpyError as error:
+                        self._zk, self.problem = None, error
+                        if not keeps_trying:
+                            return
+                        self._tell()
+                    await anyio.sleep(PAUSE_MS / 1000)
+        finally:
+            self._zk = None
+            self._ended.set()
+            self._tell()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()

@@ -1,0 +1,190 @@
+"""What a command is: an async function with click's arguments, under one or more names.
+
+    @command("stat", group="Look", aliases=("exists",))
+    @click.argument("path", type=ZPath(), default=".")
+    async def stat(shell: Shell, path: str) -> None:
+        '''What the servers know of a znode.'''
+
+click takes the words apart, checks them and writes the help; what it is told here also serves completion and
+highlighting. Arguments of type `ZPath` reach the function as full paths, with patterns expanded. A command returns its
+status, None for 0, or raises; what it prints goes to ``shell.out``.
+"""
+
+import difflib
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from .line import Word
+from .problems import UsageError
+
+if TYPE_CHECKING:
+    from .shell import Shell
+
+Run = Callable[..., Awaitable[int | None]]
+
+#: In the order in which help shows them.
+GROUPS = ("Look", "Change", "Move", "Watch", "Access", "Coordinate", "Ensemble", "Shell", "zkCli.sh")
+
+
+class ZPath(click.ParamType[str]):
+    """A znode's path, full or from where one is. ``glob``: patterns stand for all paths that match, at least one.
+    ``new``: it need not exist, so that nothing is wrong with one that is unknown."""
+
+    name = "path"
+
+    def __init__(self, *, glob: bool = True, new: bool = False) -> None:
+        self.glob, self.new = glob, new
+
+
+class Duration(click.ParamType[int]):
+    """``500ms``, ``30s``, ``5m``, ``2h``, ``1d``, or a bare number of seconds; the command gets ms."""
+
+    name = "time"
+    UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        text = str(value)
+        number = text.rstrip("msdh")
+        try:
+            ms = round(float(number) * self.UNITS[text[len(number) :] or "s"])
+        except (ValueError, KeyError, OverflowError):
+            ms = -1
+        if ms < 0:
+            self.fail(f"{text!r}: expected a time such as 500ms, 30s, 5m, 2h or 1d", param, ctx)
+        return ms
+
+
+class Size(click.ParamType[int]):
+    """``10``, ``10k``, ``1.5M``, ``2G``: bytes, in powers of 1,024."""
+
+    name = "size"
+    UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        text = str(value)
+        number = text.rstrip("bBkKmMgG")
+        try:
+            size = round(float(number) * self.UNITS[text[len(number) :].lower()])
+        except (ValueError, KeyError, OverflowError):
+            size = -1
+        if size < 0:
+            self.fail(f"{text!r}: expected a size such as 10, 10k or 1.5M", param, ctx)
+        return size
+
+
+class HelpAsked(Exception):
+    """``--help`` stands among the words."""
+
+
+class Command(click.Command):
+    """``writes``: it changes znodes, so a read-only shell refuses it. ``aliases``: its other names. ``hidden`` ones are
+    spellings for muscle memory, and stand only in their own help."""
+
+    def __init__(
+        self, name: str, *, run: Run, group: str, writes: bool, aliases: Sequence[str], **settings: Any
+    ) -> None:
+        super().__init__(name, callback=None, add_help_option=False, **settings)
+        self.run, self.group, self.writes, self.aliases = run, group, writes, tuple(aliases)
+
+    def parse(self, name: str, words: Sequence[Word]) -> click.Context:
+        """The arguments, taken apart and checked, but for what only the servers know.
+
+        Raises:
+            click.UsageError: what is wrong with which one.
+            HelpAsked: instead.
+        """
+        before = words[: words.index("--")] if "--" in words else words
+        if "--help" in before:
+            raise HelpAsked
+        return self.make_context(name, list(words))
+
+    def usage(self) -> str:
+        """``ls [OPTIONS] [PATH]...``"""
+        return " ".join([self.name or "", *self.collect_usage_pieces(click.Context(self, info_name=self.name))])
+
+
+REGISTRY: dict[str, Command] = {}
+
+
+def command(
+    name: str,
+    *,
+    group: str,
+    writes: bool = False,
+    aliases: Sequence[str] = (),
+    interspersed: bool = True,
+    hidden: bool = False,
+) -> Callable[[Run], Run]:
+    """Make a command of an async function whose first parameter is the shell, and whose docstring is the help.
+
+    Args:
+        interspersed: flags may stand behind arguments. Not for commands that take another command line.
+    """
+    assert group in GROUPS, group
+
+    def made(run: Run) -> Run:
+        params = list(reversed(getattr(run, "__click_params__", [])))
+        made = Command(
+            name,
+            run=run,
+            group=group,
+            writes=writes,
+            aliases=aliases,
+            params=params,
+            help=inspect.cleandoc(run.__doc__ or ""),
+            hidden=hidden,
+            context_settings={"allow_interspersed_args": interspersed},
+        )
+        for each in (name, *aliases):
+            assert each not in REGISTRY, f"two commands are called {each}"
+            REGISTRY[each] = made
+        return run
+
+    return made
+
+
+def find(name: str) -> Command:
+    """The command of that name; capitals do not matter where there is no other.
+
+    Raises:
+        UsageError: there is none; it names the nearest.
+    """
+    found = REGISTRY.get(name)
+    if found is None:
+        found = {each.lower(): it for each, it in REGISTRY.items()}.get(name.lower())
+    if found is None:
+        _unknown(name)
+    return found
+
+
+def _unknown(name: str) -> NoReturn:
+    near = difflib.get_close_matches(name.lower(), [each.lower() for each in REGISTRY], n=1, cutoff=0.5)
+    hint = f"; did you mean {next(each for each in REGISTRY if each.lower() == near[0])}?" if near else ""
+    raise UsageError(f"{name}: no such command{hint}")
+
+
+async def expanded(shell: "Shell", context: click.Context) -> dict[str, Any]:
+    """The parameters of a command, as it gets them."""
+    params = dict(context.params)
+    for param in context.command.params:
+        kind, value = param.type, params.get(param.name or "")
+        if not isinstance(kind, ZPath) or value is None:
+            continue
+        words = value if isinstance(value, tuple | list) else [value]
+        paths: list[str] = []
+        for word in words:
+            paths += await shell.paths(word, glob=kind.glob)
+        if isinstance(value, tuple | list):
+            params[param.name or ""] = tuple(paths)
+        elif len(paths) == 1:
+            params[param.name or ""] = paths[0]
+        else:
+            raise UsageError(f"{value}: stands for {len(paths)} znodes, where one is expected")
+    return params

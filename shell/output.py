@@ -1,0 +1,182 @@
+"""What commands print, in the format that was asked for. Commands say what there is; how it looks is decided here.
+
+Formats: ``table`` for people; ``json`` one document a command; ``ndjson`` one object a line, at once; ``yaml``; ``raw``
+the bare values, for pipes. The fields of an object are the same in json, ndjson and yaml, and stay: docs/shell.md.
+
+Nothing here blocks the event loop: a slow reader of our output would else cost us the session.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+
+FORMATS = ("table", "json", "ndjson", "yaml", "raw")
+#: What a command prints is written in pieces of this size.
+PIECE_BYTES = 64 * 1024
+
+Row = Mapping[str, Any]
+
+
+@dataclass
+class Look:
+    """How things are shown, apart from the format."""
+
+    #: People look at it: columns, sizes as 1.2K, ages. Otherwise plain.
+    is_terminal: bool = False
+    colour: bool = False
+    width: int = 80
+    height: int = 24
+
+
+@dataclass
+class Output:
+    """Where a command prints. ``write_out`` takes bytes and may block; it is called in a thread."""
+
+    write_out: Callable[[bytes], object]
+    write_err: Callable[[bytes], object]
+    format: str = "table"
+    look: Look = field(default_factory=Look)
+
+    def __post_init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    async def write(self, what: str | bytes) -> None:
+        """As it is, whatever the format."""
+        data = what.encode("utf-8", "surrogateescape") if isinstance(what, str) else what
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size >= PIECE_BYTES:
+            await self.flush()
+
+    async def line(self, text: str) -> None:
+        await self.write(text + "\n")
+
+    async def flush(self) -> None:
+        if self._pieces:
+            data, self._pieces, self._size = b"".join(self._pieces), [], 0
+            await anyio.to_thread.run_sync(self.write_out, data)
+
+    async def tell(self, text: str) -> None:
+        """A remark for people, on stderr, that is no part of the result."""
+        await self.flush()
+        await anyio.to_thread.run_sync(self.write_err, (text + "\n").encode("utf-8", "surrogateescape"))
+
+    async def show(self, record: Row, *, human: str | None = None, raw: str | bytes | None = None) -> None:
+        """One object. ``human``: its lines in a table's stead; ``raw``: its bare value."""
+        match self.format:
+            case "json":
+                await self.line(json.dumps(record, indent=2, ensure_ascii=False))
+            case "ndjson":
+                await self.line(json.dumps(record, ensure_ascii=False))
+            case "yaml":
+                await self.write(_yaml(record))
+            case "raw" if raw is not None:
+                await self.write(raw)
+            case _ if human is not None:
+                await self.line(human)
+            case _:
+                width = max(map(len, record), default=0)
+                for name, value in record.items():
+                    await self.line(f"{name:{width}} {plain(value)}".rstrip())
+
+    def rows(self, *columns: str, live: bool = False, human: Callable[[Row], str] | None = None) -> "Rows":
+        """Many objects of the same fields: ``async with out.rows("path", "size") as rows: await rows.add(path=...)``.
+
+        Args:
+            columns: those of a table, in order; further fields of an object are shown in the other formats only. The
+                first one is what is printed as ``raw``.
+            live: each is shown as soon as it is there.
+            human: the line for people, instead of a table's.
+        """
+        return Rows(self, columns, live, human)
+
+
+class Rows:
+    def __init__(self, out: Output, columns: Sequence[str], live: bool, human: Callable[[Row], str] | None) -> None:
+        self._out, self._columns, self._live, self._human = out, columns, live, human
+        self._held: list[Row] = []
+        self.count = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def add(self, **fields: Any) -> None:
+        out = self._out
+        self.count += 1
+        match out.format:
+            case "json":
+                lines = json.dumps(fields, indent=2, ensure_ascii=False).replace("\n", "\n  ")
+                await out.write(("[\n  " if self.count == 1 else ",\n  ") + lines)
+            case "ndjson":
+                await out.line(json.dumps(fields, ensure_ascii=False))
+            case "yaml":
+                await out.write(_yaml([fields]))
+            case "raw":
+                await out.line(plain(fields[self._columns[0]]))
+            case _ if self._human is not None:
+                await out.line(self._human(fields))
+            case _ if self._live:
+                await out.line("  ".join(plain(fields[column]) for column in self._columns))
+            case _:
+                self._held.append(fields)
+        if self._live:
+            await out.flush()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # What was found before something went wrong is shown; after a cancellation nothing more is written.
+        if error is not None and not isinstance(error, Exception):
+            return
+        if self._out.format == "json":
+            await self._out.line("\n]" if self.count else "[]")
+        elif self._out.format == "yaml" and not self.count:
+            await self._out.line("[]")
+        elif self._held:
+            await self._table()
+
+    async def _table(self) -> None:
+        cells = [[plain(row[column]) for column in self._columns] for row in self._held]
+        numeric = [all(isinstance(row[column], int) for row in self._held) for column in self._columns]
+        widths = [max(map(len, column)) for column in zip(self._columns, *cells)]
+        for line in ([column.upper() for column in self._columns], *cells):
+            parts = [f"{cell:>{w}}" if right else f"{cell:{w}}" for cell, w, right in zip(line, widths, numeric)]
+            await self._out.line("  ".join(parts).rstrip())
+
+
+def plain(value: Any) -> str:
+    """A value in a cell."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value))
+    return str(value)
+
+
+def _yaml(value: Any) -> str:
+    import yaml
+
+    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def to_stream(stream: Any) -> Callable[[bytes], object]:
+    """Writes to a binary stream at once, all of it."""
+
+    def write(data: bytes) -> None:
+        stream.write(data)
+        stream.flush()
+
+    return write
+
+
+def standard(format: str, look: Look) -> Output:
+    return Output(to_stream(sys.stdout.buffer), to_stream(sys.stderr.buffer), format, look)

@@ -1,0 +1,143 @@
+"""What goes wrong, as one line for a person and as an exit status for a script. One table for all commands."""
+
+from enum import IntEnum
+
+import anyio
+import click
+
+from zabpy.client import (
+    ClosedClientError,
+    ConnectionLossError,
+    NoServerError,
+    ProtocolError,
+    RequestTooLargeError,
+    SessionLostError,
+    TransactionFailedError,
+)
+from zabpy.model import (
+    AuthFailedError,
+    BadArgumentsError,
+    BadVersionError,
+    CodeError,
+    NoAuthError,
+    NodeExistsError,
+    NoNodeError,
+    NotEmptyError,
+    ZabpyError,
+)
+
+
+class Status(IntEnum):
+    """What the shell ends with, and ``$?`` of a command within it."""
+
+    OK = 0
+    #: There is no such znode; or it was asked whether, and the answer is no: nothing found, a difference.
+    NO = 1
+    #: What was typed cannot be done: a command, flag, path or value that cannot be.
+    USAGE = 2
+    #: Another version, exists already, not empty.
+    CONFLICT = 3
+    #: Not logged in, or the ACL or a guard rail forbids it.
+    DENIED = 4
+    #: No server could be reached, or the session was lost.
+    CONNECTION = 5
+    #: It was not done in the time that was given.
+    TIMEOUT = 6
+    #: Some of it was done; what, was said.
+    PARTIAL = 7
+    #: Anything else that a server or this machine refused.
+    FAILED = 8
+    INTERRUPTED = 130
+    #: What reads our output has had enough.
+    PIPE = 141
+
+
+class ShellError(Exception):
+    """A command ends here: ``status``, and what to say."""
+
+    def __init__(self, message: str, status: Status = Status.FAILED) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class UsageError(ShellError):
+    """What was typed cannot be; the usage line is shown with it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, Status.USAGE)
+
+
+STATUS_OF: dict[type[Exception], Status] = {
+    NoNodeError: Status.NO,
+    BadArgumentsError: Status.USAGE,
+    RequestTooLargeError: Status.USAGE,
+    click.UsageError: Status.USAGE,
+    BadVersionError: Status.CONFLICT,
+    NodeExistsError: Status.CONFLICT,
+    NotEmptyError: Status.CONFLICT,
+    NoAuthError: Status.DENIED,
+    AuthFailedError: Status.DENIED,
+    NoServerError: Status.CONNECTION,
+    ConnectionLossError: Status.CONNECTION,
+    SessionLostError: Status.CONNECTION,
+    ClosedClientError: Status.CONNECTION,
+    ProtocolError: Status.CONNECTION,
+    TimeoutError: Status.TIMEOUT,
+    BrokenPipeError: Status.PIPE,
+    anyio.BrokenResourceError: Status.PIPE,
+}
+#: What an operation needs, and whether on the znode's parent: for "permission denied".
+NEEDS = {
+    "create": ("CREATE", True),
+    "delete": ("DELETE", True),
+    "set": ("WRITE", False),
+    "get": ("READ", False),
+    "children": ("READ", False),
+    "get_acl": ("READ or ADMIN", False),
+    "set_acl": ("ADMIN", False),
+}
+
+
+def status_of(error: BaseException) -> Status:
+    if isinstance(error, ShellError):
+        return error.status
+    if isinstance(error, TransactionFailedError):
+        return status_of(error.error)
+    for kind, status in STATUS_OF.items():
+        if isinstance(error, kind):
+            return status
+    return Status.FAILED
+
+
+def told(error: BaseException) -> str | None:
+    """The one line that says what went wrong; None for what is a bug of ours and deserves its traceback."""
+    if isinstance(error, click.UsageError):
+        return error.format_message().rstrip(".")
+    if isinstance(error, NoAuthError) and error.path is not None:
+        return f"{error.path}: permission denied: {_needed(error)}"
+    if isinstance(error, NoNodeError) and error.path is not None:
+        return f"{error.path}: no such znode"
+    if isinstance(error, NodeExistsError) and error.path is not None:
+        return f"{error.path}: exists already"
+    if isinstance(error, NotEmptyError) and error.path is not None:
+        return f"{error.path}: has children; rm -r deletes them with it"
+    if isinstance(error, BadVersionError) and error.path is not None:
+        return f"{error.path}: has another version than the one given; somebody changed it"
+    if isinstance(error, BrokenPipeError | anyio.BrokenResourceError):
+        return ""
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+    if isinstance(error, CodeError):
+        return str(error) or error.name
+    if isinstance(error, ShellError | ZabpyError):
+        return str(error)
+    return None
+
+
+def _needed(error: NoAuthError) -> str:
+    needed = NEEDS.get(error.operation)
+    if needed is None or error.path is None:
+        return f"{error.operation} is not allowed to this session"
+    permission, of_parent = needed
+    where = (error.path.rpartition("/")[0] or "/") if of_parent else error.path
+    return f"{error.operation} needs {permission} on {where}"

@@ -1,0 +1,248 @@
+"""Runs what was typed: finds the command, gives it its arguments, and says what went wrong.
+
+One `Shell` is one person's place in one tree: where they are, whose client it is, what is allowed.
+"""
+
+import os
+import subprocess
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import IO
+
+import anyio
+import click
+
+import zabpy
+from zabpy.model import BadArgumentsError, ZabpyError, validate
+
+from .cluster import Cluster
+from .command import Command, HelpAsked, expanded, find
+from .glob import matches
+from .line import After, LineError, Statement, Word, parse
+from .output import Look, Output, to_stream
+from .problems import ShellError, Status, UsageError, status_of, told
+
+
+class Leave(Exception):
+    """The shell ends, with a status."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
+@dataclass
+class Rules:
+    """What may be done here. ``yes``: nothing is asked. ``name``: of the cluster, to be typed if ``confirm_name``."""
+
+    read_only: bool = False
+    yes: bool = False
+    confirm_name: bool = False
+    name: str = ""
+
+
+class Asker:
+    """Asks the person, where there is one; this one is for scripts, and has nobody to ask."""
+
+    async def confirm(self, question: str, must_type: str = "") -> bool:
+        """``must_type``: what has to be typed, instead of a y."""
+        raise UsageError(f"{question} There is nobody to ask: say --yes to do it")
+
+    async def secret(self, prompt: str) -> str:
+        raise UsageError(f"{prompt}: there is nobody to ask")
+
+
+class Shell:
+    def __init__(
+        self, cluster: Cluster, out: Output, *, rules: Rules | None = None, asker: Asker | None = None
+    ) -> None:
+        self.cluster, self.out = cluster, out
+        self.rules, self.asker = rules or Rules(), asker or Asker()
+        #: Where we are, as a full path.
+        self.cwd = "/"
+        self.previous = "/"
+        #: Of the last command: ``$?``.
+        self.status = 0
+        #: At a terminal: long output may be paged, what happens meanwhile is told.
+        self.is_interactive = False
+        #: What was typed so far in this shell, for ``history`` and ``redo``.
+        self.lines: list[str] = []
+        #: Makes another `Cluster`, started, for commands on two of them and for ``connect``; main sets it.
+        self.open_cluster: Callable[[str], Awaitable[Cluster]] | None = None
+
+    async def zk(self) -> zabpy.Client:
+        """The client, when it has a session."""
+        return await self.cluster.client()
+
+    # What arguments mean ----------------------------------------------------------------------------------------------
+
+    def path(self, typed: str) -> str:
+        """The full path of one typed, which may be from where we are, with ``.`` and ``..``, or end with a slash.
+
+        Raises:
+            UsageError: it is no path; it says why.
+        """
+        parts: list[str] = []
+        for part in (typed if typed.startswith("/") else f"{self.cwd}/{typed}").split("/"):
+            if part == "..":
+                del parts[-1:]
+            elif part not in ("", "."):
+                parts.append(part)
+        path = "/" + "/".join(parts)
+        try:
+            validate(path)
+        except BadArgumentsError as error:
+            raise UsageError(f"{typed}: {error}") from None
+        return path
+
+    async def paths(self, word: str, *, glob: bool = True) -> list[str]:
+        """The full paths that a word stands for: more than one only if it is a pattern, which must match something."""
+        pattern = word.pattern if isinstance(word, Word) else None
+        if not glob or pattern is None:
+            return [self.path(word)]
+        full = pattern if pattern.startswith("/") else f"{_escaped(self.cwd)}/{pattern}"
+        found = await matches(await self.zk(), full)
+        if not found:
+            raise ShellError(f"{word}: no znode matches", Status.NO)
+        return found
+
+    async def confirm(self, question: str) -> None:
+        """Go on only if the person says so.
+
+        Raises:
+            ShellError: no; or nobody is there to be asked.
+        """
+        if self.rules.yes:
+            return
+        await self.out.flush()
+        if not await self.asker.confirm(question, self.rules.name if self.rules.confirm_name else ""):
+            raise ShellError("nothing was done", Status.INTERRUPTED)
+
+    # Running ----------------------------------------------------------------------------------------------------------
+
+    async def run(self, text: str) -> int:
+        """Run all that a text says; the status of what was run last. Never raises for what a command does.
+
+        Raises:
+            Leave: a command ends the shell.
+        """
+        try:
+            statements = parse(text)
+        except LineError as error:
+            await self._complain("", f"{error} (column {error.at + 1})")
+            self.status = Status.USAGE
+            return self.status
+        for statement in statements:
+            if statement.after is After.ALWAYS or (statement.after is After.SUCCESS) == (self.status == 0):
+                self.status = await self._run(statement)
+        return self.status
+
+    async def _run(self, statement: Statement) -> int:
+        name, out, status = statement.words[0], self.out, int(Status.OK)
+        try:
+            found = find(name)
+            if statement.pipe is None and statement.target is None:
+                status = await self._do(found, name, statement.words[1:])
+            else:
+                status = await self._do_elsewhere(found, statement)
+        except HelpAsked:
+            await self._help(find(name))
+        except Leave:
+            await out.flush()
+            raise
+        except Exception as error:
+            told_error: BaseException = error
+            if isinstance(error, ExceptionGroup):
+                told_error = _first(error)
+            text = told(told_error)
+            if text is None:
+                raise
+            status = status_of(told_error)
+            if text:
+                await self._complain(name, text)
+            if status == Status.USAGE and isinstance(told_error, click.UsageError | UsageError):
+                await self._show_usage(name)
+        finally:
+            self.out = out
+        try:
+            await out.flush()
+        except BrokenPipeError:
+            status = status or Status.PIPE
+        return int(status)
+
+    async def _do(self, found: Command, name: str, words: list[Word]) -> int:
+        with found.parse(name, words) as context:
+            if found.writes and self.rules.read_only:
+                raise ShellError("this shell is read-only, so nothing was done", Status.DENIED)
+            params = await expanded(self, context)
+            return await found.run(self, **params) or 0
+
+    async def _do_elsewhere(self, found: Command, statement: Statement) -> int:
+        """With what it prints in a pipe or a file."""
+        name, words = statement.words[0], statement.words[1:]
+        await self.out.flush()
+        look = Look(width=self.out.look.width, height=self.out.look.height)
+        if statement.target is not None:
+            with await anyio.to_thread.run_sync(_open, statement.target, statement.appends) as file:
+                return await self._into(file, look, found, name, words)
+        process = await anyio.to_thread.run_sync(_reader, statement.pipe or "")
+        assert process.stdin is not None
+        try:
+            try:
+                status = await self._into(process.stdin, look, found, name, words)
+            finally:
+                await anyio.to_thread.run_sync(_close, process.stdin)
+        finally:
+            ended = await anyio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
+        return status or (ended if ended >= 0 else 128 - ended)
+
+    async def _into(self, stream: IO[bytes], look: Look, found: Command, name: str, words: list[Word]) -> int:
+        before = self.out
+        self.out = Output(to_stream(stream), before.write_err, before.format, look)
+        try:
+            status = await self._do(found, name, words)
+            await self.out.flush()
+            return status
+        finally:
+            self.out = before
+
+    # Saying -----------------------------------------------------------------------------------------------------------
+
+    async def _complain(self, name: str, text: str) -> None:
+        await self.out.tell(f"{name}: {text}" if name and not text.startswith(f"{name}: ") else text)
+
+    async def _show_usage(self, name: str) -> None:
+        try:
+            await self.out.tell(f"usage: {find(name).usage()}")
+        except UsageError:
+            pass  # there is no such command, which was said
+
+    async def _help(self, found: Command) -> None:
+        with click.Context(found, info_name=found.name) as context:
+            await self.out.line(found.get_help(context))
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def _open(name: str, appends: bool) -> IO[bytes]:
+    return open(os.path.expanduser(name), "ab" if appends else "wb")
+
+
+def _reader(command: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(command, shell=True, stdin=subprocess.PIPE)
+
+
+def _close(stream: IO[bytes]) -> None:
+    try:
+        stream.close()
+    except BrokenPipeError:
+        pass  # its reader has ended before us, which is its right
+
+
+def _escaped(path: str) -> str:
+    return "".join("\\" + char if char in "\\*?[{}" else char for char in path)
+
+
+__all__ = ["Asker", "Leave", "Rules", "Shell", "ShellError", "Status", "UsageError", "ZabpyError"]
