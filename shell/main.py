@@ -1,20 +1,19 @@
 """``zabpy shell`` and ``zabsh``: a prompt, one command, or a script.
 
-Runs on asyncio, because prompt_toolkit does.
+Here only the command line is read. Runs on asyncio, because prompt_toolkit does.
 """
 
 import sys
 from typing import IO, NoReturn
 
-import anyio
 import click
 
-from .cluster import Cluster
 from .command import Duration
 from .commands import load
-from .output import FORMATS, Look, standard
+from .output import FORMATS
 from .problems import Status
-from .shell import Leave, Rules, Shell
+from .settings import Settings
+from .shell import Rules
 
 
 def main(arguments: list[str] | None = None, prog_name: str = "zabsh") -> NoReturn:
@@ -47,20 +46,11 @@ def zabsh(
 ) -> int:
     """Look at an ensemble, and change it."""
     load()
-    look = Look(is_terminal=sys.stdout.isatty())
-    text = list(lines) or ([script.read()] if script is not None else [sys.stdin.read()])
+    settings = Settings(servers, format=format, timeout_ms=timeout_ms, rules=Rules(read_only, yes))
+    if not lines and script is None and sys.stdin.isatty():
+        from .interactive import interact
 
-    async def run() -> int:
-        async with anyio.create_task_group() as tasks:
-            cluster = Cluster(servers, timeout_ms).start(tasks, keeps_trying=False)
-            shell = Shell(cluster, standard(format, look), rules=Rules(read_only, yes))
-            status = 0
-            try:
-                for each in text:
-                    status = await shell.run(each)
-            except Leave as leave:
-                status = leave.status
-            await cluster.close()
-        return status
+        return interact(settings)
+    from .oneshot import run
 
-    return anyio.run(run)
+    return run(settings, list(lines) or ([script.read()] if script is not None else [sys.stdin.read()]))

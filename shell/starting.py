@@ -1,0 +1,26 @@
+"""A shell is opened on what its `Settings` say, used, and closed: for prompts and scripts alike."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+
+from .cluster import Cluster
+from .output import Output
+from .settings import Settings
+from .shell import Asker, Shell
+
+
+@asynccontextmanager
+async def started(
+    settings: Settings, out: Output, *, keeps_trying: bool, asker: Asker | None = None
+) -> AsyncIterator[Shell]:
+    """A shell whose session is being sought, and is closed at the end. ``keeps_trying``: see `Cluster.start`."""
+    async with anyio.create_task_group() as tasks:
+        cluster = Cluster(settings.servers, settings.timeout_ms, settings.client)
+        shell = Shell(cluster.start(tasks, keeps_trying=keeps_trying), out, rules=settings.rules, asker=asker)
+        try:
+            yield shell
+        finally:
+            with anyio.CancelScope(shield=True):
+                await shell.cluster.close()
