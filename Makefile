@@ -9,7 +9,7 @@ STAMP := .venv/.made-from-$(KEY)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-client test-server test-apache check format conformance interop contest bench simulate soak lock clean
+.PHONY: help venv run test test-client test-server test-shell test-apache check format conformance interop contest bench simulate soak lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,18 +34,21 @@ run: venv  ## three servers on this machine, from nothing; prints where to conne
 test: venv  ## all tests
 	$(BIN)/python -m pytest $(ARGS)
 
-# Two halves that take about as long as each other: make -j2 test-client test-server.
+# Three parts, of which the first takes about as long as the others: make -j2 test-client test-server test-shell.
 CLIENT_TESTS := tests/client tests/recipes tests/blocking tests/testing tests/test_docs.py tests/test_examples.py
-OTHER_TESTS := $(addprefix --ignore=,$(CLIENT_TESTS) tests/interop tests/apache)
+OTHER_TESTS := $(addprefix --ignore=,$(CLIENT_TESTS) tests/shell tests/interop tests/apache)
 
 test-client: venv  ## the tests of what programs use: client, recipes, plain code, test kit, docs, examples
 	$(BIN)/python -m pytest $(CLIENT_TESTS) $(ARGS)
 
+test-shell: venv  ## the tests of the shell
+	$(BIN)/python -m pytest tests/shell $(ARGS)
+
 test-server: venv  ## all others, but for those of make interop
 	$(BIN)/python -m pytest $(OTHER_TESTS) $(ARGS)
 
-test-apache: venv  ## the tests of client and recipes on Apache's server; skips them where it is not installed
-	ZABPY_TESTED_ON=Apache $(BIN)/python -m pytest tests/client tests/recipes tests/blocking $(ARGS)
+test-apache: venv  ## the tests of client, recipes and shell on Apache's server; skips them where it is not installed
+	ZABPY_TESTED_ON=Apache $(BIN)/python -m pytest tests/client tests/recipes tests/blocking tests/shell $(ARGS)
 
 check: venv  ## ruff's rules, ruff's format, mypy --strict
 	$(BIN)/ruff check .
