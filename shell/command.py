@@ -10,15 +10,14 @@ highlighting. Arguments of type `ZPath` reach the function as full paths, with p
 status, None for 0, or raises; what it prints goes to ``shell.out``.
 """
 
-import difflib
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from .errors import UsageError
 from .line import Word
-from .problems import UsageError
 
 if TYPE_CHECKING:
     from .shell import Shell
@@ -165,6 +164,8 @@ def find(name: str) -> Command:
 
 
 def _unknown(name: str) -> NoReturn:
+    import difflib
+
     near = difflib.get_close_matches(name.lower(), [each.lower() for each in REGISTRY], n=1, cutoff=0.5)
     hint = f"; did you mean {next(each for each in REGISTRY if each.lower() == near[0])}?" if near else ""
     raise UsageError(f"{name}: no such command{hint}")

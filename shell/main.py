@@ -1,6 +1,6 @@
 """``zabpy shell`` and ``zabsh``: a prompt, one command, or a script.
 
-Here only the command line is read. Runs on asyncio, because prompt_toolkit does.
+Here only the command line is read, and nothing is loaded that a prompt can do without: neither commands nor client.
 """
 
 import sys
@@ -9,11 +9,9 @@ from typing import IO, NoReturn
 import click
 
 from .command import Duration
-from .commands import load
+from .errors import Status
 from .output import FORMATS
-from .problems import Status
-from .settings import Settings
-from .shell import Rules
+from .settings import Rules, Settings
 
 
 def main(arguments: list[str] | None = None, prog_name: str = "zabsh") -> NoReturn:
@@ -45,9 +43,8 @@ def zabsh(
     yes: bool,
 ) -> int:
     """Look at an ensemble, and change it."""
-    load()
     settings = Settings(servers, format=format, timeout_ms=timeout_ms, rules=Rules(read_only, yes))
-    if not lines and script is None and sys.stdin.isatty():
+    if not lines and script is None and sys.stdin.isatty() and sys.stdout.isatty():
         from .interactive import interact
 
         return interact(settings)

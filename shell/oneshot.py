@@ -4,6 +4,7 @@ import sys
 
 import anyio
 
+from .commands import load
 from .output import Look, standard
 from .settings import Settings
 from .shell import Leave
@@ -12,6 +13,7 @@ from .starting import started
 
 def run(settings: Settings, texts: list[str]) -> int:
     """Run the texts one after the other, and return what the process is to end with."""
+    load()
     return anyio.run(_run, settings, texts)
 
 

@@ -1,7 +1,5 @@
 """What goes wrong, as one line for a person and as an exit status for a script. One table for all commands."""
 
-from enum import IntEnum
-
 import anyio
 import click
 
@@ -26,46 +24,7 @@ from zabpy.model import (
     ZabpyError,
 )
 
-
-class Status(IntEnum):
-    """What the shell ends with, and ``$?`` of a command within it."""
-
-    OK = 0
-    #: There is no such znode; or it was asked whether, and the answer is no: nothing found, a difference.
-    NO = 1
-    #: What was typed cannot be done: a command, flag, path or value that cannot be.
-    USAGE = 2
-    #: Another version, exists already, not empty.
-    CONFLICT = 3
-    #: Not logged in, or the ACL or a guard rail forbids it.
-    DENIED = 4
-    #: No server could be reached, or the session was lost.
-    CONNECTION = 5
-    #: It was not done in the time that was given.
-    TIMEOUT = 6
-    #: Some of it was done; what, was said.
-    PARTIAL = 7
-    #: Anything else that a server or this machine refused.
-    FAILED = 8
-    INTERRUPTED = 130
-    #: What reads our output has had enough.
-    PIPE = 141
-
-
-class ShellError(Exception):
-    """A command ends here: ``status``, and what to say."""
-
-    def __init__(self, message: str, status: Status = Status.FAILED) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class UsageError(ShellError):
-    """What was typed cannot be; the usage line is shown with it."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, Status.USAGE)
-
+from .errors import ShellError as ShellError, Status as Status, UsageError as UsageError
 
 STATUS_OF: dict[type[Exception], Status] = {
     NoNodeError: Status.NO,

@@ -3,7 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from .shell import Rules
+
+@dataclass
+class Rules:
+    """What may be done here. ``yes``: nothing is asked. ``name``: of the cluster, to be typed if ``confirm_name``."""
+
+    read_only: bool = False
+    yes: bool = False
+    confirm_name: bool = False
+    name: str = ""
 
 
 @dataclass

@@ -6,7 +6,6 @@ One `Shell` is one person's place in one tree: where they are, whose client it i
 import os
 import subprocess
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import IO
 
 import anyio
@@ -21,6 +20,7 @@ from .glob import matches
 from .line import After, LineError, Statement, Word, parse
 from .output import Look, Output, to_stream
 from .problems import ShellError, Status, UsageError, status_of, told
+from .settings import Rules
 
 
 class Leave(Exception):
@@ -28,16 +28,6 @@ class Leave(Exception):
 
     def __init__(self, status: int) -> None:
         self.status = status
-
-
-@dataclass
-class Rules:
-    """What may be done here. ``yes``: nothing is asked. ``name``: of the cluster, to be typed if ``confirm_name``."""
-
-    read_only: bool = False
-    yes: bool = False
-    confirm_name: bool = False
-    name: str = ""
 
 
 class Asker:
