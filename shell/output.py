@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import anyio
 
@@ -33,14 +33,32 @@ class Look:
     height: int = 24
 
 
+class Pages(Protocol):
+    """Between a command and the terminal: what is longer than the screen goes through a pager. All of it may block."""
+
+    def hold(self, data: bytes) -> None:
+        """Something of the result, that need not be seen at once. Raises BrokenPipeError if the person has left."""
+
+    def show(self) -> None:
+        """What is held is to be seen now, for the command goes on: it is no page to be turned."""
+
+    def remark(self, data: bytes) -> None:
+        """For stderr; behind what a pager shows."""
+
+    def end(self) -> None:
+        """That was all: show what is held, and wait until the person has read it."""
+
+
 @dataclass
 class Output:
-    """Where a command prints. ``write_out`` takes bytes and may block; it is called in a thread."""
+    """Where a command prints. ``write_out`` takes bytes and may block; it is called in a thread. ``pages`` stands in
+    for it, and for ``write_err``, where there is one."""
 
     write_out: Callable[[bytes], object]
     write_err: Callable[[bytes], object]
     format: str = "table"
     look: Look = field(default_factory=Look)
+    pages: Pages | None = None
 
     def __post_init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -52,20 +70,33 @@ class Output:
         self._pieces.append(data)
         self._size += len(data)
         if self._size >= PIECE_BYTES:
-            await self.flush()
+            await self._push()
 
     async def line(self, text: str) -> None:
         await self.write(text + "\n")
 
     async def flush(self) -> None:
-        if self._pieces:
-            data, self._pieces, self._size = b"".join(self._pieces), [], 0
-            await anyio.to_thread.run_sync(self.write_out, data)
+        """What was printed is to be seen now, though there is more to come."""
+        await self._push()
+        if self.pages is not None:
+            await anyio.to_thread.run_sync(self.pages.show)
+
+    async def end(self) -> None:
+        """The command is done, or something else needs the terminal: when this returns, what was printed was seen."""
+        await self._push()
+        if self.pages is not None:
+            await anyio.to_thread.run_sync(self.pages.end)
 
     async def tell(self, text: str) -> None:
         """A remark for people, on stderr, that is no part of the result."""
-        await self.flush()
-        await anyio.to_thread.run_sync(self.write_err, (text + "\n").encode("utf-8", "surrogateescape"))
+        await self._push()
+        write = self.write_err if self.pages is None else self.pages.remark
+        await anyio.to_thread.run_sync(write, (text + "\n").encode("utf-8", "surrogateescape"))
+
+    async def _push(self) -> None:
+        if self._pieces:
+            data, self._pieces, self._size = b"".join(self._pieces), [], 0
+            await anyio.to_thread.run_sync(self.write_out if self.pages is None else self.pages.hold, data)
 
     async def show(self, record: Row, *, human: str | None = None, raw: str | bytes | None = None) -> None:
         """One object. ``human``: its lines in a table's stead; ``raw``: its bare value."""

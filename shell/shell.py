@@ -5,7 +5,8 @@ One `Shell` is one person's place in one tree: where they are, whose client it i
 
 import os
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import IO
 
 import anyio
@@ -54,6 +55,8 @@ class Shell:
         self.status = 0
         #: At a terminal: long output may be paged, what happens meanwhile is told.
         self.is_interactive = False
+        #: How many other programs have the terminal now; see `foreground`.
+        self.programs = 0
         #: What was typed so far in this shell, for ``history`` and ``redo``.
         self.lines: list[str] = []
         #: Makes another `Cluster`, started, for commands on two of them and for ``connect``; main sets it.
@@ -103,7 +106,7 @@ class Shell:
         """
         if self.rules.yes:
             return
-        await self.out.flush()
+        await self.out.end()
         if not await self.asker.confirm(question, self.rules.name if self.rules.confirm_name else ""):
             raise ShellError("nothing was done", Status.INTERRUPTED)
 
@@ -137,7 +140,7 @@ class Shell:
         except HelpAsked:
             await self._help(find(name))
         except Leave:
-            await out.flush()
+            await out.end()
             raise
         except Exception as error:
             told_error: BaseException = error
@@ -154,7 +157,7 @@ class Shell:
         finally:
             self.out = out
         try:
-            await out.flush()
+            await out.end()
         except BrokenPipeError:
             status = status or Status.PIPE
         return int(status)
@@ -176,14 +179,31 @@ class Shell:
                 return await self._into(file, look, found, name, words)
         process = await anyio.to_thread.run_sync(_reader, statement.pipe or "")
         assert process.stdin is not None
-        try:
+        async with self.foreground():
             try:
-                status = await self._into(process.stdin, look, found, name, words)
+                try:
+                    status = await self._into(process.stdin, look, found, name, words)
+                except BrokenPipeError:
+                    status = 0  # its reader has had enough, and says itself whether that is an error
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await anyio.to_thread.run_sync(_close, process.stdin)
             finally:
-                await anyio.to_thread.run_sync(_close, process.stdin)
-        finally:
-            ended = await anyio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
+                # It has the terminal, where Ctrl-C has reached it, too; there is no prompt before it is done.
+                with anyio.CancelScope(shield=self.is_interactive):
+                    ended = await anyio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
         return status or (ended if ended >= 0 else 128 - ended)
+
+    @asynccontextmanager
+    async def foreground(self) -> AsyncIterator[None]:
+        """Another program has the terminal meanwhile: an editor, a reader of a pipe, whatever runs under a lock. All
+        that was printed is shown before, and nothing of ours comes in between."""
+        await self.out.end()
+        self.programs += 1
+        try:
+            yield
+        finally:
+            self.programs -= 1
 
     async def _into(self, stream: IO[bytes], look: Look, found: Command, name: str, words: list[Word]) -> int:
         before = self.out
