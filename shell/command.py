@@ -18,6 +18,7 @@ import click
 
 from .errors import UsageError
 from .line import Word
+from .location import Location, Znode, of_url
 
 if TYPE_CHECKING:
     from .shell import Shell
@@ -36,6 +37,12 @@ class ZPath(click.ParamType[str]):
 
     def __init__(self, *, glob: bool = True, new: bool = False) -> None:
         self.glob, self.new = glob, new
+
+
+class ZLocation(ZPath):
+    """A znode here, one in another cluster, or a file: the command gets a `Location`. Here patterns are expanded."""
+
+    name = "location"
 
 
 class Duration(click.ParamType[int]):
@@ -179,9 +186,14 @@ async def expanded(shell: "Shell", context: click.Context) -> dict[str, Any]:
         if not isinstance(kind, ZPath) or value is None:
             continue
         words = value if isinstance(value, tuple | list) else [value]
-        paths: list[str] = []
+        paths: list[str | Location] = []
         for word in words:
-            paths += await shell.paths(word, glob=kind.glob)
+            where = of_url(word) if isinstance(kind, ZLocation) else None
+            if where is not None:
+                paths.append(where)
+                continue
+            here = await shell.paths(word, glob=kind.glob)
+            paths += map(Znode, here) if isinstance(kind, ZLocation) else here
         if isinstance(value, tuple | list):
             params[param.name or ""] = tuple(paths)
         elif len(paths) == 1:

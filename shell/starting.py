@@ -19,6 +19,13 @@ async def started(
     async with anyio.create_task_group() as tasks:
         cluster = Cluster(settings.servers, settings.timeout_ms, settings.client)
         shell = Shell(cluster.start(tasks, keeps_trying=keeps_trying), out, rules=settings.rules, asker=asker)
+
+        async def open_cluster(servers: str) -> Cluster:
+            # Who we are here is nothing that another cluster is told.
+            client = {name: value for name, value in settings.client.items() if name not in ("auth", "sasl")}
+            return Cluster(servers, settings.timeout_ms, client).start(tasks, keeps_trying=False)
+
+        shell.open_cluster = open_cluster
         try:
             yield shell
         finally:

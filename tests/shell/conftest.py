@@ -65,6 +65,11 @@ def zabsh(hosts: str) -> Run:
                     cluster = Cluster(hosts, 15_000).start(tasks, keeps_trying=False)
                     output = Output(out.extend, err.extend, format, look or Look())
                     shell = Shell(cluster, output, rules=rules, asker=asker)
+
+                    async def open_cluster(servers: str) -> Cluster:
+                        return Cluster(servers, 15_000).start(tasks, keeps_trying=False)
+
+                    shell.open_cluster = open_cluster
                     setup(shell)
                     try:
                         for line in lines:
