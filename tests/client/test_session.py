@@ -4,6 +4,7 @@ import logging
 import struct
 import tracemalloc
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -73,36 +74,124 @@ def test_a_server_that_talks_but_does_not_answer_is_left_while_there_is_time_for
         story.wait(100)
         left_ms = session.time_left_ms
         story.say(struct.pack(">iqi", -1, 5, 0) + packed(r.WatcherEvent(3, 3, "/a")))
-    assert story.core.link_broken.startswith("it answered nothing of what was sent in the last 7500 ms")
-    assert left_ms >= TIMEOUT_MS // 6 - 100
+    assert story.core.link_broken.startswith("it answered nothing that its leader has to answer in the last 6000 ms")
+    assert left_ms >= TIMEOUT_MS // 3 - 100
     story.up("s2:2181")
     assert not session.lost and session.time_left_ms == TIMEOUT_MS
 
 
-def test_pings_keep_it_counted_from_when_they_were_sent() -> None:
+def test_a_server_that_is_busy_with_what_was_asked_before_is_given_more_time_to_get_to_a_heartbeat() -> None:
     story = Story()
     session = story.up()
+    xid = 0
+    for _ in range(1_000):
+        story.ask(Op.GET_DATA)
+    story.sent()
+    while story.is_up():
+        story.wait(100)
+        story.sent()
+        xid += 1
+        story.answer(xid)
+    assert story.core.link_broken == "it answered nothing of what was sent in the last 7500 ms"
+    assert session.time_left_ms == TIMEOUT_MS // 6
+
+
+def test_heartbeats_keep_it_counted_from_when_they_were_sent() -> None:
+    story = Story()
+    session = story.up()
+    story.wait(TIMEOUT_MS // 3)
+    beat_ms = story.now_ms
+    (payload,) = story.payloads()
+    assert payload == struct.pack(">ii", 1, Op.SYNC) + packed(r.SyncRequest("/"))
+    story.wait(TIMEOUT_MS // 4)
+    story.answer(1)
+    assert session.deadline_ms == beat_ms + TIMEOUT_MS
+    story.wait(TIMEOUT_MS // 12)
+    assert story.sent() == [(2, Op.SYNC)], "a third of the timeout after the last one was sent"
+
+
+@pytest.mark.parametrize(
+    ("opcode", "counts"),
+    [(op, True) for op in (Op.CREATE, Op.CREATE2, Op.CREATE_CONTAINER, Op.CREATE_TTL, Op.DELETE, Op.SET_DATA,
+                           Op.SET_ACL, Op.MULTI, Op.RECONFIG, Op.SYNC)]
+    + [(op, False) for op in (Op.EXISTS, Op.GET_DATA, Op.GET_ACL, Op.GET_CHILDREN, Op.GET_CHILDREN2, Op.MULTI_READ,
+                              Op.GET_EPHEMERALS, Op.GET_ALL_CHILDREN_NUMBER, Op.ADD_WATCH, Op.REMOVE_WATCHES,
+                              Op.CHECK_WATCHES, Op.SET_WATCHES2, Op.WHO_AM_I, Op.CLOSE_SESSION)],
+)  # fmt: skip
+def test_only_what_went_through_the_leader_keeps_it(opcode: int, counts: bool) -> None:
+    story = Story()
+    session = story.up()
+    before_ms = session.deadline_ms
+    story.wait(1_000)
+    story.ask(opcode)
+    story.sent()
+    story.answer(1)
+    assert session.deadline_ms == before_ms + (1_000 if counts else 0)
+    story.ask(opcode)
+    story.wait(1_000)
+    story.sent()
+    story.answer(2, err=-101)
+    assert session.deadline_ms == before_ms + (1_000 if counts else 0), "an error may be a server's own word"
+
+
+@pytest.mark.parametrize(("opcode", "err"), [(Op.GET_DATA, 0), (Op.SET_DATA, -101)])
+def test_a_client_that_is_busy_with_what_does_not_count_sends_heartbeats(opcode: int, err: int) -> None:
+    story = Story()
+    session = story.up()
+    beats: list[int] = []
+    for _ in range(10 * TIMEOUT_MS // 100):
+        story.wait(100)
+        story.ask(opcode)
+        for xid, sent in story.sent():
+            if sent == Op.SYNC:
+                beats.append(story.now_ms)
+            story.answer(xid, err=0 if sent == Op.SYNC else err)
+    assert not session.lost and session.time_left_ms >= TIMEOUT_MS * 2 // 3
+    assert {after - before for before, after in pairwise(beats)} == {TIMEOUT_MS // 3}
+
+
+def test_a_client_that_writes_sends_no_heartbeats() -> None:
+    story = Story()
+    session = story.up()
+    for _ in range(10 * TIMEOUT_MS // 1_000):
+        story.wait(1_000)
+        story.ask()
+        ((xid, opcode),) = story.sent()
+        assert opcode == Op.SET_DATA
+        story.answer(xid)
+    assert session.time_left_ms == TIMEOUT_MS
+
+
+def test_heartbeats_that_are_all_answered_late_keep_it_as_long_as_they_come() -> None:
+    story = Story()
+    session = story.up()
+    late_ms = TIMEOUT_MS // 3 - 200  # as much as two thirds of silence allow, as with ZooKeeper's own client
+    waiting: list[tuple[int, int]] = []
+    for _ in range(10 * TIMEOUT_MS // 100):
+        story.wait(100)
+        assert story.is_up(), story.core.link_broken
+        waiting += [(story.now_ms, xid) for xid, _ in story.sent()]
+        if waiting and story.now_ms >= waiting[0][0] + late_ms:
+            story.answer(waiting.pop(0)[1])
+    assert not session.lost
+
+
+def test_to_a_server_without_a_quorum_heartbeats_are_pings_and_whatever_it_answers_keeps_its_own_session() -> None:
+    story = Story(read_only=True)
+    story.dial()
+    story.say(packed(r.ConnectResponse(0, TIMEOUT_MS, 7, b"p" * 16, True)))
+    session = story.core.session
+    assert session is not None and session.read_only
     story.wait(TIMEOUT_MS // 3)
     pinged_ms = story.now_ms
     assert story.sent() == [(PING, Op.PING)]
     story.wait(TIMEOUT_MS // 4)
     story.answer(PING)
     assert session.deadline_ms == pinged_ms + TIMEOUT_MS
-
-
-def test_pings_that_are_all_answered_late_keep_it_as_long_as_they_come() -> None:
-    story = Story()
-    session = story.up()
-    late_ms = TIMEOUT_MS // 3 - 200  # as much as two thirds of silence allow, as with ZooKeeper's own client
-    waiting: list[int] = []
-    for _ in range(10 * TIMEOUT_MS // 100):
-        story.wait(100)
-        assert story.is_up(), story.core.link_broken
-        waiting += [story.now_ms for _ in story.sent()]
-        if waiting and story.now_ms >= waiting[0] + late_ms:
-            story.answer(PING)
-            waiting.pop(0)
-    assert not session.lost
+    story.ask(Op.GET_DATA)
+    story.sent()
+    story.answer(1, err=-101)
+    assert session.deadline_ms == story.now_ms + TIMEOUT_MS
 
 
 def test_a_silent_link_is_dropped_after_two_thirds_of_the_timeout() -> None:
@@ -487,7 +576,7 @@ def test_the_end_says_of_each_call_whether_it_may_have_been_done() -> None:
 # What a server says ---------------------------------------------------------------------------------------------------
 
 
-def test_the_newest_state_is_that_of_answers_to_requests_and_never_that_of_pings() -> None:
+def test_the_newest_state_is_that_of_answers_to_requests_and_never_that_of_events() -> None:
     story = Story()
     story.up()
     story.ask()
@@ -497,9 +586,6 @@ def test_the_newest_state_is_that_of_answers_to_requests_and_never_that_of_pings
     story.answer(2, zxid=-1, err=-6)
     assert story.core.last_zxid == 5
     story.say(struct.pack(">iqi", -1, 99, 0) + packed(r.WatcherEvent(3, 3, "/a")))
-    story.wait(TIMEOUT_MS // 3)
-    story.sent()
-    story.answer(PING, zxid=100)
     assert story.core.last_zxid == 5
     story.lose_link()
     assert story.dial().last_zxid_seen == 99  # but what an event told of is to be found on the next server, too

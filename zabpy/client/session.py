@@ -1,15 +1,34 @@
-"""One client's sessions without I/O: what is in flight, when to ping, when the connection or the session is lost.
+"""One client's sessions without I/O: what is in flight, when a heartbeat is due, when a link or the session is lost.
 
 `Core` is told what happens (a link opened, bytes came, the link ended, time went by) and says what to send and when it
 wants to be woken. Time is handed in, in ms of any clock that only goes forward.
 
-**When the session is lost.** The server counts its timeout from the last packet that reached it. We know of the last
-request that was answered when we sent it, and that the server heard it no earlier; so at that moment plus the timeout
-the server may have ended the session, and not before. From then on it is lost here, whether or not any server can be
-asked (zab.md calls such clocks leases; Chubby calls the time before jeopardy). Two things this cannot know: that a
-server's clock runs faster than ours, and that a server which answered us did not get to tell the leader, who ends
-sessions: it tells it every half a tick, may die before, and if it is cut off from the leader it answers pings and reads
-until it notices (``syncLimit`` ticks at most). Against those only a fencing token helps.
+**When the session is lost.** It is the leader that ends sessions, once it has not heard of one for its timeout. So what
+counts is the last request that the leader had a hand in before it was answered: a write, a sync, or the greeting that
+opened the session or went on with it (`THROUGH_LEADER`). The leader heard of it no earlier than it was sent; from that
+sending on, a timeout long, the leader does not end the session, and after that it may. From then on it is lost here,
+whether or not any server can be asked (zab.md calls such clocks leases; Chubby calls the time before jeopardy). Reads
+and pings do not count: a server that is cut off from the leader answers them until it notices, `syncLimit` ticks long.
+Nor do errors, which may be a server's own word.
+
+So that there is such a request, a heartbeat is sent whenever the last that counts was sent a third of the timeout ago,
+reads or not: a sync, of "/", since its path means nothing to servers. Only to a server without a quorum, which has no
+leader to ask and keeps a session of its own, it is a ping, and any answer counts.
+
+*What this relies on.* Our leader counts a session as heard of with every request that a follower forwards, and confirms
+a sync with a quorum; so there it is exact, but for clocks that do not run at one speed. Apache's leader is told by a
+follower only in the answer to its ping, every half a tick: of a follower that is cut off, or dies, within half a tick
+after it has answered a heartbeat, the leader may know only of the one before, and end the session up to a third of the
+timeout before it is lost here. The client has left that server by then (see below), and learns of it from any other
+that it can reach; only one that reaches none goes on believing. And an Apache leader that is itself cut off answers
+syncs until it notices, which takes it about as long as it takes the others to give it up; they begin to count anew
+then, so that this costs a tick or two at most. Against both only a fencing token helps.
+
+**When a server is left.** When it says nothing for two thirds of the timeout, though something is awaited. When two
+thirds are over since the last request that counts, and the one that is to be answered next is such a one (answers come
+in order): it cannot reach the leader, and the third that is left is for finding one that can. When five sixths are over
+and it is busy with answering others: then the reason may as well be that we have asked for much. After a time in which
+the client itself was not run, what has come meanwhile is read first.
 
 **What is sent.** At most `CALLS_MAX` requests and `BYTES_MAX` bytes are in flight; further ones wait in line, each in
 the task that asks it, so there are never more than tasks. A server that is kept busy by us so still answers in time.
@@ -65,6 +84,17 @@ ATTEMPTS_MAX = 10
 #: Sessions that were given up and may live at the servers; the oldest is forgotten for one more.
 UNDEAD_MAX = 8
 
+#: Successful answers to these say that the leader has heard of the session since the request was sent. The session's
+#: own end is not among them: nothing counts after that.
+THROUGH_LEADER = frozenset(
+    {
+        Op.CREATE, Op.CREATE2, Op.CREATE_CONTAINER, Op.CREATE_TTL, Op.DELETE, Op.SET_DATA, Op.SET_ACL, Op.MULTI,
+        Op.RECONFIG, Op.SYNC,
+    }
+)  # fmt: skip
+#: Of a heartbeat; see above.
+SYNC_ROOT = packed(r.SyncRequest("/"))
+
 REQUEST_HEADER = Struct(">iii")  # length, xid, opcode
 REPLY_HEADER = Struct(">iqi")  # xid, zxid, error
 LENGTH = Struct(">i")
@@ -91,7 +121,7 @@ class Session:
         self.read_only = read_only
         self.lost = False
         self.why_lost = ""
-        #: On the client's clock: when it is lost if nothing is answered before.
+        #: On the client's clock: when it is lost if nothing that counts is answered before.
         self.deadline_ms = deadline_ms
         self._now_ms = now_ms
         self._stalls = stalls
@@ -113,7 +143,7 @@ class Session:
 
     @property
     def time_left_ms(self) -> int:
-        """Until it is lost if nothing is answered before; 0 when it is."""
+        """Until it is lost if nothing that counts is answered before; 0 when it is."""
         return 0 if self.lost or self._process.left else max(0, self.deadline_ms - self._now_ms())
 
     def on_lost(self, callback: Callable[[], None]) -> Callable[[], None]:
@@ -284,6 +314,8 @@ class Core:
         self._pings: deque[int] = deque()
         self._heard_at_ms = self._said_at_ms = 0
         self._greeted_at_ms = self._up_by_ms = 0
+        self._beat_at_ms = 0  # when the last heartbeat was sent over this link
+        self._excused_until_ms = 0  # the client was not run: what came meanwhile is read before a server is left
         self._closing = False
         self._session_changed = False
         self._leaving = ""
@@ -296,7 +328,7 @@ class Core:
         self.link, self.server, self.link_broken, self._leaving = Link.GREETING, server, "", ""
         self._up_by_ms = now_ms + self.session_timeout_ms if up_by_ms is None else up_by_ms
         self._greeting, self._frames = b"", FrameBuffer(REPLY_BYTES_MAX)
-        self._greeted_at_ms = self._heard_at_ms = self._said_at_ms = now_ms
+        self._greeted_at_ms = self._heard_at_ms = self._said_at_ms = self._beat_at_ms = now_ms
         session = self.session if self.session and not self.session.read_only else None
         greeting = r.ConnectRequest(
             0,
@@ -406,7 +438,7 @@ class Core:
     # Time -------------------------------------------------------------------------------------------------------------
 
     def tick(self, now_ms: int) -> None:
-        """Do what is due: give the session up, find the link dead, ping."""
+        """Do what is due: give the session up, leave the server, send a heartbeat."""
         session = self.session
         if session is not None and now_ms >= session.deadline_ms:
             if not session.read_only:
@@ -428,17 +460,52 @@ class Core:
             self.link_broken = f"it took the connection, but {did} within {now_ms - self._greeted_at_ms} ms"
         elif silent_ms >= timeout_ms * 2 // 3 and self._awaited:
             self.link_broken = f"it said nothing for {silent_ms} ms"
-        elif self.link is Link.UP and session and now_ms >= session.deadline_ms - timeout_ms // 6 and self._awaited:
-            # It talks, but does not answer. Some other server may, in the time that is left.
-            self.link_broken = f"it answered nothing of what was sent in the last {timeout_ms * 5 // 6} ms"
-        elif self.link is Link.UP and now_ms - self._said_at_ms >= timeout_ms // 3:
+        elif self._leave_at_ms is not None and now_ms >= self._leave_at_ms:
+            assert session is not None
+            since_ms = now_ms - (session.deadline_ms - timeout_ms)
+            what = "that its leader has to answer" if self._awaits_leader else "of what was sent"
+            self.link_broken = f"it answered nothing {what} in the last {since_ms} ms"
+        elif self._beats_at_ms is not None and now_ms >= self._beats_at_ms:
+            self._beat(now_ms)
+
+    @property
+    def _awaits_leader(self) -> bool:
+        """Whether the next answer is one that counts."""
+        return bool(self._in_flight) and self._in_flight[0].opcode in THROUGH_LEADER and not self.server_read_only
+
+    @property
+    def _leave_at_ms(self) -> int | None:
+        """When this server is given up though it talks: some other may do better in the time that is left."""
+        session = self.session
+        if self.link is not Link.UP or session is None or not self._awaited:
+            return None
+        left_ms = session.timeout_ms // (3 if self._awaits_leader else 6)
+        return max(session.deadline_ms - left_ms, self._excused_until_ms)
+
+    @property
+    def _beats_at_ms(self) -> int | None:
+        """When a heartbeat is due."""
+        session = self.session
+        if self.link is not Link.UP or session is None or self._leaving:
+            return None
+        if self.server_read_only:
+            return self._said_at_ms + session.timeout_ms // 3
+        counted_ms = session.deadline_ms - session.timeout_ms
+        return max(counted_ms, self._beat_at_ms) + session.timeout_ms // 3
+
+    def _beat(self, now_ms: int) -> None:
+        self._beat_at_ms = now_ms
+        if self.server_read_only:
             self._pings.append(now_ms)
             self._said_at_ms = now_ms
             self._out.append(frame(packed(r.RequestHeader(PING, Op.PING))))
+        else:
+            self._send(Call(Op.SYNC, SYNC_ROOT, None, "heartbeat", None, of_link=True))
 
     def stalled(self, late_ms: int, suspended_ms: int, now_ms: int) -> None:
         """The driver was not run for so long. What the server said meanwhile is still to be read: it was not silent."""
         self._heard_at_ms = min(now_ms, self._heard_at_ms + late_ms)
+        self._excused_until_ms = now_ms + self.beat_ms
         timeout_ms = self.session.timeout_ms if self.session else self.session_timeout_ms
         level = logging.WARNING if late_ms >= timeout_ms // 3 else logging.DEBUG
         log.log(
@@ -465,9 +532,7 @@ class Core:
             if each.call is not None and each not in self._auths
         ]
         if self.link is Link.UP:
-            due.append(self._said_at_ms + timeout_ms // 3)
-            if self._awaited and session:
-                due.append(session.deadline_ms - timeout_ms // 6)
+            due += [each for each in (self._beats_at_ms, self._leave_at_ms) if each is not None]
         elif self.link is not Link.DOWN:
             due.append(self._up_by_ms)
         if self._awaited:
@@ -809,7 +874,8 @@ class Core:
         mark[0] -= 1
         if mark[0] == 0:
             self._marks.popleft()
-        self._answered(mark[1])
+        if self.server_read_only or (err == 0 and call.opcode in THROUGH_LEADER):
+            self._counts(mark[1])
         if zxid > self.last_zxid:
             self.last_zxid = zxid
         call.zxid = zxid
@@ -843,7 +909,7 @@ class Core:
         elif xid == PING:
             if not self._pings:
                 raise ProtocolError("a ping answered that was not sent")
-            self._answered(self._pings.popleft())
+            self._counts(self._pings.popleft())
         elif xid == AUTH:
             if not self._auths:
                 raise ProtocolError("an auth answered that was not sent")
@@ -892,7 +958,8 @@ class Core:
         else:
             self._shut_out(error)
 
-    def _answered(self, sent_ms: int) -> None:
+    def _counts(self, sent_ms: int) -> None:
+        """A request was answered, by whoever keeps the session, that was sent then."""
         session = self.session
         if session is None or (self.server_read_only and not session.read_only):
             return  # a server without a quorum keeps no session alive: the others may be ending it this very moment

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from zabpy.model import (
     COUNTER_MAX,
+    LOCAL_SESSION,
     CloseSessionTxn,
     CreateSessionTxn,
     ReconfigTxn,
@@ -365,7 +366,10 @@ class Driver:
         size = 0
         for request in requests:
             if request.op == Op.SYNC:
-                self._syncs.append(request.request_id)
+                # Of a session that ends it is not answered: its client would take it for alive. The connection goes,
+                # too, as soon as the end is applied where it is.
+                if request.session_id in _NO_SESSION or preparer.pending.is_open(request.session_id):
+                    self._syncs.append(request.request_id)
                 continue
             zxid = Zxid(zxid + 1)
             txn = prepare(request, zxid, time_ms)
@@ -444,12 +448,15 @@ class Driver:
         _CARRIED[type(message)](self, peer, message)
 
     def _forwarded(self, peer: PeerId, message: Forward) -> None:
+        """Their sessions are heard of: clients of ours count on it that whoever was answered by us was heard by us."""
         if self.leading:
-            self._requests += [
+            requests = [
                 request
                 for request in message.requests
                 if origin_of(request.request_id) == peer and (request.session_id or request.op in _WITHOUT_SESSION)
             ]
+            self._requests += requests
+            self._touched(peer, Touched(tuple({request.session_id for request in requests})))
 
     def _sync_told(self, peer: PeerId, message: SyncDone) -> None:
         if self.serving and peer == self.replica.leader:
@@ -502,6 +509,8 @@ def _batches(requests: list[Request]) -> Iterator[tuple[Request, ...]]:
 
 #: What others may ask of a leader for no session. All else that has none is what it asks of itself: `Upkeep`.
 _WITHOUT_SESSION = frozenset((int(Op.CREATE_SESSION), int(Op.SYNC)))
+#: Whose syncs need no session that the leader knows: clients on their way in, and sessions that only one server has.
+_NO_SESSION = frozenset((0, LOCAL_SESSION))
 _OF_MORE_THAN_ZNODES = frozenset((CreateSessionTxn, CloseSessionTxn, ReconfigTxn))
 
 _ACTIONS: dict[type, Callable[[Driver, Any], None]] = {
