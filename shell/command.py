@@ -31,12 +31,12 @@ GROUPS = ("Look", "Change", "Move", "Watch", "Access", "Coordinate", "Ensemble",
 
 class ZPath(click.ParamType[str]):
     """A znode's path, full or from where one is. ``glob``: patterns stand for all paths that match, at least one.
-    ``new``: it need not exist, so that nothing is wrong with one that is unknown."""
+    ``new``: it need not exist, so that nothing is wrong with one that is unknown. ``slash``: one at the end is kept."""
 
     name = "path"
 
-    def __init__(self, *, glob: bool = True, new: bool = False) -> None:
-        self.glob, self.new = glob, new
+    def __init__(self, *, glob: bool = True, new: bool = False, slash: bool = False) -> None:
+        self.glob, self.new, self.slash = glob, new, slash
 
 
 class ZLocation(ZPath):
@@ -193,6 +193,8 @@ async def expanded(shell: "Shell", context: click.Context) -> dict[str, Any]:
                 paths.append(where)
                 continue
             here = await shell.paths(word, glob=kind.glob)
+            if kind.slash and word.endswith("/") and here != ["/"]:
+                here = [f"{path}/" for path in here]
             paths += map(Znode, here) if isinstance(kind, ZLocation) else here
         if isinstance(value, tuple | list):
             params[param.name or ""] = tuple(paths)

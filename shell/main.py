@@ -50,4 +50,6 @@ def zabsh(
         return interact(settings)
     from .oneshot import run
 
-    return run(settings, list(lines) or ([script.read()] if script is not None else [sys.stdin.read()]))
+    if not lines and script is None:
+        return run(settings, [sys.stdin.read()])
+    return run(settings, list(lines) or [script.read() if script is not None else ""], sys.stdin.buffer)

@@ -1,6 +1,7 @@
 """Commands from the command line, from a file or from a pipe, with nobody at a terminal."""
 
 import sys
+from typing import IO
 
 import anyio
 
@@ -11,16 +12,17 @@ from .shell import Leave
 from .starting import started
 
 
-def run(settings: Settings, texts: list[str]) -> int:
-    """Run the texts one after the other, and return what the process is to end with."""
+def run(settings: Settings, texts: list[str], stdin: IO[bytes] | None = None) -> int:
+    """Run the texts one after the other, and return what the process is to end with. ``stdin``: what ``-`` reads."""
     load()
-    return anyio.run(_run, settings, texts)
+    return anyio.run(_run, settings, texts, stdin)
 
 
-async def _run(settings: Settings, texts: list[str]) -> int:
+async def _run(settings: Settings, texts: list[str], stdin: IO[bytes] | None) -> int:
     out = standard(settings.format, Look(is_terminal=sys.stdout.isatty()))
     status = 0
     async with started(settings, out, keeps_trying=False) as shell:
+        shell.stdin = stdin
         try:
             for text in texts:
                 status = await shell.run(text)

@@ -20,6 +20,7 @@ from .command import Command, HelpAsked, expanded, find
 from .glob import matches
 from .line import After, LineError, Statement, Word, parse
 from .output import Look, Output, to_stream
+from .planned import Planned
 from .problems import ShellError, Status, UsageError, status_of, told
 from .settings import Rules
 
@@ -59,6 +60,10 @@ class Shell:
         self.programs = 0
         #: What was typed so far in this shell, for ``history`` and ``redo``.
         self.lines: list[str] = []
+        #: What ``-`` reads as a value or a file; None where commands themselves come from there.
+        self.stdin: IO[bytes] | None = None
+        #: What was put together since ``begin``; None when there was none.
+        self.transaction: list[Planned] | None = None
         #: Makes another `Cluster`, started, for commands on two of them and for ``connect``; main sets it.
         self.open_cluster: Callable[[str], Awaitable[Cluster]] | None = None
 

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-MODULES = ("general", "walking")
+MODULES = ("general", "walking", "writing", "removing", "access", "quota")
 
 
 def load() -> None:
