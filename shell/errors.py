@@ -24,6 +24,8 @@ class Status(IntEnum):
     PARTIAL = 7
     #: Anything else that a server or this machine refused.
     FAILED = 8
+    #: A lock or the like was lost, so what ran under it was ended.
+    LOST = 9
     INTERRUPTED = 130
     #: What reads our output has had enough.
     PIPE = 141
@@ -32,7 +34,7 @@ class Status(IntEnum):
 class ShellError(Exception):
     """A command ends here: ``status``, and what to say."""
 
-    def __init__(self, message: str, status: Status = Status.FAILED) -> None:
+    def __init__(self, message: str, status: int = Status.FAILED) -> None:
         super().__init__(message)
         self.status = status
 

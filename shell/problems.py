@@ -23,6 +23,7 @@ from zabpy.model import (
     NotEmptyError,
     ZabpyError,
 )
+from zabpy.recipes import LostError, MaxLeasesError
 
 from .errors import ShellError as ShellError, Status as Status, UsageError as UsageError
 
@@ -41,6 +42,8 @@ STATUS_OF: dict[type[Exception], Status] = {
     SessionLostError: Status.CONNECTION,
     ClosedClientError: Status.CONNECTION,
     ProtocolError: Status.CONNECTION,
+    LostError: Status.LOST,
+    MaxLeasesError: Status.CONFLICT,
     TimeoutError: Status.TIMEOUT,
     BrokenPipeError: Status.PIPE,
     anyio.BrokenResourceError: Status.PIPE,
@@ -57,7 +60,7 @@ NEEDS = {
 }
 
 
-def status_of(error: BaseException) -> Status:
+def status_of(error: BaseException) -> int:
     if isinstance(error, ShellError):
         return error.status
     if isinstance(error, TransactionFailedError):

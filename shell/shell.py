@@ -58,6 +58,8 @@ class Shell:
         self.is_interactive = False
         #: How many other programs have the terminal now; see `foreground`.
         self.programs = 0
+        #: Where commands that run a program are to have it print, if not where we do: a pipe or a file.
+        self.program_stdout: IO[bytes] | None = None
         #: What was typed so far in this shell, for ``history`` and ``redo``.
         self.lines: list[str] = []
         #: What ``-`` reads as a value or a file; None where commands themselves come from there.
@@ -211,14 +213,15 @@ class Shell:
             self.programs -= 1
 
     async def _into(self, stream: IO[bytes], look: Look, found: Command, name: str, words: list[Word]) -> int:
-        before = self.out
+        before, stdout_before = self.out, self.program_stdout
         self.out = Output(to_stream(stream), before.write_err, before.format, look)
+        self.program_stdout = stream
         try:
             status = await self._do(found, name, words)
             await self.out.flush()
             return status
         finally:
-            self.out = before
+            self.out, self.program_stdout = before, stdout_before
 
     # Saying -----------------------------------------------------------------------------------------------------------
 
