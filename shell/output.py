@@ -15,6 +15,8 @@ from typing import Any, Protocol, Self
 
 import anyio
 
+from .looks import Paint, escaped, padded, shown, size, width
+
 FORMATS = ("table", "json", "ndjson", "yaml", "raw")
 #: What a command prints is written in pieces of this size.
 PIECE_BYTES = 64 * 1024
@@ -31,6 +33,18 @@ class Look:
     colour: bool = False
     width: int = 80
     height: int = 24
+
+    @property
+    def paint(self) -> Paint:
+        return Paint(self.colour)
+
+    def name(self, name: str) -> str:
+        """A name or path: at a terminal as it can be typed, else as it is."""
+        return shown(name) if self.is_terminal else name
+
+    def size(self, count: int) -> str:
+        """Bytes: at a terminal as 1.2K."""
+        return size(count) if self.is_terminal else str(count)
 
 
 class Pages(Protocol):
@@ -112,11 +126,17 @@ class Output:
             case _ if human is not None:
                 await self.line(human)
             case _:
-                width = max(map(len, record), default=0)
+                wide = max(map(len, record), default=0)
                 for name, value in record.items():
-                    await self.line(f"{name:{width}} {plain(value)}".rstrip())
+                    await self.line(f"{name:{wide}} {plain(value)}".rstrip())
 
-    def rows(self, *columns: str, live: bool = False, human: Callable[[Row], str] | None = None) -> "Rows":
+    def rows(
+        self,
+        *columns: str,
+        live: bool = False,
+        human: Callable[[Row], str] | None = None,
+        cells: Mapping[str, Callable[[Row], str]] | None = None,
+    ) -> "Rows":
         """Many objects of the same fields: ``async with out.rows("path", "size") as rows: await rows.add(path=...)``.
 
         Args:
@@ -124,13 +144,21 @@ class Output:
                 first one is what is printed as ``raw``.
             live: each is shown as soon as it is there.
             human: the line for people, instead of a table's.
+            cells: how columns of a table show what is in a row, where that is not just the value.
         """
-        return Rows(self, columns, live, human)
+        return Rows(self, columns, live, human, cells or {})
 
 
 class Rows:
-    def __init__(self, out: Output, columns: Sequence[str], live: bool, human: Callable[[Row], str] | None) -> None:
-        self._out, self._columns, self._live, self._human = out, columns, live, human
+    def __init__(
+        self,
+        out: Output,
+        columns: Sequence[str],
+        live: bool,
+        human: Callable[[Row], str] | None,
+        cells: Mapping[str, Callable[[Row], str]],
+    ) -> None:
+        self._out, self._columns, self._live, self._human, self._cells = out, columns, live, human, cells
         self._held: list[Row] = []
         self.count = 0
 
@@ -153,7 +181,7 @@ class Rows:
             case _ if self._human is not None:
                 await out.line(self._human(fields))
             case _ if self._live:
-                await out.line("  ".join(plain(fields[column]) for column in self._columns))
+                await out.line("  ".join(self._cell(fields, column) for column in self._columns))
             case _:
                 self._held.append(fields)
         if self._live:
@@ -173,12 +201,19 @@ class Rows:
             await self._table()
 
     async def _table(self) -> None:
-        cells = [[plain(row[column]) for column in self._columns] for row in self._held]
-        numeric = [all(isinstance(row[column], int) for row in self._held) for column in self._columns]
-        widths = [max(map(len, column)) for column in zip(self._columns, *cells)]
+        cells = [[self._cell(row, column) for column in self._columns] for row in self._held]
+        numeric = [all(isinstance(row.get(column), int) for row in self._held) for column in self._columns]
+        widths = [max(map(width, column)) for column in zip(self._columns, *cells)]
         for line in ([column.upper() for column in self._columns], *cells):
-            parts = [f"{cell:>{w}}" if right else f"{cell:{w}}" for cell, w, right in zip(line, widths, numeric)]
+            parts = [padded(cell, wide, right=right) for cell, wide, right in zip(line, widths, numeric)]
             await self._out.line("  ".join(parts).rstrip())
+
+    def _cell(self, row: Row, column: str) -> str:
+        if column in self._cells:
+            return self._cells[column](row)
+        text = plain(row[column])
+        # A line is a row, whatever is in it; and nobody's value gives orders to a terminal.
+        return text if text.isprintable() else escaped(text)
 
 
 def plain(value: Any) -> str:

@@ -1,0 +1,153 @@
+"""How things look to people: sizes, times, names, columns, colours. Widths are those of a terminal's cells, so that
+Chinese and emoji stand in line, too."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from .line import quoted
+
+#: ANSI styles, by what they are for; `Paint` is where they are used.
+STYLES = {
+    "parent": "1;34",
+    "ephemeral": "35",
+    "container": "36",
+    "ttl": "33",
+    "path": "36",
+    "match": "1;31",
+    "added": "32",
+    "removed": "31",
+    "dim": "2",
+    "bold": "1",
+    "head": "1",
+    "hunk": "36",
+    "changed": "33",
+}
+UNITS = "KMGTPE"
+ANSI = re.compile(r"\x1b\[[\d;]*m")
+
+
+def width(text: str) -> int:
+    """Cells that a text takes; colours and what is no character there take none."""
+    if "\x1b" in text:
+        text = ANSI.sub("", text)
+    if text.isascii():
+        return len(text)
+    import wcwidth
+
+    return sum(max(0, wcwidth.wcwidth(char)) for char in text)
+
+
+def padded(text: str, to: int, *, right: bool = False) -> str:
+    """``right``: it stands at the right. Longer ones stay as they are."""
+    space = " " * (to - width(text))
+    return space + text if right else text + space
+
+
+def cut(text: str, to: int) -> str:
+    """At most so many cells; what was cut has an ellipsis at its end."""
+    if width(text) <= to:
+        return text
+    used, kept = 0, ""
+    for char in text:
+        used += width(char)
+        if used > to - 1:
+            break
+        kept += char
+    return kept + "…"
+
+
+def size(count: int) -> str:
+    """Bytes as ``0``, ``999``, ``1.2K``, ``15M``: powers of 1,024, rounded up as du does."""
+    if count < 1024:
+        return str(count)
+    power, number = 0, float(count)
+    while power == 0 or (number > 1023 and power < len(UNITS)):
+        number /= 1024
+        power += 1
+    tenths = -int(-number * 10 // 1) / 10
+    return f"{tenths:.1f}{UNITS[power - 1]}" if tenths < 10 else f"{-int(-number // 1)}{UNITS[power - 1]}"
+
+
+def age(ms: int) -> str:
+    """A span of time as its largest unit: ``5s``, ``12m``, ``3h``, ``2d``."""
+    seconds = max(0, ms) // 1000
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
+def when(ms: int) -> str:
+    """``2026-11-22T18:20:00Z``; no time at all is ``-``, as the root's is."""
+    if ms <= 0:
+        return "-"
+    try:
+        at = datetime.fromtimestamp(ms / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return f"{ms} ms"
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def shown(name: str) -> str:
+    """A name or path as it can be typed, quoted where it has to be. Control characters are escaped, for they are no
+    text for a terminal."""
+    return quoted(name if name.isprintable() else escaped(name))
+
+
+def escaped(text: str) -> str:
+    """On one line, with what is not printable as Python writes it."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def in_columns(
+    cells: Sequence[str], total: int, paint: Callable[[int, str], str] = lambda at, text: text
+) -> Iterator[str]:
+    """Lines with the cells in as many columns as fit, going down, as ``ls`` shows them. ``paint`` gets the index and
+    the padded text of a cell."""
+    if not cells:
+        return
+    count, widths = len(cells), [width(cell) for cell in cells]
+    rows, wide = _layout(widths, total)
+    for row in range(rows):
+        line = []
+        for column in range(len(wide)):
+            at = column * rows + row
+            if at < count:
+                is_last = column == len(wide) - 1 or at + rows >= count
+                line.append(paint(at, cells[at]) + ("" if is_last else " " * (wide[column] - widths[at])))
+        yield "  ".join(line)
+
+
+def _layout(widths: Sequence[int], total: int) -> tuple[int, list[int]]:
+    """How many rows, and how wide each column is: the fewest rows that fit."""
+    count = len(widths)
+    for columns in range(min(count, max(1, (total + 2) // (min(widths) + 2))), 1, -1):
+        rows = -(-count // columns)
+        wide = [max(widths[start : start + rows]) for start in range(0, count, rows)]
+        if sum(wide) + 2 * (len(wide) - 1) <= total:
+            return rows, wide
+    return count, [max(widths)]
+
+
+class Paint:
+    """Colours, where they are wanted: ``paint("match", text)``. To be had from `Look.paint`."""
+
+    def __init__(self, on: bool) -> None:
+        self.on = on
+
+    def __call__(self, style: str, text: str) -> str:
+        return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if self.on and text else text
+
+    def source(self, text: str, kind: str) -> str:
+        """JSON or YAML, highlighted."""
+        if not self.on or kind not in ("json", "yaml", "cbor") or len(text) > 256 * 1024:
+            return text
+        from pygments import highlight
+        from pygments.formatters.terminal import TerminalFormatter
+        from pygments.lexers.data import JsonLexer, YamlLexer
+
+        lexer: Any = YamlLexer(stripnl=False) if kind == "yaml" else JsonLexer(stripnl=False)
+        shown: str = highlight(text, lexer, TerminalFormatter())
+        return shown.removesuffix("\n")
