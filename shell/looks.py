@@ -34,9 +34,9 @@ def width(text: str) -> int:
         text = ANSI.sub("", text)
     if text.isascii():
         return len(text)
-    import wcwidth
+    from prompt_toolkit.utils import get_cwidth
 
-    return sum(max(0, wcwidth.wcwidth(char)) for char in text)
+    return get_cwidth(text)
 
 
 def padded(text: str, to: int, *, right: bool = False) -> str:
