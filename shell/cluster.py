@@ -9,16 +9,20 @@ from anyio.abc import TaskGroup
 import zabpy
 
 from .problems import ShellError, Status
+from .settings import Rules
 
 #: Between two attempts to get a first session.
 PAUSE_MS = 500
 
 
 class Cluster:
-    """``servers`` as for `zabpy.connect`, with its chroot; ``settings`` are the client's."""
+    """``servers`` as for `zabpy.connect`, with its chroot; ``settings`` are the client's; ``rules``: what may be done
+    there."""
 
-    def __init__(self, servers: str, timeout_ms: int, settings: dict[str, Any] | None = None) -> None:
-        self.servers, self.timeout_ms = servers, timeout_ms
+    def __init__(
+        self, servers: str, timeout_ms: int, settings: dict[str, Any] | None = None, rules: Rules | None = None
+    ) -> None:
+        self.servers, self.timeout_ms, self.rules = servers, timeout_ms, rules or Rules()
         self._settings = dict(settings or {})
         self._zk: zabpy.Client | None = None
         self._changed = anyio.Event()
@@ -45,7 +49,8 @@ class Cluster:
         Raises:
             NoServerError: there was none in time; it names each server tried, and why it would not do.
         """
-        with anyio.move_on_after(self.timeout_ms / 1000):
+        # A little longer than the client itself tries, for it knows the servers' reasons.
+        with anyio.move_on_after((self.timeout_ms + PAUSE_MS) / 1000):
             while self._zk is None:
                 if self.problem is not None and self._ended.is_set():
                     raise self.problem

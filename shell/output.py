@@ -7,8 +7,11 @@ Nothing here blocks the event loop: a slow reader of our output would else cost 
 """
 
 import json
-import sys
+import os
+import select
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -244,5 +247,32 @@ def to_stream(stream: Any) -> Callable[[bytes], object]:
     return write
 
 
+def to_descriptor(descriptor: int) -> Callable[[bytes], object]:
+    """The same to a descriptor. Nothing is kept back, so nothing is left to fail when the process ends."""
+
+    def write(data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[os.write(descriptor, rest) :]
+            except BlockingIOError:  # another program has made it so
+                select.select([], [descriptor], [])
+
+    return write
+
+
 def standard(format: str, look: Look) -> Output:
-    return Output(to_stream(sys.stdout.buffer), to_stream(sys.stderr.buffer), format, look)
+    def complain(data: bytes) -> None:
+        with suppress(BrokenPipeError):  # who does not read complaints still wants the result
+            to_descriptor(2)(data)
+
+    return Output(to_descriptor(1), complain, format, look)
+
+
+def look_of(colour: str, environment: Mapping[str, str]) -> Look:
+    """How to show things on stdout. ``colour``: always, never, or auto: at a terminal that has colours, unless the
+    variable NO_COLOR is set (https://no-color.org)."""
+    is_terminal = os.isatty(1)
+    size = shutil.get_terminal_size()
+    fit = is_terminal and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+    return Look(is_terminal, colour == "always" or (colour == "auto" and fit), size.columns, size.lines)

@@ -5,7 +5,7 @@ One `Shell` is one person's place in one tree: where they are, whose client it i
 
 import os
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import IO
 
@@ -18,7 +18,7 @@ from zabpy.model import BadArgumentsError, ZabpyError, validate
 from .cluster import Cluster
 from .command import Command, HelpAsked, expanded, find
 from .glob import matches
-from .line import After, LineError, Statement, Word, parse
+from .line import GLOB, After, LineError, Statement, Word, parse
 from .output import Look, Output, to_stream
 from .planned import Planned
 from .problems import ShellError, Status, UsageError, status_of, told
@@ -37,10 +37,11 @@ class Asker:
 
     async def confirm(self, question: str, must_type: str = "") -> bool:
         """``must_type``: what has to be typed, instead of a y."""
-        raise UsageError(f"{question} There is nobody to ask: say --yes to do it")
+        how = f"--confirm {must_type}" if must_type else "--yes"
+        raise ShellError(f"{question} There is nobody to ask: say {how} to do it", Status.DENIED)
 
     async def secret(self, prompt: str) -> str:
-        raise UsageError(f"{prompt}: there is nobody to ask")
+        raise ShellError(f"{prompt}: there is nobody to ask", Status.DENIED)
 
 
 class Shell:
@@ -54,6 +55,8 @@ class Shell:
         self.previous = "/"
         #: Of the last command: ``$?``.
         self.status = 0
+        #: Of the first one that failed.
+        self.failed = 0
         #: At a terminal: long output may be paged, what happens meanwhile is told.
         self.is_interactive = False
         #: How many other programs have the terminal now; see `foreground`.
@@ -66,6 +69,8 @@ class Shell:
         self.stdin: IO[bytes] | None = None
         #: What was put together since ``begin``; None when there was none.
         self.transaction: list[Planned] | None = None
+        #: The line of a script that is run now, as it stands before complaints.
+        self._where = ""
         #: Makes another `Cluster`, started, for commands on two of them and for ``connect``; main sets it.
         self.open_cluster: Callable[[str], Awaitable[Cluster]] | None = None
 
@@ -119,21 +124,43 @@ class Shell:
 
     # Running ----------------------------------------------------------------------------------------------------------
 
-    async def run(self, text: str) -> int:
+    async def run(self, text: str, *, script: str = "", line: int = 1, keeps_going: bool = True) -> int:
         """Run all that a text says; the status of what was run last. Never raises for what a command does.
 
+        Args:
+            script: the file that it is from, and ``line`` where in it: both then stand before complaints.
+            keeps_going: False: end behind the first statement that fails and has no ``||`` behind it.
         Raises:
             Leave: a command ends the shell.
         """
         try:
             statements = parse(text)
         except LineError as error:
-            await self._complain("", f"{error} (column {error.at + 1})")
-            self.status = Status.USAGE
+            before = text[: error.at]
+            where = f"{script}:{line + before.count(chr(10))}: " if script else ""
+            await self.out.tell(f"{where}{error} (column {error.at - before.rfind(chr(10))})")
+            self.status = self.failed = Status.USAGE
             return self.status
-        for statement in statements:
+        for index, statement in enumerate(statements):
+            if index and statement.after is After.ALWAYS and self.status:
+                self.failed = self.failed or self.status
+                if not keeps_going:
+                    await self.out.tell(f"{self._where}status {self.status}, so what follows was not run; -k runs it")
+                    break
+            number = line + text.count("\n", 0, statement.words[0].start)
             if statement.after is After.ALWAYS or (statement.after is After.SUCCESS) == (self.status == 0):
+                self._where = f"{script}:{number}: " if script else ""
                 self.status = await self._run(statement)
+            if self.status == Status.PIPE and not self.is_interactive:
+                break  # nobody reads what would follow
+        self.failed = self.failed or self.status
+        return self.status
+
+    async def run_words(self, words: Sequence[str]) -> int:
+        """The same for one command whose words are parted already, as another shell has done."""
+        self._where = ""
+        typed = [Word.of(each, pattern=each if any(char in GLOB for char in each) else None) for each in words]
+        self.status = await self._run(Statement(After.ALWAYS, 0, typed))
         return self.status
 
     async def _run(self, statement: Statement) -> int:
@@ -167,12 +194,17 @@ class Shell:
             await out.end()
         except BrokenPipeError:
             status = status or Status.PIPE
+        except OSError as error:
+            await self._complain(name, told(error) or "")
+            status = status or Status.FAILED
         return int(status)
 
     async def _do(self, found: Command, name: str, words: list[Word]) -> int:
         with found.parse(name, words) as context:
             if found.writes and self.rules.read_only:
                 raise ShellError("this shell is read-only, so nothing was done", Status.DENIED)
+            if self.rules.forbid and self.rules.forbid & {name, found.name, *found.aliases}:
+                raise ShellError(f"the profile {self.rules.name} forbids it, so nothing was done", Status.DENIED)
             params = await expanded(self, context)
             return await found.run(self, **params) or 0
 
@@ -226,7 +258,8 @@ class Shell:
     # Saying -----------------------------------------------------------------------------------------------------------
 
     async def _complain(self, name: str, text: str) -> None:
-        await self.out.tell(f"{name}: {text}" if name and not text.startswith(f"{name}: ") else text)
+        named = f"{name}: {text}" if name and not text.startswith(f"{name}: ") else text
+        await self.out.tell(self._where + named)
 
     async def _show_usage(self, name: str) -> None:
         try:

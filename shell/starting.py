@@ -1,12 +1,15 @@
 """A shell is opened on what its `Settings` say, used, and closed: for prompts and scripts alike."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
 
+from .choosing import of_place
 from .cluster import Cluster
 from .output import Output
+from .profiles import load
 from .settings import Settings
 from .shell import Asker, Shell
 
@@ -15,19 +18,33 @@ from .shell import Asker, Shell
 async def started(
     settings: Settings, out: Output, *, keeps_trying: bool, asker: Asker | None = None
 ) -> AsyncIterator[Shell]:
-    """A shell whose session is being sought, and is closed at the end. ``keeps_trying``: see `Cluster.start`."""
+    """A shell whose session is being sought, and is closed at the end. ``keeps_trying``: see `Cluster.start`.
+
+    Raises:
+        ShellError: a password is not to be had; before anything is opened.
+    """
+    asker = asker or Asker()
+    client = await settings.for_client(asker)
+    for remark in settings.remarks:
+        await out.tell(remark)
+    opened: list[Cluster] = []
     async with anyio.create_task_group() as tasks:
-        cluster = Cluster(settings.servers, settings.timeout_ms, settings.client)
-        shell = Shell(cluster.start(tasks, keeps_trying=keeps_trying), out, rules=settings.rules, asker=asker)
 
-        async def open_cluster(servers: str) -> Cluster:
-            # Who we are here is nothing that another cluster is told.
-            client = {name: value for name, value in settings.client.items() if name not in ("auth", "sasl")}
-            return Cluster(servers, settings.timeout_ms, client).start(tasks, keeps_trying=False)
+        async def open_cluster(where: str) -> Cluster:
+            other = of_place(where, load(os.environ), settings)
+            return started_one(other, await other.for_client(shell.asker))
 
+        def started_one(settings: Settings, client: dict[str, object]) -> Cluster:
+            cluster = Cluster(settings.servers, settings.timeout_ms, client, settings.rules)
+            opened.append(cluster.start(tasks, keeps_trying=keeps_trying))
+            return cluster
+
+        shell = Shell(started_one(settings, client), out, rules=settings.rules, asker=asker)
         shell.open_cluster = open_cluster
         try:
             yield shell
         finally:
             with anyio.CancelScope(shield=True):
-                await shell.cluster.close()
+                async with anyio.create_task_group() as closing:
+                    for cluster in opened:
+                        closing.start_soon(cluster.close)

@@ -1,0 +1,170 @@
+"""The program itself, run as other programs run it: what it prints where, and what it ends with."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ZABSH = [sys.executable, "-m", "zabpy", "shell"]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Nothing of the person's own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ZABPY_")}
+    return {**kept, "XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path)}
+
+
+class Program:
+    def __init__(self, hosts: str, environment: Mapping[str, str]) -> None:
+        self.hosts, self.environment = hosts, dict(environment)
+
+    def __call__(self, *arguments: str, stdin: str = "", **variables: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [*ZABSH, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**self.environment, "ZABPY_SERVERS": self.hosts, **variables},
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def start(self, *arguments: str, **settings: Any) -> "subprocess.Popen[bytes]":
+        environment = {**self.environment, "ZABPY_SERVERS": self.hosts}
+        return subprocess.Popen([*ZABSH, *arguments], env=environment, **settings)
+
+
+@pytest.fixture
+def program(hosts: str, environment: dict[str, str]) -> Program:
+    return Program(hosts, environment)
+
+
+def test_one_command_lines_and_stdin(program: Program) -> None:
+    assert program("ls", "/") == (0, "", "")
+    assert program("--output", "json", "ls", "/") == (0, "[]\n", "")
+    assert program("-c", "pwd", "-c", "cd / && pwd") == (0, "/\n/\n", "")
+    assert program(stdin="pwd # not a comment\n# one\n\npwd\n")[0] == 2
+    assert program("-f", "-", stdin="pwd\npwd") == (0, "/\n/\n", "")
+
+
+def test_a_script_ends_with_its_first_failure_and_says_where(program: Program, tmp_path: Path) -> None:
+    script = tmp_path / "a.zk"
+    script.write_text("#!/usr/bin/env -S zabsh -f\npwd\n\nls /x || pwd\nls /nope; pwd\n")
+    said = f"{script}:4: ls: /x: no such znode\n{script}:5: ls: /nope: no such znode\n"
+    status, out, err = program("-f", str(script))
+    assert (status, out) == (1, "/\n/\n")
+    assert err == said + f"{script}:5: status 1, so what follows was not run; -k runs it\n"
+    assert program("-k", "-f", str(script)) == (1, "/\n/\n/\n", said)
+    # One that cannot be read is not begun.
+    script.write_text("pwd\nls 'x\npwd\n")
+    assert program("-f", str(script)) == (2, "", f"{script}:2: the ' at column 8 does not end (column 4)\n")
+
+
+def test_lines_of_stdin_are_run_as_they_come(program: Program) -> None:
+    """Another program may talk with us: it says the next line when it has read the answer."""
+    process = program.start(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    for _ in range(2):
+        process.stdin.write(b"pwd\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"/\n"
+    process.stdin.write(b"pwd > '/no/\nwhere'\nls /nope\n")
+    process.stdin.close()
+    assert process.wait(20) == 8
+    assert b"stdin:3: pwd: /no/\nwhere: No such file" in process.stderr.read()
+
+
+def test_words_reach_a_command_as_they_are(program: Program) -> None:
+    assert program("cd", "/a b;c") == (1, "", "cd: /a b;c: no such znode\n")
+    assert program("ls", "/a*")[2] == "ls: /a*: no znode matches\n"
+    assert program("lss")[0] == 2
+
+
+def test_wrong_usage_is_status_2(program: Program, tmp_path: Path) -> None:
+    assert program("--outptu", "json", "ls")[0] == 2
+    status, _, err = program("-c", "pwd", "ls", "/")
+    assert (status, err) == (2, "zabpy shell: A command, -c and -f exclude each other. Try 'zabpy shell --help'.\n")
+    assert program("-f", str(tmp_path / "none"))[0] == 2
+    assert program("--profile", "prod", "pwd")[2].startswith("zabpy shell: prod: no such profile: ")
+    assert program("ls", "/", ZABPY_SERVERS="a b")[0] == 2
+
+
+def test_no_server_is_status_5_and_each_is_named(program: Program) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        server = f"127.0.0.1:{closed.getsockname()[1]}"
+        began = time.monotonic()
+        status, _, err = program("-s", server, "--timeout", "700ms", "ls", "/")
+    assert status == 5 and server in err
+    assert time.monotonic() - began < 5
+
+
+def test_a_profile_is_named_first(program: Program, tmp_path: Path, hosts: str) -> None:
+    (tmp_path / "zabpy").mkdir()
+    config = tmp_path / "zabpy" / "shell.toml"
+    config.write_text(f"[profile.dev]\nservers = '{hosts}'\noutput = 'json'\nread_only = true\n")
+    assert program("dev", "pwd", ZABPY_SERVERS="127.0.0.1:1") == (0, '{\n  "path": "/"\n}\n', "")
+    assert program(hosts, "pwd", ZABPY_SERVERS="127.0.0.1:1") == (0, "/\n", "")
+    status, out, _ = program("--list-profiles", "--output", "ndjson")
+    assert (status, '"name": "dev"' in out, '"guards": ["read_only"]' in out) == (0, True, True)
+    config.write_text("[profile.dev]\nservres = 'x'\n")
+    assert program("pwd") == (
+        2,
+        "",
+        f"zabpy shell: {config}:2: profile.dev.servres: no such key; did you mean servers?\n",
+    )
+
+
+def test_who_reads_our_output_may_leave(program: Program) -> None:
+    process = program.start(*["-c", "help"] * 40, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(20) == 141
+    assert process.stderr.read() == b""
+
+
+def test_output_that_cannot_be_written_is_a_failure(program: Program) -> None:
+    with open("/dev/full", "wb") as full:
+        process = program.start("pwd", stdout=full, stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        assert process.wait(20) == 8
+        assert process.stderr.read() == b"pwd: No space left on device\n"
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """A server that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it(program: Program, silent: str, number: signal.Signals) -> None:
+    process = program.start("-s", silent, "-c", "ls /", stderr=subprocess.PIPE)
+    time.sleep(1)  # Python's own start, before which a signal has Python's own effect
+    process.send_signal(number)
+    assert process.wait(10) == 128 + number
+    assert process.stderr is not None and process.stderr.read() == b""
+
+
+def test_version_and_help(program: Program) -> None:
+    assert program("--version")[1].startswith("zabpy shell 0.")
+    status, out, _ = program("--help")
+    assert status == 0 and "Usage: zabpy shell [OPTIONS]" in out
+
+
+def test_colours_are_for_terminals() -> None:
+    from shell.output import look_of
+
+    assert not look_of("auto", {}).colour  # stdout is pytest's file
+    assert look_of("always", {"NO_COLOR": "1"}).colour and not look_of("never", {}).colour
