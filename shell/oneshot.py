@@ -84,6 +84,8 @@ async def _run(settings: Settings, work: Work) -> int:
         scope.cancel()
 
     for number in SIGNALS:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            continue  # as nohup has it
         asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
     try:
         with scope:

@@ -2,11 +2,10 @@
 
 import sys
 
-from shell.commands import load
-from shell.oneshot import run
+from shell.oneshot import Script, Work, run
 from shell.settings import Settings
 
 if __name__ == "__main__":
-    load()
     servers, timeout_ms, *lines = sys.argv[1:]
-    sys.exit(run(Settings(servers, client={"session_timeout_ms": int(timeout_ms)}), lines))
+    settings = Settings(servers, client={"session_timeout_ms": int(timeout_ms)})
+    sys.exit(run(settings, Work(scripts=tuple(Script("", line) for line in lines))))
