@@ -27,7 +27,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 async def serve(zk: zabpy.Client) -> None:
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        async with zk.register_service("/examples/services", ServiceInstance("hello", ME, "127.0.0.1", port)):
+        async with zk.registered_service("/examples/services", ServiceInstance("hello", ME, "127.0.0.1", port)):
             print(f"{ME} serves on port {port}", flush=True)
             await server.serve_forever()
 

@@ -29,7 +29,7 @@ class Answer(socketserver.BaseRequestHandler):
 def serve(zk: zabpy.blocking.Client) -> None:
     with socketserver.TCPServer(("127.0.0.1", 0), Answer) as server:
         port = server.server_address[1]
-        with zk.register_service("/examples/services", ServiceInstance("hello", ME, "127.0.0.1", port)):
+        with zk.registered_service("/examples/services", ServiceInstance("hello", ME, "127.0.0.1", port)):
             print(f"{ME} serves on port {port}", flush=True)
             server.serve_forever()
 

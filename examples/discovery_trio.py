@@ -31,7 +31,7 @@ async def serve(zk: zabpy.Client) -> None:
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(functools.partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
         port = listeners[0].socket.getsockname()[1]
-        async with zk.register_service("/examples/services", ServiceInstance("hello", ME, "127.0.0.1", port)):
+        async with zk.registered_service("/examples/services", ServiceInstance("hello", ME, "127.0.0.1", port)):
             print(f"{ME} serves on port {port}", flush=True)
             await trio.sleep_forever()
 

@@ -37,7 +37,7 @@ def write(db: sqlite3.Connection, token: int, step: int) -> None:
 async def main(hosts: str, store: str) -> None:
     db = open_store(store)
     async with zabpy.connect(hosts, session_timeout_ms=4_000) as zk:
-        lock = zk.lock("/examples/job", identifier=str(os.getpid()).encode())
+        lock = zk.lock("/examples/job", data=str(os.getpid()).encode())
         while True:
             try:
                 async with lock as held:  # cancelled when the lock is lost

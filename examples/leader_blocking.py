@@ -35,7 +35,7 @@ def beat(db: sqlite3.Connection, token: int) -> bool:
 def main(hosts: str, store: str) -> None:
     db = open_store(store)
     with zabpy.blocking.connect(hosts, session_timeout_ms=4_000) as zk:
-        with zk.election("/examples/leader", value=str(os.getpid()).encode()) as election:
+        with zk.election("/examples/leader", data=str(os.getpid()).encode()) as election:
             for term in election.terms(stand_again=True):
                 with term:
                     print(f"process {os.getpid()} leads, token {term.token:#x}", flush=True)

@@ -40,7 +40,7 @@ async def work() -> None:
 async def main(hosts: str, store: str) -> None:
     db = open_store(store)
     async with zabpy.connect(hosts, session_timeout_ms=4_000) as zk:
-        async with zk.election("/examples/leader", value=str(os.getpid()).encode()) as election:
+        async with zk.election("/examples/leader", data=str(os.getpid()).encode()) as election:
             async for term in election.terms(stand_again=True):
                 async with term:  # cancelled when the leadership is lost
                     print(f"process {os.getpid()} leads, token {term.token:#x}", flush=True)

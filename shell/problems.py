@@ -23,7 +23,7 @@ from zabpy.model import (
     NotEmptyError,
     ZabpyError,
 )
-from zabpy.recipes import LostError, MaxLeasesError
+from zabpy.recipes import LeasesMaxError, LostError
 
 from .errors import ShellError as ShellError, Status as Status, UsageError as UsageError
 
@@ -43,7 +43,7 @@ STATUS_OF: dict[type[Exception], Status] = {
     ClosedClientError: Status.CONNECTION,
     ProtocolError: Status.CONNECTION,
     LostError: Status.LOST,
-    MaxLeasesError: Status.CONFLICT,
+    LeasesMaxError: Status.CONFLICT,
     TimeoutError: Status.TIMEOUT,
     BrokenPipeError: Status.PIPE,
     anyio.BrokenResourceError: Status.PIPE,

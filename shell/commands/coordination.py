@@ -83,9 +83,9 @@ async def lock(
     if shared and lock_delay_ms:
         raise UsageError("--lock-delay is for a lock that is not --shared")
     if shared:
-        wanted: Lock = zk.read_write_lock(path, identifier=_data(data), layout=layout).read
+        wanted: Lock = zk.read_write_lock(path, data=_data(data), layout=layout).read
     else:
-        wanted = zk.lock(path, identifier=_data(data), lock_delay_ms=lock_delay_ms, layout=layout)
+        wanted = zk.lock(path, data=_data(data), lock_delay_ms=lock_delay_ms, layout=layout)
     return await _run(shell, path, wanted.acquire, **settings)
 
 
@@ -106,7 +106,7 @@ async def elect(
     An election is a lock under another name; what the command has, and what ends it, is said by: help lock
     """
     zk = await shell.zk()
-    wanted = zk.lock(path, identifier=_data(data), lock_delay_ms=lock_delay_ms, layout=layout)
+    wanted = zk.lock(path, data=_data(data), lock_delay_ms=lock_delay_ms, layout=layout)
     while True:
         try:
             return await _run(shell, path, wanted.acquire, **settings)
@@ -127,7 +127,7 @@ async def semaphore(shell: Shell, path: str, most: int, layout: Any, data: str |
 
     What the command has, and what ends it, is said by: help lock
     """
-    wanted = (await shell.zk()).semaphore(path, most, identifier=_data(data), layout=layout)
+    wanted = (await shell.zk()).semaphore(path, most, data=_data(data), layout=layout)
     return await _run(shell, path, wanted.acquire, **settings)
 
 

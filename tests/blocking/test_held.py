@@ -219,7 +219,7 @@ def test_what_was_not_entered_has_nothing_to_lose(zk: Client) -> None:
 def test_terms_are_a_loop(ensemble: Ensemble, zk: Client) -> None:
     led: list[int] = []
     with pytest.raises(LeadershipLost):
-        with zk.election("/lead", value=b"me") as election:
+        with zk.election("/lead", data=b"me") as election:
             for term in election.terms():
                 with term:
                     led.append(term.token)

@@ -76,7 +76,7 @@ async def ours(me: Contender, hosts: str) -> None:
     async with zabpy.connect(hosts, session_timeout_ms=SESSION_TIMEOUT_MS) as zk:
         while me.goes_on:
             try:
-                async with zk.lock(PATH, identifier=me.name.encode()) as held:
+                async with zk.lock(PATH, data=me.name.encode()) as held:
                     what = "in"
                     for pause in me.pauses():
                         at_ns = time.monotonic_ns()
@@ -101,7 +101,7 @@ def plain(me: Contender, hosts: str) -> None:
     with zabpy.blocking.connect(hosts, session_timeout_ms=SESSION_TIMEOUT_MS) as zk:
         while me.goes_on:
             try:
-                with zk.lock(PATH, identifier=me.name.encode()) as held:
+                with zk.lock(PATH, data=me.name.encode()) as held:
                     what = "in"
                     for pause in me.pauses():
                         at_ns = time.monotonic_ns()

@@ -65,7 +65,7 @@ def test_kazoos_election_and_ours_take_turns(ensemble: Ensemble, kazoo: KazooCli
             election.run(lead)
 
     async def ours(zk: zabpy.Client) -> None:
-        async with zk.election(path, value=b"ours") as election:
+        async with zk.election(path, data=b"ours") as election:
             turns = 0
             async for term in election.terms():
                 async with term:
@@ -82,7 +82,7 @@ def test_kazoos_election_and_ours_take_turns(ensemble: Ensemble, kazoo: KazooCli
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(anyio.to_thread.run_sync, theirs)
                     tasks.start_soon(ours, zk)
-            async with zk.election(path, value=b"ours") as election:
+            async with zk.election(path, data=b"ours") as election:
                 assert await election.candidates() == []
                 term = await anext(election.terms())
                 async with term:
@@ -104,7 +104,7 @@ def test_curators_and_ours_wait_for_each_other(
     curator = clients("curator", 10_000)
 
     async def story() -> None:
-        async with zabpy.connect(ensemble.hosts) as zk, zk.election(path, value=b"ours", layout=layout) as election:
+        async with zabpy.connect(ensemble.hosts) as zk, zk.election(path, data=b"ours", layout=layout) as election:
             leading: list[Term] = []
 
             async def ours() -> None:
@@ -125,7 +125,7 @@ def test_curators_and_ours_wait_for_each_other(
                         leading[-1].resign()
                         await anyio.to_thread.run_sync(curator.event, f"theirs-{turn}")
                         leader = await election.leader()
-                        assert leader is not None and leader.value != b"ours"
+                        assert leader is not None and leader.data != b"ours"
                         while len(await election.candidates()) < 2:  # noqa: ASYNC110
                             await anyio.sleep(0.05)
                         await anyio.sleep(0.3)

@@ -81,7 +81,7 @@ def test_all_begin_together_and_end_together(on_both: Callable[[Story], None], h
                 for client in (zk, other, zk, other):
                     tasks.start_soon(work, client, 5)
             assert await zk.children("/rounds") == []
-            with pytest.raises(ValueError, match="count=0"):
+            with pytest.raises(zabpy.BadArgumentsError, match="count=0"):
                 zk.double_barrier("/x", 0)
 
     on_both(story)

@@ -4,6 +4,7 @@ from random import Random
 
 import pytest
 
+import zabpy
 from zabpy.recipes.choice import STRATEGIES, DownPolicy, Health
 from zabpy.recipes.instance import ServiceInstance
 
@@ -73,9 +74,9 @@ def test_an_instance_is_down_after_so_many_failures_and_twice_as_long_after_a_re
 
 
 def test_a_policy_that_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match="failures=0"):
+    with pytest.raises(zabpy.BadArgumentsError, match="failures=0"):
         DownPolicy(failures=0)
-    with pytest.raises(ValueError, match="down_ms=9"):
+    with pytest.raises(zabpy.BadArgumentsError, match="down_ms=9"):
         DownPolicy(down_ms=9, down_ms_max=8)
 
 
@@ -130,7 +131,7 @@ def test_what_curator_wrote_is_read() -> None:
     ],
 )
 def test_what_is_no_instance_is_refused_with_the_reason(data: bytes, why: str) -> None:
-    with pytest.raises(ValueError, match=why):
+    with pytest.raises(zabpy.BadArgumentsError, match=why):
         ServiceInstance.from_json(data)
 
 

@@ -26,7 +26,7 @@ def test_instances_that_register_are_found_and_chosen_in_turn(on_both: OnBoth, h
                 with pytest.raises(NoInstanceError, match="no instance of api below /services/api") as raised:
                     api.choose()
                 assert raised.value.retry_ms is None
-                async with zk.register_service("/services", ONE), zk.register_service("/services", TWO):
+                async with zk.registered_service("/services", ONE), zk.registered_service("/services", TWO):
                     await until(lambda: len(api.instances) == 2)
                     assert list(api.instances) == [ONE, TWO]
                     assert {api.choose(), api.choose()} == {ONE, TWO}
@@ -40,15 +40,15 @@ def test_instances_that_register_are_found_and_chosen_in_turn(on_both: OnBoth, h
 def test_an_instance_tells_something_else_and_may_not_be_chosen_for_a_while(on_both: OnBoth, hosts: str) -> None:
     async def story() -> None:
         async with zabpy.connect(hosts) as zk, zk.service("/services", "api") as api:
-            async with zk.register_service("/services", ONE) as here:
+            async with zk.registered_service("/services", ONE) as here:
                 assert await api.wait_instance() == ONE
                 off = ServiceInstance("api", "1", enabled=False)
-                await here.change(off)
+                await here.update(off)
                 await until(lambda: api.instances == (off,))
                 with pytest.raises(NoInstanceError):
                     api.choose()
-                with pytest.raises(ValueError, match="cannot become api/2"):
-                    await here.change(TWO)
+                with pytest.raises(zabpy.BadArgumentsError, match="cannot become api/2"):
+                    await here.update(TWO)
 
     on_both(story)
 
@@ -67,7 +67,7 @@ def test_a_stream_tells_of_changes_and_what_is_no_instance_is_named_and_never_ch
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(listen)
                 await until(lambda: told == [()])
-                async with zk.register_service("/services", ONE):
+                async with zk.registered_service("/services", ONE):
                     await until(lambda: told[-1] == (ONE,))
                     await zk.create("/services/api/odd", b"{}")
                     await until(lambda: bool(api.broken))
@@ -82,7 +82,7 @@ def test_a_stream_tells_of_changes_and_what_is_no_instance_is_named_and_never_ch
 def test_what_cannot_be_is_refused(on_both: OnBoth, hosts: str) -> None:
     async def story() -> None:
         async with zabpy.connect(hosts) as zk:
-            with pytest.raises(ValueError, match="best"):
+            with pytest.raises(zabpy.BadArgumentsError, match="best"):
                 zk.service("/services", "api", strategy="best")
 
     on_both(story)
@@ -92,8 +92,8 @@ async def test_those_that_fail_are_left_alone_for_a_while(autojump_clock: MockCl
     async with world(servers=1) as w, w.client("a") as zk:
         down = DownPolicy(failures=2, within_ms=10_000, down_ms=1_000, down_ms_max=4_000)
         async with (
-            zk.register_service("/s", ONE),
-            zk.register_service("/s", TWO),
+            zk.registered_service("/s", ONE),
+            zk.registered_service("/s", TWO),
             zk.service("/s", "api", down=down) as api,
         ):
             api.mark_failed(ONE)
@@ -120,13 +120,13 @@ async def test_those_that_fail_are_left_alone_for_a_while(autojump_clock: MockCl
 
 async def test_one_that_started_anew_is_not_blamed_for_its_forerunner(autojump_clock: MockClock) -> None:
     async with world(servers=1) as w, w.client("a") as zk, zk.service("/s", "api") as api:
-        async with zk.register_service("/s", ONE):
+        async with zk.registered_service("/s", ONE):
             await api.wait_instance()
             for _ in range(3):
                 api.mark_failed(ONE)
             with pytest.raises(NoInstanceError):
                 api.choose()
-        async with zk.register_service("/s", ONE):
+        async with zk.registered_service("/s", ONE):
             await anyio.sleep(1)  # nobody looks meanwhile
             assert api.choose() == ONE
 
@@ -134,9 +134,9 @@ async def test_one_that_started_anew_is_not_blamed_for_its_forerunner(autojump_c
 async def test_least_used_spreads_over_what_is_in_use(autojump_clock: MockClock) -> None:
     async with world(servers=1) as w, w.client("a") as zk:
         async with (
-            zk.register_service("/s", ONE),
-            zk.register_service("/s", TWO),
-            zk.register_service("/s", THREE),
+            zk.registered_service("/s", ONE),
+            zk.registered_service("/s", TWO),
+            zk.registered_service("/s", THREE),
             zk.service("/s", "api", strategy="least_used") as api,
         ):
             await until(lambda: len(api.instances) == 3)
@@ -148,11 +148,11 @@ async def test_least_used_spreads_over_what_is_in_use(autojump_clock: MockClock)
 
 async def test_a_view_goes_on_with_what_it_knew_during_an_outage_and_says_so(autojump_clock: MockClock) -> None:
     async with world() as w, w.client("a") as zk, w.client("b") as other, w.client("c") as client:
-        async with zk.register_service("/s", ONE), client.service("/s", "api") as api:
+        async with zk.registered_service("/s", ONE), client.service("/s", "api") as api:
             assert await api.wait_instance() == ONE and not api.stale
             w.isolate("c")
             await until(lambda: api.stale)
-            async with other.register_service("/s", TWO):
+            async with other.registered_service("/s", TWO):
                 lost = client.session
                 await client.wait_lost(lost)
                 assert (api.instances, api.choose(), api.stale) == ((ONE,), ONE, True)
@@ -163,7 +163,7 @@ async def test_a_view_goes_on_with_what_it_knew_during_an_outage_and_says_so(aut
 
 async def test_an_instance_comes_back_after_its_session_is_lost(autojump_clock: MockClock) -> None:
     async with world() as w, w.client("a") as zk, w.client("c") as client:
-        async with zk.register_service("/s", ONE), client.service("/s", "api") as api:
+        async with zk.registered_service("/s", ONE), client.service("/s", "api") as api:
             w.isolate("a")
             await until(lambda: not api.instances)
             w.heal()

@@ -20,7 +20,7 @@ def test_one_leads_at_a_time_each_in_its_turn_with_growing_tokens(on_both: OnBot
         leading: list[str] = []
 
         async def stand(zk: zabpy.Client, who: str) -> None:
-            async with zk.election("/e", value=who.encode()) as election:
+            async with zk.election("/e", data=who.encode()) as election:
                 async for term in election.terms():
                     async with term:
                         assert not leading
@@ -143,7 +143,7 @@ def test_who_withdraws_leaves_the_queue_or_the_term_and_its_loop_ends(on_both: O
         async with zabpy.connect(hosts) as zk, zabpy.connect(hosts) as other:
             ended: list[str] = []
 
-            async with zk.election("/e", value=b"a") as a, other.election("/e", value=b"b") as b:
+            async with zk.election("/e", data=b"a") as a, other.election("/e", data=b"b") as b:
 
                 async def stand(election: zabpy.recipes.Election, who: str) -> None:
                     async for term in election.terms():
@@ -156,7 +156,7 @@ def test_who_withdraws_leaves_the_queue_or_the_term_and_its_loop_ends(on_both: O
                     await _wait_candidates(a, 1)
                     tasks.start_soon(stand, b, "b")
                     await _wait_candidates(a, 2)
-                    assert [each.value for each in await b.candidates()] == [b"a", b"b"]
+                    assert [each.data for each in await b.candidates()] == [b"a", b"b"]
                     b.withdraw()
                     await until(lambda: ended == ["b"])
                     await _wait_candidates(a, 1)
@@ -232,14 +232,14 @@ def test_observers_are_told_who_leads_and_what_it_says_of_itself(on_both: OnBoth
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(listen)
                 await until(lambda: told == [None])
-                async with other.election("/e", value=b"one") as election:
+                async with other.election("/e", data=b"one") as election:
                     async for term in election.terms():
                         async with term:
                             await until(lambda: len(told) == 2)
-                            assert told[1] == Candidate(b"one", term.token, other.session.id, term.path)
+                            assert told[1] == Candidate(term.path, b"one", other.session.id, term.token)
                             await other.set(term.path, b"two")
                             await until(lambda: len(told) == 3)
-                            assert told[2] == Candidate(b"two", term.token, other.session.id, term.path)
+                            assert told[2] == Candidate(term.path, b"two", other.session.id, term.token)
                             session = zk.session
                             await kill(hosts, session)
                             await zk.wait_lost(session)
@@ -274,7 +274,7 @@ def test_who_gives_up_waiting_for_the_next_leader_may_ask_again(on_both: OnBoth,
             with anyio.move_on_after(0.01) as scope:
                 await anext(leaders)
             assert scope.cancelled_caught
-            held = await other.lock("/e", identifier=b"somebody").acquire()
+            held = await other.lock("/e", data=b"somebody").acquire()
             leader = await anext(leaders)
             assert leader is not None and leader.token == held.token
 

@@ -35,7 +35,7 @@ class Judge:
 
 
 async def stand(zk: Client, judge: Judge, who: str) -> None:
-    async with zk.election("/e", value=who.encode()) as election:
+    async with zk.election("/e", data=who.encode()) as election:
         async for term in election.terms(stand_again=True):
             async with term:
                 await judge.serve(who, term)
@@ -198,14 +198,14 @@ async def test_observers_send_nothing_when_candidates_come_and_go_and_little_whe
 
             async def stand_for(ms: int) -> None:
                 with trio.move_on_after(ms / 1000):
-                    async with crowd.election("/e", value=b"crowd") as election:
+                    async with crowd.election("/e", data=b"crowd") as election:
                         async for term in election.terms():
                             async with term:
                                 await trio.sleep_forever()
 
             nursery.start_soon(listen)
             await until(lambda: told == [None])
-            async with zk.election("/e", value=b"a") as election:
+            async with zk.election("/e", data=b"a") as election:
                 async for term in election.terms():
                     async with term:
                         await until(lambda: len(told) == 2)
@@ -219,7 +219,7 @@ async def test_observers_send_nothing_when_candidates_come_and_go_and_little_whe
                         before = stream.sent_bytes
                     break
                 await until(lambda: len(told) == 3)
-                assert [each and each.value for each in told] == [None, b"a", b"crowd"]
+                assert [each and each.data for each in told] == [None, b"a", b"crowd"]
                 assert stream.sent_bytes - before < 300, "a list of children, and a read of the first"
             nursery.cancel_scope.cancel()
 
@@ -232,7 +232,7 @@ async def test_observers_say_when_they_cannot_be_told_and_go_on_afterwards(autoj
             nursery.start_soon(stand_alone, w, judge, "a")
             leader = await anext(leaders)
             assert leader is not None
-            assert (leader.value, leaders.stale) == (b"a", False)
+            assert (leader.data, leaders.stale) == (b"a", False)
             lost = look.session
             w.isolate("look")
             await look.wait_lost(lost)
@@ -242,7 +242,7 @@ async def test_observers_say_when_they_cannot_be_told_and_go_on_afterwards(autoj
             await until(lambda: judge.leading == "b")
             w.heal()
             leader = await anext(leaders)
-            assert leader is not None and leader.value == b"b"
+            assert leader is not None and leader.data == b"b"
         nursery.cancel_scope.cancel()
 
 

@@ -88,8 +88,8 @@ def test_a_row_with_a_fence_of_its_own_is_changed_by_the_newest_only() -> None:
 
 
 def test_a_fence_that_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match="no name of a table"):
+    with pytest.raises(zabpy.BadArgumentsError, match="no name of a table"):
         Fence("job", table="fences; DROP TABLE x")
-    with pytest.raises(ValueError, match="paramstyle='named'"):
+    with pytest.raises(zabpy.BadArgumentsError, match="paramstyle='named'"):
         Fence("job", paramstyle="named")
     assert Fence("job", table="ops.fences") is not None

@@ -24,11 +24,11 @@ def test_one_holds_it_then_the_next(on_both: Callable[[Story], None], hosts: str
                 tokens: list[int] = []
 
                 async def work(zk: Client) -> None:
-                    async with zk.lock("/deep/er/lock", identifier=b"b") as held:
+                    async with zk.lock("/deep/er/lock", data=b"b") as held:
                         tokens.append(held.token)
                         assert inside == 0
 
-                async with a.lock("/deep/er/lock", identifier=b"a") as held:
+                async with a.lock("/deep/er/lock", data=b"a") as held:
                     inside = 1
                     assert re.fullmatch(r"/deep/er/lock/[0-9a-f]{32}__lock__0000000000", held.path)
                     stat = await b.exists(held.path)
@@ -38,7 +38,7 @@ def test_one_holds_it_then_the_next(on_both: Callable[[Story], None], hosts: str
                     tasks.start_soon(work, b)
                     while len(queue := await a.lock("/deep/er/lock").queue()) < 2:
                         pass
-                    assert [each.identifier for each in queue] == [b"a", b"b"]
+                    assert [each.data for each in queue] == [b"a", b"b"]
                     assert [each.session_id for each in queue] == [a.session.id, b.session.id]
                     assert queue[0].token == held.token and queue[0].created_ms == stat.ctime_ms
                     inside = 0

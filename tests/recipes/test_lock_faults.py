@@ -37,7 +37,7 @@ async def test_never_two_and_nothing_left(seed: int, autojump_clock: MockClock) 
 
     async def work(w: World, name: str) -> None:
         async with w.client(name) as zk:
-            lock = zk.lock("/lock", identifier=name.encode())
+            lock = zk.lock("/lock", data=name.encode())
             while not over:
                 try:
                     async with await lock.acquire(rng.choice([None, 0, 50, 2_000])) as held:

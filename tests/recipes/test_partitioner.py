@@ -191,7 +191,7 @@ async def test_other_items_are_shared_out_when_they_are_set(autojump_clock: Mock
             partitioner.set_items(["2", "..", "a/b %"])
             await until(lambda: set(floor.working) == {"2", "..", "a/b %"})
             assert floor.moves - moves == 2
-            with pytest.raises(ValueError, match="without a name"):
+            with pytest.raises(zabpy.BadArgumentsError, match="without a name"):
                 partitioner.set_items([""])
             nursery.cancel_scope.cancel()
 

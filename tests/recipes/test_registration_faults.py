@@ -113,4 +113,4 @@ async def test_a_former_incarnations_znode_is_replaced_in_one_go(autojump_clock:
             assert isinstance(await anext(events), Resynced)
             async with b.registered("/1", b"me", take_over="same_data") as here:
                 gone, back = await anext(events), await anext(events)
-                assert (gone, back) == (Deleted("/1", here.czxid), Created("/1", here.czxid))
+                assert (gone, back) == (Deleted("/1", here.token), Created("/1", here.token))

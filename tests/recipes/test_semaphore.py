@@ -11,7 +11,7 @@ import zabpy
 from tests.client.conftest import Story
 from tests.recipes.killing import kill
 from tests.recipes.memory import world
-from zabpy.recipes import AcquireTimeoutError, LockLost, MaxLeasesError
+from zabpy.recipes import AcquireTimeoutError, LeasesMaxError, LockLost
 
 LAYOUTS = pytest.mark.parametrize("layout", ["kazoo", "curator"])
 Layout = Literal["kazoo", "curator"]
@@ -21,11 +21,11 @@ Layout = Literal["kazoo", "curator"]
 def test_so_many_and_not_one_more(layout: Layout, on_both: Callable[[Story], None], hosts: str) -> None:
     async def story() -> None:
         async with zabpy.connect(hosts) as a, zabpy.connect(hosts) as b:
-            ours = a.semaphore("/deep/er/s", 2, identifier=b"a", layout=layout)
-            theirs = b.semaphore("/deep/er/s", 2, identifier=b"b", layout=layout)
+            ours = a.semaphore("/deep/er/s", 2, data=b"a", layout=layout)
+            theirs = b.semaphore("/deep/er/s", 2, data=b"b", layout=layout)
             async with ours as one, theirs as two:
                 assert one.token < two.token
-                assert [each.identifier for each in await ours.holders()] == [b"a", b"b"]
+                assert [each.data for each in await ours.holders()] == [b"a", b"b"]
                 assert [each.token for each in await ours.holders()] == [one.token, two.token]
                 for timeout_ms in (0, 100):
                     with pytest.raises(AcquireTimeoutError, match="a lease of /deep/er/s"):
@@ -125,9 +125,9 @@ def test_all_say_the_same_number(on_both: Callable[[Story], None], hosts: str) -
         async with zabpy.connect(hosts) as zk:
             async with zk.semaphore("/s", 2):
                 assert (await zk.get("/s")).data == b"2"
-            with pytest.raises(MaxLeasesError, match="/s has 2 leases, not 3"):
+            with pytest.raises(LeasesMaxError, match="/s has 2 leases, not 3"):
                 await zk.semaphore("/s", 3).acquire()
-            with pytest.raises(ValueError):
+            with pytest.raises(LeasesMaxError):
                 await zk.semaphore("/s", 3).acquire(0)
             for bad in (0, -1):
                 with pytest.raises(zabpy.BadArgumentsError):

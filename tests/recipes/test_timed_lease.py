@@ -11,32 +11,39 @@ import zabpy
 from tests.client.conftest import Story
 from tests.recipes.memory import World, world
 from tests.recipes.test_with_kazoo import in_thread, kazoo
-from zabpy.recipes import LockLost
+from zabpy.recipes import AcquireTimeoutError, LockLost, TimedLease
 
 DAY_MS = 24 * 3_600_000
+
+
+async def denied(lease: TimedLease) -> bool:
+    """Ask for it, now or never."""
+    try:
+        await lease.acquire(timeout_ms=0)
+    except AcquireTimeoutError:
+        return True
+    return False
 
 
 async def test_one_has_it_for_its_time_and_then_another_one_may(autojump_clock: MockClock) -> None:
     async with world(seconds_max=10 * 86_400) as w, w.client("b") as b:
         async with w.client("a") as a:
-            held = await a.timed_lease("/daily", 60_000, identifier="a").obtain()
-            assert held is not None
+            held = await a.timed_lease("/daily", 60_000, name="a").acquire(timeout_ms=0)
             assert 59_000 < held.time_left_ms <= 60_000
-        theirs = b.timed_lease("/daily", 60_000, identifier="b")
-        assert await theirs.obtain() is None  # though the session of the holder is over
+        theirs = b.timed_lease("/daily", 60_000, name="b")
+        assert await denied(theirs)  # though the session of the holder is over
         there = await theirs.holder()
-        assert there is not None and (there.identifier, there.token) == ("a", held.token)
+        assert there is not None and (there.name, there.token) == ("a", held.token)
         await anyio.sleep(50)
-        assert await theirs.obtain() is None
+        assert await denied(theirs)
         await anyio.sleep(11)
-        again = await theirs.obtain()
-        assert again is not None and again.token > held.token
+        again = await theirs.acquire(timeout_ms=0)
+        assert again.token > held.token
 
 
 async def test_the_body_ends_with_the_time(autojump_clock: MockClock) -> None:
     async with world() as w, w.client("a") as a:
-        held = await a.timed_lease("/daily", 60_000).obtain()
-        assert held is not None
+        held = await a.timed_lease("/daily", 60_000).acquire(timeout_ms=0)
         began = anyio.current_time()
         with pytest.raises(LockLost, match="the timed lease /daily: its time of 60000 ms is over"):
             async with held:
@@ -48,22 +55,19 @@ async def test_the_body_ends_with_the_time(autojump_clock: MockClock) -> None:
 
 async def test_a_body_that_ends_earlier_leaves_the_lease(autojump_clock: MockClock) -> None:
     async with world() as w, w.client("a") as a, w.client("b") as b:
-        lease = a.timed_lease("/daily", 60_000, identifier="a")
-        held = await lease.obtain()
-        assert held is not None
+        lease = a.timed_lease("/daily", 60_000, name="a")
+        held = await lease.acquire(timeout_ms=0)
         async with held:
             pass
-        assert await b.timed_lease("/daily", 60_000).obtain() is None
+        assert await denied(b.timed_lease("/daily", 60_000))
         await anyio.sleep(50)
-        held = await lease.obtain()  # the same one again, for another minute
-        assert held is not None
+        held = await lease.acquire(timeout_ms=0)  # the same one again, for another minute
         await anyio.sleep(50)
-        assert await b.timed_lease("/daily", 60_000).obtain() is None
-        await held.give_back()
+        assert await denied(b.timed_lease("/daily", 60_000))
+        await held.release()
         assert await lease.holder() is None
-        other = await b.timed_lease("/daily", 60_000).obtain()
-        assert other is not None
-        await held.give_back()
+        await b.timed_lease("/daily", 60_000).acquire(timeout_ms=0)
+        await held.release()
         assert await lease.holder() is not None
 
 
@@ -74,7 +78,7 @@ async def test_of_many_that_ask_at_once_one_gets_it_wherever_connections_break(a
         zk = w.client(name)
         w.dials[name].break_after(received_bytes=cut)
         async with zk:
-            if await zk.timed_lease("/daily", DAY_MS).obtain() is not None:
+            if not await denied(zk.timed_lease("/daily", DAY_MS)):
                 got.append(name)
 
     for cut in range(0, 700, 29):
@@ -90,13 +94,13 @@ def test_kazoos_lease_and_ours_respect_each_other(on_both: Callable[[Story], Non
         minute = datetime.timedelta(minutes=1)
         with kazoo(hosts) as k:
             async with zabpy.connect(hosts) as zk:
-                ours = zk.timed_lease("/daily", 60_000, identifier="ours")
+                ours = zk.timed_lease("/daily", 60_000, name="ours")
                 assert await in_thread(k.NonBlockingLease, "/daily", minute, identifier="kazoo")
-                assert await ours.obtain() is None
+                assert await denied(ours)
                 there = await ours.holder()
-                assert there is not None and there.identifier == "kazoo"
+                assert there is not None and there.name == "kazoo"
                 await zk.delete("/daily/lease_holder")
-                assert await ours.obtain() is not None
+                assert not await denied(ours)
                 assert not await in_thread(k.NonBlockingLease, "/daily", minute, identifier="kazoo")
 
     on_both(story)
@@ -108,7 +112,7 @@ def test_what_nobody_of_us_wrote_is_not_touched(on_both: Callable[[Story], None]
             await zk.create("/daily/lease_holder", b"?", parents=True)
             for data in (b"?", b"[]", b'{"version": 2}', b'{"version": 1, "holder": "x", "end": "soon"}'):
                 await zk.set("/daily/lease_holder", data)
-                assert await zk.timed_lease("/daily", 1).obtain() is None
+                assert await denied(zk.timed_lease("/daily", 1))
                 assert (await zk.get("/daily/lease_holder")).data == data
             with pytest.raises(zabpy.BadArgumentsError):
                 zk.timed_lease("/daily", 0)
@@ -118,21 +122,71 @@ def test_what_nobody_of_us_wrote_is_not_touched(on_both: Callable[[Story], None]
 
 async def test_who_gives_back_late_or_twice_takes_nothing_from_the_next_one(autojump_clock: MockClock) -> None:
     async with world() as w, w.client("a") as a, w.client("b") as b, w.client("c") as c:
-        first = await a.timed_lease("/daily", 10_000).obtain()
-        assert first is not None
-        await first.give_back()
-        theirs = await b.timed_lease("/daily", 60_000).obtain()
-        assert theirs is not None
-        await first.give_back()  # as after an error that left it open whether it was done
-        assert await c.timed_lease("/daily", 60_000).obtain() is None
+        first = await a.timed_lease("/daily", 10_000).acquire(timeout_ms=0)
+        await first.release()
+        theirs = await b.timed_lease("/daily", 60_000).acquire(timeout_ms=0)
+        await first.release()  # as after an error that left it open whether it was done
+        assert await denied(c.timed_lease("/daily", 60_000))
 
-        await theirs.give_back()
-        second = await a.timed_lease("/daily", 10_000).obtain()
-        assert second is not None
+        await theirs.release()
+        second = await a.timed_lease("/daily", 10_000).acquire(timeout_ms=0)
         await anyio.sleep(11)
         assert second.lost
         await c.delete("/daily/lease_holder")  # as kazoo's do: they delete it and create another one
-        theirs = await b.timed_lease("/daily", 60_000).obtain()
-        assert theirs is not None
-        await second.give_back()
-        assert await c.timed_lease("/daily", 60_000).obtain() is None
+        theirs = await b.timed_lease("/daily", 60_000).acquire(timeout_ms=0)
+        await second.release()
+        assert await denied(c.timed_lease("/daily", 60_000))
+
+
+async def test_who_waits_has_it_when_it_is_given_back_or_its_time_is_over(autojump_clock: MockClock) -> None:
+    async with world() as w, w.client("a") as a, w.client("b") as b:
+        held = await a.timed_lease("/daily", 60_000).acquire()
+        got: list[float] = []
+
+        async def wait() -> None:
+            async with b.timed_lease("/daily", 20_000) as theirs:
+                got.append(anyio.current_time())
+                assert theirs.token > held.token
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.sleep(10)
+            assert got == []
+            await held.release()
+            began = anyio.current_time()
+        assert got[0] - began < 0.5
+        held = await a.timed_lease("/daily", 60_000).acquire()  # the end of the body has given back nothing
+        assert 20 <= anyio.current_time() - got[0] < 21
+
+
+async def test_waiting_has_an_end_and_leaves_nothing(autojump_clock: MockClock) -> None:
+    async with world() as w, w.client("a") as a, w.client("b") as b:
+        await a.timed_lease("/daily", 60_000, name="a").acquire()
+        began = anyio.current_time()
+        with pytest.raises(AcquireTimeoutError, match="not to be had within 5000 ms"):
+            await b.timed_lease("/daily", 60_000, name="b").acquire(5_000)
+        assert 5 <= anyio.current_time() - began < 6
+        with anyio.move_on_after(5):
+            await b.timed_lease("/daily", 60_000, name="b").acquire()
+        assert await b.children("/daily") == ["lease_holder"]
+        there = await b.timed_lease("/daily", 1).holder()
+        assert there is not None and there.name == "a"
+
+
+async def test_waiting_survives_a_lost_session(autojump_clock: MockClock) -> None:
+    async with world() as w, w.client("a") as a, w.client("b") as b:
+        await a.timed_lease("/daily", 60_000).acquire()
+        got: list[float] = []
+        began = anyio.current_time()
+
+        async def wait() -> None:
+            await b.timed_lease("/daily", 60_000).acquire()
+            got.append(anyio.current_time() - began)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.sleep(5)
+            w.isolate("b")
+            await anyio.sleep(12)
+            w.heal()
+        assert 60 <= got[0] < 62

@@ -102,10 +102,10 @@ def test_they_see_each_other_in_the_queue(on_both: Callable[[Story], None], host
                 theirs = k.Lock("/l", "kazoo")
                 await in_thread(theirs.acquire)
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(zk.lock("/l", identifier=b"ours").acquire)
+                    tasks.start_soon(zk.lock("/l", data=b"ours").acquire)
                     while len(queue := await zk.lock("/l").queue()) < 2:
                         pass
-                    assert [each.identifier for each in queue] == [b"kazoo", b"ours"]
+                    assert [each.data for each in queue] == [b"kazoo", b"ours"]
                     assert queue[0].session_id == k.client_id[0]
                     assert await in_thread(theirs.contenders) == ["kazoo", "ours"]
                     await in_thread(theirs.release)

@@ -378,7 +378,7 @@ class Client(Opening):
         self,
         path: str,
         *,
-        identifier: bytes = b"",
+        data: bytes = b"",
         lock_delay_ms: int = 0,
         on_revocation: Literal["tell", "end"] = "tell",
         layout: Literal["kazoo", "curator", "latch"] = "kazoo",
@@ -390,7 +390,7 @@ class Client(Opening):
             self._plain(
                 self._bare.lock,
                 path,
-                identifier=identifier,
+                data=data,
                 lock_delay_ms=lock_delay_ms,
                 on_revocation=on_revocation,
                 layout=layout,
@@ -403,7 +403,7 @@ class Client(Opening):
         self,
         path: str,
         *,
-        identifier: bytes = b"",
+        data: bytes = b"",
         on_revocation: Literal["tell", "end"] = "tell",
         layout: Literal["kazoo", "curator", "latch"] = "kazoo",
         acl: _model.Acls | None = None,
@@ -412,12 +412,7 @@ class Client(Opening):
         """``with rw.read`` for many at a time, ``with rw.write`` for one alone: see `ReadWriteLock`."""
         result: ReadWriteLock = self._varied(_on_lost=on_lost)._wrapped(
             self._plain(
-                self._bare.read_write_lock,
-                path,
-                identifier=identifier,
-                on_revocation=on_revocation,
-                layout=layout,
-                acl=acl,
+                self._bare.read_write_lock, path, data=data, on_revocation=on_revocation, layout=layout, acl=acl
             )
         )
         return result
@@ -426,45 +421,39 @@ class Client(Opening):
         self,
         paths: Iterable[str],
         *,
-        identifier: bytes = b"",
+        data: bytes = b"",
         layout: Literal["kazoo", "curator", "latch"] = "kazoo",
         acl: _model.Acls | None = None,
         on_lost: OnLost = "flag",
     ) -> MultiLock:
         """Several locks, all or none: see `MultiLock`."""
         result: MultiLock = self._varied(_on_lost=on_lost)._wrapped(
-            self._plain(self._bare.multi_lock, paths, identifier=identifier, layout=layout, acl=acl)
+            self._plain(self._bare.multi_lock, paths, data=data, layout=layout, acl=acl)
         )
         return result
 
     def semaphore(
         self,
         path: str,
-        max_leases: int,
+        leases_max: int,
         *,
-        identifier: bytes = b"",
+        data: bytes = b"",
         layout: Literal["kazoo", "curator", "latch"] = "kazoo",
         acl: _model.Acls | None = None,
         on_lost: OnLost = "flag",
     ) -> Semaphore:
         """``with zk.semaphore(path, 3) as held``: so many at a time: see `Semaphore`."""
         result: Semaphore = self._varied(_on_lost=on_lost)._wrapped(
-            self._plain(self._bare.semaphore, path, max_leases, identifier=identifier, layout=layout, acl=acl)
+            self._plain(self._bare.semaphore, path, leases_max, data=data, layout=layout, acl=acl)
         )
         return result
 
     def timed_lease(
-        self,
-        path: str,
-        duration_ms: int,
-        *,
-        identifier: str = "",
-        acl: _model.Acls | None = None,
-        on_lost: OnLost = "flag",
+        self, path: str, duration_ms: int, *, name: str = "", acl: _model.Acls | None = None, on_lost: OnLost = "flag"
     ) -> TimedLease:
         """For a job that one is to do once in so long: see `TimedLease`."""
         result: TimedLease = self._varied(_on_lost=on_lost)._wrapped(
-            self._plain(self._bare.timed_lease, path, duration_ms, identifier=identifier, acl=acl)
+            self._plain(self._bare.timed_lease, path, duration_ms, name=name, acl=acl)
         )
         return result
 
@@ -567,7 +556,7 @@ class Client(Opening):
         self,
         path: str,
         *,
-        value: bytes = b"",
+        data: bytes = b"",
         lock_delay_ms: int = 0,
         layout: Literal["kazoo", "curator", "latch"] = "kazoo",
         acl: _model.Acls | None = None,
@@ -575,7 +564,7 @@ class Client(Opening):
     ) -> Election:
         """Stand for leader, term after term, or see who does: see `Election`."""
         result: Election = self._varied(_on_lost=on_lost)._wrapped(
-            self._plain(self._bare.election, path, value=value, lock_delay_ms=lock_delay_ms, layout=layout, acl=acl)
+            self._plain(self._bare.election, path, data=data, lock_delay_ms=lock_delay_ms, layout=layout, acl=acl)
         )
         return result
 
@@ -585,39 +574,46 @@ class Client(Opening):
         return result
 
     def partitioner(
-        self, path: str, items: Iterable[str], *, name: str = "member", settle_ms: int = 1000, on_lost: OnLost = "flag"
+        self,
+        path: str,
+        items: Iterable[str],
+        *,
+        name: str = "member",
+        settle_ms: int = 1000,
+        acl: _model.Acls | None = None,
+        on_lost: OnLost = "flag",
     ) -> Partitioner:
         """Share out work with others: see `Partitioner`."""
         result: Partitioner = self._varied(_on_lost=on_lost)._wrapped(
-            self._plain(self._bare.partitioner, path, items, name=name, settle_ms=settle_ms)
+            self._plain(self._bare.partitioner, path, items, name=name, settle_ms=settle_ms, acl=acl)
         )
         return result
 
-    def register_service(
+    def registered_service(
         self,
-        base: str,
+        path: str,
         instance: _recipes.ServiceInstance,
         *,
         acl: _model.Acls | None = None,
         take_over: Literal["own", "same_data", "never"] = "own",
         on_lost: OnLost = "flag",
     ) -> ServiceRegistration:
-        """Have an instance be found at ``base/name/id`` for as long as the block lasts: see `ServiceRegistration`."""
+        """Have an instance be found at ``path/name/id`` for as long as the block lasts: see `ServiceRegistration`."""
         result: ServiceRegistration = self._varied(_on_lost=on_lost)._wrapped(
-            self._plain(self._bare.register_service, base, instance, acl=acl, take_over=take_over)
+            self._plain(self._bare.registered_service, path, instance, acl=acl, take_over=take_over)
         )
         return result
 
     def service(
         self,
-        base: str,
+        path: str,
         name: str,
         *,
         strategy: str | _recipes.Strategy = "round_robin",
         down: _recipes.DownPolicy | None = None,
     ) -> ServiceView:
         """The instances of a service, to choose among: see `ServiceView`."""
-        result: ServiceView = self._wrapped(self._plain(self._bare.service, base, name, strategy=strategy, down=down))
+        result: ServiceView = self._wrapped(self._plain(self._bare.service, path, name, strategy=strategy, down=down))
         return result
 
 
@@ -797,8 +793,8 @@ class Lock(Context["HeldLock"]):
         return value
 
     @property
-    def identifier(self) -> bytes:
-        value: bytes = self._bare.identifier
+    def data(self) -> bytes:
+        value: bytes = self._bare.data
         return value
 
     @property
@@ -875,13 +871,13 @@ class Semaphore(Context["HeldLease"]):
         return value
 
     @property
-    def max_leases(self) -> int:
-        value: int = self._bare.max_leases
+    def leases_max(self) -> int:
+        value: int = self._bare.leases_max
         return value
 
     @property
-    def identifier(self) -> bytes:
-        value: bytes = self._bare.identifier
+    def data(self) -> bytes:
+        value: bytes = self._bare.data
         return value
 
     def acquire(self, timeout_ms: int | None = None) -> HeldLease:
@@ -889,7 +885,7 @@ class Semaphore(Context["HeldLease"]):
 
         Raises:
             AcquireTimeoutError: there was none in time.
-            MaxLeasesError: others have another number of them.
+            LeasesMaxError: others have another number of them.
             NoServerError: no server could be reached for as long as the client waits for one.
         """
         result: HeldLease = self._wrapped(self._call(self._bare.acquire, timeout_ms))
@@ -900,7 +896,7 @@ class Semaphore(Context["HeldLease"]):
         return self._call(self._bare.holders)
 
 
-class TimedLease(Blocking):
+class TimedLease(Context["HeldTimedLease"]):
     """See the head of `zabpy.recipes.timed_lease`."""
 
     _bare: _recipes.TimedLease
@@ -916,18 +912,22 @@ class TimedLease(Blocking):
         return value
 
     @property
-    def identifier(self) -> str:
-        value: str = self._bare.identifier
+    def name(self) -> str:
+        value: str = self._bare.name
         return value
 
-    def obtain(self) -> HeldTimedLease | None:
-        """The lease, if it is free or ours; None if somebody else has it. Waits for nothing but others that ask, too.
+    def acquire(self, timeout_ms: int | None = None) -> HeldTimedLease:
+        """Have it as soon as it is free or ours, which is waited for at most so long; 0 is to say now or never.
+
+        What the servers take to answer, and to ask others that ask at the same moment, comes on top. When its time is
+        over all who wait ask again, at once: it is made for few.
 
         Raises:
+            AcquireTimeoutError: somebody else has it, for longer than that.
             LockLost: the session was lost while we asked; we may have it or not: ask again.
             NoServerError: no server could be reached for as long as the client waits for one.
         """
-        result: HeldTimedLease | None = self._wrapped(self._call(self._bare.obtain))
+        result: HeldTimedLease = self._wrapped(self._call(self._bare.acquire, timeout_ms))
         return result
 
     def holder(self) -> _recipes.LeaseHolder | None:
@@ -961,9 +961,9 @@ class Registration(Holding, Entered):
         return value
 
     @property
-    def czxid(self) -> int:
-        """Of our znode that is, or was last, there; 0 before the first."""
-        value: int = self._read("czxid")
+    def token(self) -> int:
+        """The czxid of our znode that is, or was last, there: a larger one each time it was made anew; 0 before."""
+        value: int = self._read("token")
         return value
 
     def states(self) -> Context[Stream[_recipes.Presence]]:
@@ -1123,7 +1123,7 @@ class WorkQueue(Entered):
         Args:
             priority: 0 to 999; lower ones are taken first.
         Raises:
-            ValueError, TypeError: that is no priority, or no data.
+            BadArgumentsError: that is no priority, or no data.
             SessionLostError: the session was lost while it was put, so it may be there or not.
             ConnectionLossError: that, too; only of servers that let nobody keep account (``lost_reply="once"`` of
                 `Client.create`), or with data that fills a request but for 200 bytes.
@@ -1172,7 +1172,7 @@ class DelayQueue(Entered):
             delay_ms: from now on.
             due_ms: at this time, in ms since 1970; one of the two.
         Raises:
-            ValueError, TypeError: a time that is none, or no data.
+            BadArgumentsError: a time that is none, or no data.
             SessionLostError: the session was lost while it was put, so it may be there or not.
             ConnectionLossError: that, too; only of servers that let nobody keep account (``lost_reply="once"`` of
                 `Client.create`), or with data that fills a request but for 200 bytes.
@@ -1209,7 +1209,7 @@ class TreeCache(Entered):
         return value
 
     def get(self, path: str) -> _client.Znode | None:
-        """Data and stat; None if there is no such znode. Raises ValueError for what is not in the tree's scope, and
+        """Data and stat; None if there is no such znode. Raises `BadArgumentsError` for what is not in its scope, and
         whatever ended the cache, if something did.
         """
         return self._direct(self._bare.get, path)
@@ -1316,8 +1316,8 @@ class Election(Entered):
         return value
 
     @property
-    def value(self) -> bytes:
-        value: bytes = self._bare.value
+    def data(self) -> bytes:
+        value: bytes = self._bare.data
         return value
 
     def terms(self, *, stand_again: bool = False) -> Stream[Term]:
@@ -1411,19 +1411,50 @@ class Partitioner(Entered):
         return Stream(self, self._plain(self._bare.__aiter__))
 
 
-class ServiceRegistration(Registration):
-    """One's own end: see `Registration`. ``instance`` is what is told of it."""
+class ServiceRegistration(Holding, Entered):
+    """One's own end: all that `Registration` says holds here, too. ``instance`` is what is told of it."""
 
     _bare: _recipes.ServiceRegistration
+
+    @property
+    def path(self) -> str:
+        value: str = self._bare.path
+        return value
+
+    @property
+    def state(self) -> _recipes.Presence:
+        value: _recipes.Presence = self._read("state")
+        return value
+
+    @property
+    def present(self) -> bool:
+        """Whether the znode is there and ours, as far as we know. Never once our session is known to be lost."""
+        value: bool = self._read("present")
+        return value
+
+    @property
+    def token(self) -> int:
+        """The czxid of our znode that is, or was last, there: a larger one each time it was made anew; 0 before."""
+        value: int = self._read("token")
+        return value
+
+    def states(self) -> Context[Stream[_recipes.Presence]]:
+        """The state now, then each that it comes to: ``with here.states() as s: for state in s``."""
+        result: Context[Stream[_recipes.Presence]] = Context(self, self._plain(self._bare.states))
+        return result
+
+    def wait_present(self) -> None:
+        """Until the znode is there and ours. Raises what ended the registration; `EOFError`, if its block did."""
+        self._call(self._bare.wait_present)
 
     @property
     def instance(self) -> _recipes.ServiceInstance:
         value: _recipes.ServiceInstance = self._bare.instance
         return value
 
-    def change(self, instance: _recipes.ServiceInstance) -> None:
-        """Tell something else, as with `Registration.update`. Name and id stay."""
-        self._call(self._bare.change, instance)
+    def update(self, instance: _recipes.ServiceInstance) -> None:
+        """Tell something else, as `Registration.update` does. Name and id stay."""
+        self._call(self._bare.update, instance)
 
 
 class ServiceView(Stream[tuple[_recipes.ServiceInstance, ...]], Entered):
@@ -1630,7 +1661,7 @@ class HeldLease(Holding, Entered):
 
 
 class HeldTimedLease(Holding, Entered):
-    """Lost when its time is over. The end of the body, or `release`, leaves the lease as it is: see `give_back`."""
+    """Lost when its time is over. The end of the body leaves the lease to its holder until then: see `release`."""
 
     _bare: _recipes.HeldTimedLease
 
@@ -1654,9 +1685,11 @@ class HeldTimedLease(Holding, Entered):
         return self._call(self._bare.wait_lost)
 
     def release(self) -> None:
-        """Give it up, and wait until the servers have acknowledged that. Does nothing if it was lost or released.
+        """Have it be free for others before its time. Does nothing if that is over, or if somebody has it since.
 
-        If the connection is away, the release goes on in the background, also when this is cancelled.
+        Raises:
+            LockLost: the session was lost meanwhile; it may have been done, or not. To do it again does no harm.
+            NoServerError: no server could be reached for as long as the client waits for one.
         """
         self._call(self._bare.release)
 
@@ -1670,15 +1703,6 @@ class HeldTimedLease(Holding, Entered):
         """By the local clock."""
         value: int = self._read("time_left_ms")
         return value
-
-    def give_back(self) -> None:
-        """Have it be free before its time. Does nothing if that is over, or if somebody has obtained it since.
-
-        Raises:
-            LockLost: the session was lost meanwhile; it may have been done, or not. To do it again does no harm.
-            NoServerError: no server could be reached for as long as the client waits for one.
-        """
-        self._call(self._bare.give_back)
 
 
 class BarrierMember(Holding, Entered):
@@ -1713,18 +1737,13 @@ class BarrierMember(Holding, Entered):
         self._call(self._bare.release)
 
     @property
-    def name(self) -> str:
-        value: str = self._bare.name
-        return value
-
-    @property
     def path(self) -> str:
         value: str = self._bare.path
         return value
 
     @property
-    def czxid(self) -> int:
-        value: int = self._bare.czxid
+    def token(self) -> int:
+        value: int = self._bare.token
         return value
 
     @property

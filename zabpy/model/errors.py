@@ -51,8 +51,8 @@ class UnimplementedError(CodeError):
     code, name = -6, "UNIMPLEMENTED"
 
 
-class BadArgumentsError(CodeError):
-    """A path, flag or number that cannot be."""
+class BadArgumentsError(CodeError, ValueError):
+    """A path, flag or number that cannot be: said by a server, or by the client before anything was sent."""
 
     code, name = -8, "BADARGUMENTS"
 

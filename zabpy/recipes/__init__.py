@@ -51,7 +51,7 @@ from .multi_lock import HeldLocks as HeldLocks, MultiLock as MultiLock
 from .partitioner import Partitioner as Partitioner
 from .read_write_lock import ReadWriteLock as ReadWriteLock
 from .registration import Presence as Presence, Registration as Registration
-from .semaphore import HeldLease as HeldLease, MaxLeasesError as MaxLeasesError, Semaphore as Semaphore
+from .semaphore import HeldLease as HeldLease, LeasesMaxError as LeasesMaxError, Semaphore as Semaphore
 from .timed_lease import HeldTimedLease as HeldTimedLease, LeaseHolder as LeaseHolder, TimedLease as TimedLease
 from .tree_cache import TreeCache as TreeCache
 from .value import AtomicValue as AtomicValue, Value as Value

@@ -29,7 +29,7 @@ class Assignment(Holding):
     def __init__(
         self, zk: Client, session: Session, path: str, claims: Iterable[Claim], over: Callable[["Assignment"], None]
     ) -> None:
-        super().__init__(zk, session, f"the assignment of {path}", AssignmentLost)
+        super().__init__(zk, session, f"the assignment of {path}", AssignmentLost, path=path)
         self.claims: tuple[Claim, ...] = tuple(claims)
         self.items: tuple[str, ...] = tuple(claim.item for claim in self.claims)
         self._tell_over = over

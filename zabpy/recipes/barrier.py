@@ -10,7 +10,9 @@ It is up while the znode is there, as with kazoo's Barrier and Curator's Distrib
 """
 
 from zabpy.client import Client, Deleted, SessionLostError
-from zabpy.model import Acls, NodeExistsError, NoNodeError, validate
+from zabpy.model import Acls, NodeExistsError, NoNodeError
+
+from .arguments import check_path
 
 
 class Barrier:
@@ -18,7 +20,7 @@ class Barrier:
 
     def __init__(self, zk: Client, path: str, *, acl: Acls | None = None) -> None:
         """Raises `BadArgumentsError` for what is no path."""
-        validate(path)
+        check_path(path, "barrier")
         self._zk, self.path, self._acl = zk, path, acl
 
     async def create(self) -> None:

@@ -8,19 +8,21 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from zabpy.client import Client, Fired, SessionLostError, State
-from zabpy.model import NoNodeError, join, validate
+from zabpy.model import NoNodeError, join
 
+from .arguments import check_path
 from .contenders import contender
 from .patience import TRANSIENT, Patience
 
 
 class Candidate(NamedTuple):
-    """One who stands. ``token`` is its fencing token, if it leads or comes to; it tells terms apart."""
+    """One who stands, by its znode. ``data`` is what it says of itself, ``token`` its fencing token, if it leads or
+    comes to; it tells terms apart."""
 
-    value: bytes
-    token: int
-    session_id: int
     path: str
+    data: bytes
+    session_id: int
+    token: int
 
 
 def in_order(names: list[str]) -> list[str]:
@@ -52,7 +54,7 @@ async def look(zk: Client, path: str) -> list[Candidate]:
             data, stat = await zk.get(join(path, name))
         except NoNodeError:
             continue
-        found.append(Candidate(data, stat.czxid, stat.ephemeral_owner, join(path, name)))
+        found.append(Candidate(join(path, name), data, stat.ephemeral_owner, stat.czxid))
     return found
 
 
@@ -64,7 +66,7 @@ class Leaders:
     """
 
     def __init__(self, zk: Client, path: str) -> None:
-        validate(path)
+        check_path(path, "observe")
         self._zk, self._path = zk, path
         self._fired: Fired | None = None
         self._told = False
@@ -121,7 +123,7 @@ class Leaders:
                     fired.cancel()
                 first = join(self._path, names[0])
                 data, stat, self._fired = await self._zk.get_watched(first)
-                return Candidate(data, stat.czxid, stat.ephemeral_owner, first)
+                return Candidate(first, data, stat.ephemeral_owner, stat.czxid)
             except NoNodeError:
                 found, fired = await self._zk.exists_watched(self._path)
                 if found is None:

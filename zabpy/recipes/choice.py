@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, Protocol
 
+from .arguments import bad
 from .instance import ServiceInstance
 
 
@@ -87,7 +88,7 @@ class DownPolicy:
 
     def __post_init__(self) -> None:
         if self.failures < 1 or self.within_ms < 0 or not 0 <= self.down_ms <= self.down_ms_max:
-            raise ValueError(f"no policy: {self}")
+            raise bad(f"no policy: {self}", "DownPolicy")
 
 
 class Health:

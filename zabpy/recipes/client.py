@@ -38,7 +38,7 @@ class Client(client.Client):
         self,
         path: str,
         *,
-        identifier: bytes = b"",
+        data: bytes = b"",
         lock_delay_ms: int = 0,
         on_revocation: OnRevocation = "tell",
         layout: Layout = "kazoo",
@@ -48,7 +48,7 @@ class Client(client.Client):
         return Lock(
             self,
             path,
-            identifier=identifier,
+            data=data,
             lock_delay_ms=lock_delay_ms,
             on_revocation=on_revocation,
             layout=layout,
@@ -59,35 +59,35 @@ class Client(client.Client):
         self,
         path: str,
         *,
-        identifier: bytes = b"",
+        data: bytes = b"",
         on_revocation: OnRevocation = "tell",
         layout: Layout = "kazoo",
         acl: Acls | None = None,
     ) -> ReadWriteLock:
         """``async with rw.read`` for many at a time, ``async with rw.write`` for one alone: see `ReadWriteLock`."""
-        return ReadWriteLock(self, path, identifier=identifier, on_revocation=on_revocation, layout=layout, acl=acl)
+        return ReadWriteLock(self, path, data=data, on_revocation=on_revocation, layout=layout, acl=acl)
 
     def multi_lock(
-        self, paths: Iterable[str], *, identifier: bytes = b"", layout: Layout = "kazoo", acl: Acls | None = None
+        self, paths: Iterable[str], *, data: bytes = b"", layout: Layout = "kazoo", acl: Acls | None = None
     ) -> MultiLock:
         """Several locks, all or none: see `MultiLock`."""
-        return MultiLock(self, [Lock(self, path, identifier=identifier, layout=layout, acl=acl) for path in paths])
+        return MultiLock(self, [Lock(self, path, data=data, layout=layout, acl=acl) for path in paths])
 
     def semaphore(
         self,
         path: str,
-        max_leases: int,
+        leases_max: int,
         *,
-        identifier: bytes = b"",
+        data: bytes = b"",
         layout: Layout = "kazoo",
         acl: Acls | None = None,
     ) -> Semaphore:
         """``async with zk.semaphore(path, 3) as held``: so many at a time: see `Semaphore`."""
-        return Semaphore(self, path, max_leases, identifier=identifier, layout=layout, acl=acl)
+        return Semaphore(self, path, leases_max, data=data, layout=layout, acl=acl)
 
-    def timed_lease(self, path: str, duration_ms: int, *, identifier: str = "", acl: Acls | None = None) -> TimedLease:
+    def timed_lease(self, path: str, duration_ms: int, *, name: str = "", acl: Acls | None = None) -> TimedLease:
         """For a job that one is to do once in so long: see `TimedLease`."""
-        return TimedLease(self, path, duration_ms, identifier=identifier, acl=acl)
+        return TimedLease(self, path, duration_ms, name=name, acl=acl)
 
     def registered(
         self, path: str, data: bytes = b"", *, acl: Acls | None = None, take_over: TakeOver = "own", wait: bool = True
@@ -153,35 +153,41 @@ class Client(client.Client):
         self,
         path: str,
         *,
-        value: bytes = b"",
+        data: bytes = b"",
         lock_delay_ms: int = 0,
         layout: Layout = "kazoo",
         acl: Acls | None = None,
     ) -> Election:
         """Stand for leader, term after term, or see who does: see `Election`."""
-        return Election(self, path, value=value, lock_delay_ms=lock_delay_ms, layout=layout, acl=acl)
+        return Election(self, path, data=data, lock_delay_ms=lock_delay_ms, layout=layout, acl=acl)
 
     def observe(self, path: str) -> Leaders:
         """Who leads, and who comes to: ``async with zk.observe(path) as leaders: async for leader in leaders``."""
         return Leaders(self, path)
 
     def partitioner(
-        self, path: str, items: Iterable[str], *, name: str = "member", settle_ms: int = 1_000
+        self,
+        path: str,
+        items: Iterable[str],
+        *,
+        name: str = "member",
+        settle_ms: int = 1_000,
+        acl: Acls | None = None,
     ) -> Partitioner:
         """Share out work with others: see `Partitioner`."""
-        return Partitioner(self, path, items, name=name, settle_ms=settle_ms)
+        return Partitioner(self, path, items, name=name, settle_ms=settle_ms, acl=acl)
 
-    def register_service(
-        self, base: str, instance: ServiceInstance, *, acl: Acls | None = None, take_over: TakeOver = "own"
+    def registered_service(
+        self, path: str, instance: ServiceInstance, *, acl: Acls | None = None, take_over: TakeOver = "own"
     ) -> ServiceRegistration:
-        """Have an instance be found at ``base/name/id`` for as long as the block lasts: see `ServiceRegistration`."""
-        return ServiceRegistration(self, base, instance, acl=acl, take_over=take_over)
+        """Have an instance be found at ``path/name/id`` for as long as the block lasts: see `ServiceRegistration`."""
+        return ServiceRegistration(self, path, instance, acl=acl, take_over=take_over)
 
     def service(
-        self, base: str, name: str, *, strategy: str | Strategy = "round_robin", down: DownPolicy | None = None
+        self, path: str, name: str, *, strategy: str | Strategy = "round_robin", down: DownPolicy | None = None
     ) -> ServiceView:
         """The instances of a service, to choose among: see `ServiceView`."""
-        return ServiceView(self, base, name, strategy=strategy, down=down)
+        return ServiceView(self, path, name, strategy=strategy, down=down)
 
 
 def connect(servers: str | Sequence[str], **settings: Unpack[Settings]) -> Client:

@@ -21,7 +21,10 @@ from typing import Final, Literal
 import anyio
 
 from zabpy.client import Client
-from zabpy.model import Acls, BadVersionError, NodeExistsError, NoNodeError, ZabpyError, validate
+from zabpy.model import Acls, BadVersionError, NodeExistsError, NoNodeError
+
+from .arguments import bad, check_one_of, check_path
+from .errors import RecipeError, about
 
 Layout = Literal["text", "int", "long"]
 _STRUCTS: Final = {"int": struct.Struct(">i"), "long": struct.Struct(">q")}
@@ -29,7 +32,7 @@ _STRUCTS: Final = {"int": struct.Struct(">i"), "long": struct.Struct(">q")}
 PAUSE_MS_MAX = 64
 
 
-class NotACounterError(ZabpyError, ValueError):
+class NotACounterError(RecipeError):
     """The znode's data is no number of this layout."""
 
 
@@ -50,14 +53,16 @@ class Counter:
         Args:
             start: what it counts from where there is no znode yet, or an empty one.
         Raises:
-            BadArgumentsError, ValueError: that is no path, no layout, or a start that the layout cannot hold.
+            BadArgumentsError: that is no path, no layout, or a start that the layout cannot hold.
         """
-        validate(path)
-        if layout not in ("text", *_STRUCTS):
-            raise ValueError(f"layout={layout!r}: text, int or long is expected")
+        check_path(path, "counter")
+        check_one_of("layout", layout, ("text", *_STRUCTS), "counter", path)
         self._zk, self.path, self._start, self._layout, self._acl = zk, path, start, layout, acl
         self._rng = Random() if rng is None else rng
-        self._encoded(start)
+        try:
+            self._encoded(start)
+        except OverflowError as error:
+            raise bad(str(error), "counter", path) from None
         self._turn = anyio.Lock()
 
     async def get(self) -> int:
@@ -78,7 +83,7 @@ class Counter:
                 `Client.set`), or after connection upon connection broke.
         """
         if not isinstance(delta, int):
-            raise TypeError(f"delta={delta!r}: a whole number is expected")
+            raise bad(f"delta={delta!r}: a whole number is expected", "add", self.path)
         pause_ms = 1
         async with self._turn:
             while True:
@@ -117,5 +122,4 @@ class Counter:
             return int(_STRUCTS[self._layout].unpack(data)[0])
         except (ValueError, struct.error):
             error = NotACounterError(f"the data of {self.path} is no number as {self._layout}: {data[:40]!r}")
-            error.path = self.path
-            raise error from None
+            raise about(error, "counter", self.path) from None

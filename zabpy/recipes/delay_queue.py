@@ -24,6 +24,7 @@ import anyio
 from zabpy.client import Client
 from zabpy.model import Acls, NoNodeError, Stat, join
 
+from .arguments import bad, check_at_least
 from .clock_range import ClockRange
 from .leases import Item, LeaseQueue
 from .patience import TRANSIENT, Patience
@@ -38,6 +39,8 @@ DIGITS = 15
 
 class DelayQueue(LeaseQueue):
     """See the head of this file. `Item.rank` is the due time, in ms since 1970. Putting needs no ``async with``."""
+
+    _kind = "delay_queue"
 
     def __init__(
         self,
@@ -58,7 +61,7 @@ class DelayQueue(LeaseQueue):
             delay_ms: from now on.
             due_ms: at this time, in ms since 1970; one of the two.
         Raises:
-            ValueError, TypeError: a time that is none, or no data.
+            BadArgumentsError: a time that is none, or no data.
             SessionLostError: the session was lost while it was put, so it may be there or not.
             ConnectionLossError: that, too; only of servers that let nobody keep account (``lost_reply="once"`` of
                 `Client.create`), or with data that fills a request but for 200 bytes.
@@ -68,19 +71,16 @@ class DelayQueue(LeaseQueue):
     async def put_all(self, items: Sequence[bytes], *, delay_ms: int | None = None, due_ms: int | None = None) -> int:
         """Put all of them, or none. As `put`."""
         if (delay_ms is None) == (due_ms is None):
-            raise ValueError("one of delay_ms and due_ms is expected")
-        for data in items:
-            if not isinstance(data, bytes):
-                raise TypeError(f"an item is bytes, not {type(data).__name__}")
+            raise bad("one of delay_ms and due_ms is expected", "put", self.path)
+        values = self._checked(items)
         if delay_ms is not None:
-            if delay_ms < 0:
-                raise ValueError(f"delay_ms={delay_ms}: nothing can be due before now; 0 is now")
+            check_at_least("delay_ms", delay_ms, 0, "put", self.path)
             due_ms = round(await self.server_time_ms()) + delay_ms
         assert due_ms is not None
-        if not 0 <= due_ms < 10**DIGITS:
-            raise ValueError(f"due_ms={due_ms} is no time in ms since 1970")
-        if items:
-            await self._put(list(items), f"{due_ms:0{DIGITS}d}")
+        if type(due_ms) is not int or not 0 <= due_ms < 10**DIGITS:
+            raise bad(f"due_ms={due_ms!r} is no time in ms since 1970", "put", self.path)
+        if values:
+            await self._put(values, f"{due_ms:0{DIGITS}d}")
         return due_ms
 
     async def server_time_ms(self) -> float:

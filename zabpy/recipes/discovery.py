@@ -1,13 +1,13 @@
 """Service discovery: instances register themselves, clients choose among those that are there.
 
-    async with zk.register_service("/services", ServiceInstance("api", "host1", "10.0.0.7", 80)):
+    async with zk.registered_service("/services", ServiceInstance("api", "host1", "10.0.0.7", 80)):
         await serve()
 
     async with zk.service("/services", "api") as api:       # a view: one watch, whatever the number of instances
         with api.use() as instance:                         # or api.choose()
             await ask(instance.address, instance.port)
 
-Layout and JSON are those of Curator's x-discovery, ``/base/name/id``, so its providers and registrations and ours see
+Layout and JSON are those of Curator's x-discovery, ``path/name/id``, so its providers and registrations and ours see
 each other. A view never waits: it chooses from memory. During an outage it goes on with what it knew and says so in
 ``stale``; clients find out for themselves who answers, see `ServiceView.mark_failed`.
 """
@@ -22,15 +22,17 @@ from typing import Self
 import anyio
 
 from zabpy.client import Client, Znode
-from zabpy.model import Acls, ZabpyError, join
+from zabpy.model import Acls, join
 
+from .arguments import bad, check_path
 from .choice import STRATEGIES, DownPolicy, Health, Strategy
+from .errors import RecipeError, about
 from .instance import ServiceInstance
-from .registration import Registration, TakeOver
+from .registration import TakeOver, Upkeep
 from .tree_cache import TreeCache
 
 
-class NoInstanceError(ZabpyError):
+class NoInstanceError(RecipeError):
     """There is nobody to choose. ``retry_ms``: when one of those that were marked as failed may be tried again; None
     if there is none of those."""
 
@@ -39,22 +41,23 @@ class NoInstanceError(ZabpyError):
         self.retry_ms = retry_ms
 
 
-class ServiceRegistration(Registration):
-    """One's own end: see `Registration`. ``instance`` is what is told of it."""
+class ServiceRegistration(Upkeep):
+    """One's own end: all that `Registration` says holds here, too. ``instance`` is what is told of it."""
 
     def __init__(
-        self, zk: Client, base: str, instance: ServiceInstance, *, acl: Acls | None = None, take_over: TakeOver = "own"
+        self, zk: Client, path: str, instance: ServiceInstance, *, acl: Acls | None = None, take_over: TakeOver = "own"
     ) -> None:
+        """``path``: below which the znodes of the services stand, each as ``name/id``."""
         super().__init__(
-            zk, join(join(base, instance.name), instance.id), instance.to_json(), acl=acl, take_over=take_over
+            zk, join(join(path, instance.name), instance.id), instance.to_json(), acl=acl, take_over=take_over
         )
         self.instance = instance
 
-    async def change(self, instance: ServiceInstance) -> None:
-        """Tell something else, as with `Registration.update`. Name and id stay."""
+    async def update(self, instance: ServiceInstance) -> None:
+        """Tell something else, as `Registration.update` does. Name and id stay."""
         if (instance.name, instance.id) != (self.instance.name, self.instance.id):
-            raise ValueError(f"{self.path} cannot become {instance.name}/{instance.id}: register that one")
-        await self.update(instance.to_json())
+            raise bad(f"it cannot become {instance.name}/{instance.id}: register that one", "update", self.path)
+        await self._update(instance.to_json())
         self.instance = instance
 
 
@@ -64,7 +67,7 @@ class ServiceView:
     def __init__(
         self,
         zk: Client,
-        base: str,
+        path: str,
         name: str,
         *,
         strategy: str | Strategy = "round_robin",
@@ -73,15 +76,18 @@ class ServiceView:
     ) -> None:
         """
         Args:
+            path: as it was given to those who registered the instances.
+            name: of the service.
             strategy: ``round_robin``, ``random``, ``sticky``, ``least_used``, or a function of one's own.
             down: when an instance that failed is left alone, and for how long.
         """
         if isinstance(strategy, str) and strategy not in STRATEGIES:
-            raise ValueError(f"strategy is one of {', '.join(STRATEGIES)}, or a function; not {strategy!r}")
-        self.name, self.path = name, join(base, name)
+            raise bad(f"strategy is one of {', '.join(STRATEGIES)}, or a function; not {strategy!r}", "service", path)
+        check_path(path, "service")
+        self.name, self.path, self._top = name, path, join(path, name)
         self._strategy = STRATEGIES[strategy](rng or Random()) if isinstance(strategy, str) else strategy
         self._down = down or DownPolicy()
-        self._cache = TreeCache(zk, self.path, depth_max=1)
+        self._cache = TreeCache(zk, self._top, depth_max=1)
         self._read: dict[str, tuple[Znode, ServiceInstance | ValueError]] = {}
         self._edition = -1  # of the cache, when it was read
         self._health: dict[str, Health] = {}
@@ -150,8 +156,10 @@ class ServiceView:
             return self._strategy(up, self._in_use)
         waits = [self._health[each.id].down_until_ms or now_ms for each in enabled]
         if waits:
-            raise NoInstanceError(f"all {len(waits)} instances of {self.name} have failed", min(waits) - now_ms)
-        raise NoInstanceError(f"no instance of {self.name} below {self.path}", None)
+            error = NoInstanceError(f"all {len(waits)} instances of {self.name} have failed", min(waits) - now_ms)
+        else:
+            error = NoInstanceError(f"no instance of {self.name} below {self._top}", None)
+        raise about(error, "choose", self._top)
 
     @contextmanager
     def use(
@@ -184,13 +192,13 @@ class ServiceView:
 
     def _look(self) -> None:
         """Read what is new in the cache."""
-        self._cache.get(self.path)  # raises what ended it
+        self._cache.get(self._top)  # raises what ended it
         if self._edition == self._cache.edition:
             return
         self._edition = self._cache.edition
         before, self._read = self._read, {}
-        for id in self._cache.children(self.path):
-            node = self._cache.get(join(self.path, id))
+        for id in self._cache.children(self._top):
+            node = self._cache.get(join(self._top, id))
             if node is None:
                 continue
             known = before.get(id)

@@ -22,9 +22,10 @@ from types import TracebackType
 from uuid import uuid4
 
 from zabpy.client import Client, Created, Session, TransactionFailedError
-from zabpy.model import Acls, NodeExistsError, NoNodeError, Stat, join, validate
+from zabpy.model import Acls, NodeExistsError, NoNodeError, Stat, join
 
-from .errors import LostError, NotReentrantError
+from .arguments import check_at_least, check_data, check_path
+from .errors import LostError, NotReentrantError, about
 from .holding import Holding
 from .patience import TRANSIENT, Patience
 from .removal import Removal
@@ -40,10 +41,11 @@ class BarrierMember(Holding):
     """What ``async with`` gives: ``lost``, ``check()`` and the rest of `Holding`. ``path``: of its znode."""
 
     def __init__(self, zk: Client, session: Session, barrier: str) -> None:
-        super().__init__(zk, session, f"a member of the barrier {barrier}", BarrierLost)
-        self.name: str = uuid4().hex
-        self.path = join(barrier, self.name)
-        self.czxid = 0
+        super().__init__(zk, session, f"a member of the barrier {barrier}", BarrierLost, path=barrier)
+        self._name = uuid4().hex
+        self.path = join(barrier, self._name)
+        #: The czxid of its znode.
+        self.token = 0
         self._barrier = barrier
         #: Whether all others of the round are gone: then ``ready`` goes with us. None: not known.
         self.is_last: bool | None = None
@@ -52,7 +54,7 @@ class BarrierMember(Holding):
         try:
             if self.is_last is None:  # the body has raised
                 names = await self._zk.children(self._barrier, session=self.session)
-                self.is_last = set(names) == {self.name, READY}
+                self.is_last = set(names) == {self._name, READY}
             if self.is_last:
                 gone = self._zk.transaction(session=self.session).delete(self.path).delete(join(self._barrier, READY))
                 await gone.commit()
@@ -63,7 +65,9 @@ class BarrierMember(Holding):
 
     def remove(self) -> Removal:
         """Have its znode deleted, if there is one. Begins at once, and goes on until that is acknowledged."""
-        return Removal(self._zk, self.session, self._barrier, name=self.name if self.czxid else None, prefix=self.name)
+        return Removal(
+            self._zk, self.session, self._barrier, name=self._name if self.token else None, prefix=self._name
+        )
 
 
 class DoubleBarrier:
@@ -75,12 +79,11 @@ class DoubleBarrier:
             count: how many have to be there; all members have to agree on it.
             data: of our member's znode, for people who look at it.
         Raises:
-            BadArgumentsError: that is no path.
-            ValueError: a count below 1.
+            BadArgumentsError: that is no path, or a count below 1.
         """
-        validate(path)
-        if count < 1:
-            raise ValueError(f"count={count}: a barrier is for one at least")
+        check_path(path, "double_barrier")
+        check_at_least("count", count, 1, "double_barrier", path)
+        check_data(data, "double_barrier", path)
         self._zk, self.path, self.count, self._data, self._acl = zk, path, count, data, acl
         self._ready = join(path, READY)
         self._busy = False
@@ -88,7 +91,8 @@ class DoubleBarrier:
 
     async def __aenter__(self) -> BarrierMember:
         if self._busy:
-            raise NotReentrantError(f"the barrier {self.path} is entered already; make another object")
+            error = NotReentrantError(f"the barrier {self.path} is entered already; make another object")
+            raise about(error, "double_barrier", self.path)
         self._busy = True
         try:
             self._member = await self._enter()
@@ -142,7 +146,7 @@ class DoubleBarrier:
             session=member.session,
         )
         assert made.stat.ephemeral_owner == member.session.id
-        member.czxid = made.stat.czxid
+        member.token = made.stat.czxid
 
     async def _wait_ready(self, member: BarrierMember) -> None:
         """Until the round has begun. Each looks once at who is there, after it has joined, so the last one to join sees
@@ -151,10 +155,10 @@ class DoubleBarrier:
         while True:
             ready, fired = await zk.exists_watched(self._ready, session=session)
             with fired:
-                if ready is not None and ready.czxid > member.czxid:
+                if ready is not None and ready.czxid > member.token:
                     return
                 names = [name for name in await zk.children(self.path, session=session) if name != READY]
-                if member.name not in names:
+                if member._name not in names:
                     raise NoNodeError(f"{member.path} was deleted by somebody")
                 if ready is not None and await self._under_way(names, ready, session):
                     return
@@ -201,8 +205,8 @@ class DoubleBarrier:
                 if boundary < 0:
                     boundary = stat.pzxid
                 names = sorted(name for name in names if name != READY and name not in later)
-                others = [name for name in names if name != member.name]
-                if not left and (not others or names[0] != member.name):
+                others = [name for name in names if name != member._name]
+                if not left and (not others or names[0] != member._name):
                     member.is_last = not others
                     await member.release()
                     left = True

@@ -1,6 +1,6 @@
 """Election of a leader, as a stream of terms.
 
-    async with zk.election("/leaders/api", value=b"host1:80") as election:
+    async with zk.election("/leaders/api", data=b"host1:80") as election:
         async for term in election.terms(stand_again=True):
             async with term:                          # cancelled when the leadership is lost
                 await serve(fence=term.token)
@@ -95,7 +95,7 @@ class Election:
         zk: Client,
         path: str,
         *,
-        value: bytes = b"",
+        data: bytes = b"",
         lock_delay_ms: int = 0,
         layout: Layout = "kazoo",
         acl: Acls | None = None,
@@ -103,13 +103,13 @@ class Election:
         """
         Args:
             path: of the znode below which those who stand have theirs. It is created if need be, and stays.
-            value: what others see of us, such as an address.
+            data: of our znode: what others see of us, such as an address.
             lock_delay_ms: if we end in an unclean way while we lead, nobody else of ours leads for so long.
             layout: how our znodes are named; see the head of this file.
         """
-        self.path, self.value = path, value
+        self.path, self.data = path, data
         self._zk = zk
-        self._lock = _Leadership(zk, path, identifier=value, lock_delay_ms=lock_delay_ms, layout=layout, acl=acl)
+        self._lock = _Leadership(zk, path, data=data, lock_delay_ms=lock_delay_ms, layout=layout, acl=acl)
         self._term: Term | None = None
         self._standing: anyio.CancelScope | None = None
         self._withdrawn = False

@@ -27,6 +27,7 @@ A system that cannot compare tokens cannot be protected; then what is left is th
 import re
 from typing import Final, Protocol
 
+from .arguments import bad
 from .errors import RecipeError
 
 #: How drivers write a parameter, by their ``paramstyle``.
@@ -41,6 +42,7 @@ class StaleTokenError(RecipeError):
             f"{resource}: token {token:#x} is older than one that was seen; somebody else holds the lock now"
         )
         self.resource, self.token = resource, token
+        self.operation = "admit"
 
 
 class Cursor(Protocol):
@@ -61,12 +63,12 @@ class Fence:
             resource: what the lock protects; a row's key.
             paramstyle: the driver module's: ``sqlite3.paramstyle``, say.
         Raises:
-            ValueError: a table's name that is none, or a paramstyle that is not qmark, format or pyformat.
+            BadArgumentsError: a table's name that is none, or a paramstyle that is not qmark, format or pyformat.
         """
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?", table):
-            raise ValueError(f"table={table!r} is no name of a table")
+            raise bad(f"table={table!r} is no name of a table", "Fence")
         if paramstyle not in _MARKS:
-            raise ValueError(f"paramstyle={paramstyle!r}: {', '.join(_MARKS)} are known")
+            raise bad(f"paramstyle={paramstyle!r}: {', '.join(_MARKS)} are known", "Fence")
         self.resource, self._table, self._mark = resource, table, _MARKS[paramstyle]
 
     def create_table(self, cursor: Cursor) -> None:

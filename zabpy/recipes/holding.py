@@ -40,7 +40,7 @@ from zabpy.client import (
 )
 from zabpy.model import NoNodeError, ZabpyError
 
-from .errors import LockLost, LostError
+from .errors import LockLost, LostError, about
 
 #: How long the end of a body waits for the release to be acknowledged; it then goes on in the background.
 RELEASE_WAIT_MS = 2_000
@@ -51,14 +51,24 @@ CONSEQUENCES = (LostError, SessionLostError, ConnectionLossError, NoServerError,
 class Holding:
     """See the head of this file. Recipes derive from it and say in `_give_up` how it is given up."""
 
-    def __init__(self, zk: Client, session: Session, what: str, error: type[LostError] = LockLost) -> None:
+    def __init__(
+        self,
+        zk: Client,
+        session: Session,
+        what: str,
+        error: type[LostError] = LockLost,
+        *,
+        path: str | None = None,
+    ) -> None:
         """
         Args:
             session: what it lives in.
             what: how messages name it, such as ``the lock /jobs/daily``.
             error: what is raised when it is lost.
+            path: which that error says; as the user gave it, not that of the znode behind it.
         """
         self.session = session
+        self._told_path = path
         self._zk, self.what, self._error = zk, what, error
         self._reason = ""
         self._ended = False  # given up by us, or lost: nobody relies on it any more
@@ -69,6 +79,13 @@ class Holding:
         self._guarding = anyio.CancelScope()
         self._undo: Callable[[], None] = lambda: None
         self._undo = session.on_lost(lambda: self.lose(session.why_lost))
+
+    def __repr__(self) -> str:
+        how = f"lost: {self._reason}" if self._reason else "released" if self._ended else "held"
+        token = getattr(self, "token", None)
+        token_too = "" if token is None else f" token {token:#x}"
+        where = self.what if self._told_path is None else self._told_path
+        return f"<{type(self).__name__} {where}{token_too} session {self.session.id & 2**64 - 1:#x} {how}>"
 
     # How it stands ----------------------------------------------------------------------------------------------------
 
@@ -159,13 +176,17 @@ class Holding:
             self._end()
             await self._give_up()
 
+    async def _leave(self) -> None:
+        """What the end of the body does."""
+        await self.release()
+
     async def __aenter__(self) -> Self:
         try:
             self.check()
         except LostError:
             # Lost before anybody relied on it: what of it is still there (`call_off`) nobody else will give back.
             with anyio.move_on_after(RELEASE_WAIT_MS / 1000, shield=True):
-                await self.release()
+                await self._leave()
             raise
         self._enter()
         return self
@@ -193,7 +214,7 @@ class Holding:
         lost = self.lost
         try:
             with anyio.move_on_after(RELEASE_WAIT_MS / 1000, shield=True):
-                await self.release()
+                await self._leave()
         except ZabpyError as failed:
             if remains is None:
                 raise
@@ -217,8 +238,7 @@ class Holding:
 
     def _loss(self) -> LostError:
         error = self._error(self.what, self._reason or "it was released")
-        error.session_id = self.session.id
-        return error
+        return about(error, "hold", self._told_path, self.session.id)
 
     def _look(self) -> None:
         """Notice what the clock says, even if the task that is to do that has not run yet."""

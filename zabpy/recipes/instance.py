@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from .arguments import bad
+
 #: Our field to Curator's. Its serializer refuses a field that it does not know, so there is no other.
 FIELDS: Final[dict[str, str]] = {
     "name": "name",
@@ -52,19 +54,21 @@ class ServiceInstance:
     enabled: bool = True
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` for what could not be read again."""
+        """Raises `BadArgumentsError` for what could not be read again."""
         for name, kind in KINDS.items():
             value = getattr(self, name)
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-                raise ValueError(f"{name} of a service instance cannot be {value!r}")
+                raise bad(f"{name} of a service instance cannot be {value!r}", "ServiceInstance")
         for name, part in (("name", self.name), ("id", self.id)):
             if not part or "/" in part:
-                raise ValueError(f"{name} of a service instance cannot be {part!r}: it is a part of a path")
+                raise bad(f"{name} of a service instance cannot be {part!r}: it is a part of a path", "ServiceInstance")
         for port in (self.port, self.ssl_port):
             if port is not None and not 0 <= port <= 65535:
-                raise ValueError(f"no port: {port}")
+                raise bad(f"no port: {port}", "ServiceInstance")
         if self.service_type not in SERVICE_TYPES:
-            raise ValueError(f"service_type is one of {', '.join(SERVICE_TYPES)}, not {self.service_type!r}")
+            raise bad(
+                f"service_type is one of {', '.join(SERVICE_TYPES)}, not {self.service_type!r}", "ServiceInstance"
+            )
 
     def to_json(self) -> bytes:
         """Raises `TypeError` if the payload is no JSON value."""
@@ -72,14 +76,14 @@ class ServiceInstance:
 
     @classmethod
     def from_json(cls, data: bytes) -> "ServiceInstance":
-        """Raises `ValueError` if that is no instance. Fields that it does not have are left at what they are without
-        a word, as Curator's older versions leave some out; fields that we do not know are passed over."""
+        """Raises `BadArgumentsError` if that is no instance. Fields that it does not have are left at what they are
+        without a word, as Curator's older versions leave some out; fields that we do not know are passed over."""
         try:
             found = json.loads(data)
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"no service instance, for it is no JSON: {error}") from None
+            raise bad(f"no service instance, for it is no JSON: {error}", "ServiceInstance") from None
         if not isinstance(found, dict):
-            raise ValueError(f"no service instance: {data[:80]!r}")
+            raise bad(f"no service instance: {data[:80]!r}", "ServiceInstance")
         if missing := [name for name in ("name", "id") if name not in found]:
-            raise ValueError(f"no service instance, for it has no {missing[0]}: {data[:80]!r}")
+            raise bad(f"no service instance, for it has no {missing[0]}: {data[:80]!r}", "ServiceInstance")
         return cls(**{ours: found[theirs] for ours, theirs in FIELDS.items() if theirs in found})

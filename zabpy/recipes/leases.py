@@ -9,7 +9,7 @@ there are. A lease is one transaction; it also creates and deletes a child of th
 count: the attempts are half the entry's ``cversion``, and survive whoever takes it.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from types import TracebackType
@@ -32,8 +32,9 @@ from zabpy.client import (
     SessionLostError,
     TransactionFailedError,
 )
-from zabpy.model import Acls, NodeExistsError, NoNodeError, Stat, ZabpyError, join, parent_of, validate
+from zabpy.model import Acls, NodeExistsError, NoNodeError, Stat, ZabpyError, join, parent_of
 
+from .arguments import check_at_least, check_data, check_path
 from .backlog import Backlog, rank_of
 from .errors import LostError
 from .holding import Holding
@@ -59,7 +60,7 @@ class Item(Holding):
     """
 
     def __init__(self, zk: Client, session: Session, path: str, name: str, acl: Acls | None) -> None:
-        super().__init__(zk, session, f"the lease of {path}/entries/{name}", LeaseLost)
+        super().__init__(zk, session, f"the lease of {path}/entries/{name}", LeaseLost, path=f"{path}/entries/{name}")
         self.name = name
         self.mark = uuid4().hex.encode()  # the lease's data: a znode of its name may also be the next one's lease
         self._acl = acl
@@ -177,6 +178,8 @@ class _LeaseRemoval(Removal):
 class LeaseQueue:
     """See the head of this file. What the kinds of queues differ in are the ranks, and who may be leased when."""
 
+    _kind: str
+
     def __init__(
         self,
         zk: Client,
@@ -186,9 +189,9 @@ class LeaseQueue:
         acl: Acls | None = None,
         rng: Random | None = None,
     ) -> None:
-        validate(path)
-        if attempts_max is not None and attempts_max < 1:
-            raise ValueError(f"attempts_max={attempts_max}: an item is to be tried once at least")
+        check_path(path, self._kind)
+        if attempts_max is not None:
+            check_at_least("attempts_max", attempts_max, 1, self._kind, path)
         self._zk, self.path, self.attempts_max, self._acl = zk, path, attempts_max, acl
         self._rng = Random() if rng is None else rng
         self._entries, self._leases = join(path, "entries"), join(path, "taken")
@@ -253,6 +256,11 @@ class LeaseQueue:
     def _is_due(self, item: Item, lease: Stat) -> bool:
         """Whether it may be given out, now that it was leased at a time that the servers know."""
         return True
+
+    def _checked(self, items: Sequence[bytes]) -> list[bytes]:
+        for data in items:
+            check_data(data, "put", self.path)
+        return list(items)
 
     async def _put(self, values: list[bytes], rank: str) -> None:
         """All of them or none, exactly once."""

@@ -26,11 +26,12 @@ import anyio
 import anyio.lowlevel
 
 from zabpy.client import Client, ClosedClientError, Session, SessionLostError, State
-from zabpy.model import Acls, BadArgumentsError, NoNodeError, join, validate
+from zabpy.model import Acls, NoNodeError, join
 
 from . import delay
+from .arguments import check_at_least, check_data, check_one_of, check_path, check_timeout
 from .contenders import LAYOUTS, REVOKE, Layout, contender
-from .errors import AcquireTimeoutError, LockLost, LostError, NotReentrantError
+from .errors import LockLost, LostError, NotReentrantError, about, acquire_timeout
 from .holding import RELEASE_WAIT_MS, Holding
 from .place import Place, PlaceLostError
 from .reading import read_all
@@ -51,7 +52,7 @@ class Waiting(NamedTuple):
     """
 
     path: str
-    identifier: bytes
+    data: bytes
     session_id: int
     token: int
     created_ms: int
@@ -65,7 +66,7 @@ class HeldLock(Holding):
     _kind: type[LostError] = LockLost
 
     def __init__(self, lock: "Lock", place: Place) -> None:
-        super().__init__(lock._zk, place.session, str(lock), self._kind)
+        super().__init__(lock._zk, place.session, str(lock), self._kind, path=lock.path)
         #: The fencing token: larger than that of everybody who held the lock before.
         self.token = place.token
         #: Of the znode that stands for it.
@@ -152,7 +153,7 @@ class Lock:
         zk: Client,
         path: str,
         *,
-        identifier: bytes = b"",
+        data: bytes = b"",
         lock_delay_ms: int = 0,
         on_revocation: OnRevocation = "tell",
         layout: Layout = "kazoo",
@@ -161,21 +162,19 @@ class Lock:
         """
         Args:
             path: of the znode below which the contenders' stand. It is created if need be, and stays.
-            identifier: what `queue` shows of us; UTF-8 text, if kazoo's ``contenders`` are to understand it.
+            data: of our znode: what `queue` shows of us; UTF-8 text, if kazoo's ``contenders`` are to understand it.
             lock_delay_ms: if we end in an unclean way while we hold it, nobody else of ours gets it for so long.
             on_revocation: what is done when somebody asks us to give it up: ``tell`` sets
                 `HeldLock.revocation_requested`, ``end`` cancels the body and raises `LockLost`.
             layout: how our znodes are named, see contenders.py: ``curator`` where Curator's clients contend.
             acl: of all znodes that are created; anybody may do anything, if it is not given.
         """
-        validate(path)
-        if layout not in LAYOUTS:
-            raise BadArgumentsError(f"a layout is one of {', '.join(LAYOUTS)}, not {layout!r}")
-        if on_revocation not in ("tell", "end"):
-            raise BadArgumentsError(f"on_revocation is 'tell' or 'end', not {on_revocation!r}")
-        if lock_delay_ms < 0:
-            raise BadArgumentsError(f"a delay of {lock_delay_ms} ms")
-        self.path, self.identifier, self.lock_delay_ms = path, identifier, lock_delay_ms
+        check_path(path, "lock")
+        check_one_of("layout", layout, LAYOUTS, "lock", path)
+        check_one_of("on_revocation", on_revocation, ("tell", "end"), "lock", path)
+        check_at_least("lock_delay_ms", lock_delay_ms, 0, "lock", path)
+        check_data(data, "lock", path)
+        self.path, self.data, self.lock_delay_ms = path, data, lock_delay_ms
         self._zk, self._layout, self._acl = zk, layout, acl
         self._on_revocation = on_revocation
         self._entered: dict[Hashable, HeldLock] = {}
@@ -194,12 +193,13 @@ class Lock:
             NotReentrantError: this task holds it.
             NoServerError: no server could be reached for as long as the client waits for one.
         """
-        if timeout_ms is not None and timeout_ms < 0:
-            raise BadArgumentsError(f"a timeout of {timeout_ms} ms")
+        check_timeout(timeout_ms, self.path)
         engaged = _engaged.setdefault(self._zk, {})
         task = who()
         if (self.path, task) in engaged:
-            raise NotReentrantError(f"{self}: this task holds it already, and would wait for itself for ever")
+            error = NotReentrantError(f"{self}: this task holds it already, and would wait for itself for ever")
+            other = engaged[self.path, task]
+            raise about(error, "acquire", self.path, other.session.id if isinstance(other, HeldLock) else 0)
         engaged[self.path, task] = self
         held: HeldLock | None = None
         attempt = _Attempt(self, wait=timeout_ms != 0)
@@ -208,7 +208,7 @@ class Lock:
                 held = await attempt.run()
             if held is None:
                 await attempt.wait_left()
-                raise AcquireTimeoutError(f"{self}: not to be had within {timeout_ms} ms")
+                raise acquire_timeout(str(self), self.path, timeout_ms)
         finally:
             if held is None:
                 del engaged[self.path, task]
@@ -310,7 +310,7 @@ class _Attempt:
         held: HeldLock | None = None
         delayed = False
         try:
-            await place.take(lock.identifier, lock._acl)
+            await place.take(lock.data, lock._acl)
             while True:
                 if not await place.is_first():
                     if not self._wait:

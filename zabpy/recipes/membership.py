@@ -20,6 +20,7 @@ from uuid import uuid4
 from zabpy.client import Client, Znode
 from zabpy.model import Acls, join, name_of
 
+from .arguments import bad, check_one_of, check_path
 from .registration import Registration
 from .tree_cache import TreeCache
 
@@ -28,14 +29,14 @@ GroupLayout = Literal["party", "shallow", "plain"]
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """``id`` is the znode's name. ``joined_zxid`` puts members into an order that everybody sees alike, oldest first;
-    a member that lost its session and came back has joined again."""
+    """``id`` is the znode's name. ``token`` is the znode's czxid, which puts members into an order that everybody
+    sees alike, oldest first; a member that lost its session and came back has joined again, with a larger one."""
 
     name: str
     data: bytes
     id: str
     session_id: int
-    joined_zxid: int
+    token: int
 
 
 class Layout(NamedTuple):
@@ -65,8 +66,8 @@ class Group:
     """
 
     def __init__(self, zk: Client, path: str, *, layout: GroupLayout = "party") -> None:
-        if layout not in LAYOUTS:
-            raise ValueError(f"layout is one of {', '.join(LAYOUTS)}, not {layout!r}")
+        check_path(path, "group")
+        check_one_of("layout", layout, LAYOUTS, "group", path)
         self._zk, self.path, self._layout = zk, path, LAYOUTS[layout]
 
     def member(self, name: str, data: bytes | None = None, *, acl: Acls | None = None) -> "Membership":
@@ -90,7 +91,7 @@ class Membership(Registration):
         self, zk: Client, path: str, name: str, data: bytes | None, *, layout: Layout, acl: Acls | None = None
     ) -> None:
         if not name or "/" in name:
-            raise ValueError(f"a member cannot be called {name!r}: its name is a part of a path")
+            raise bad(f"a member cannot be called {name!r}: its name is a part of a path", "member", path)
         self.name = name
         self.id: str = layout.id_of(name)
         super().__init__(zk, join(path, self.id), name.encode() if data is None else data, acl=acl)
@@ -109,7 +110,7 @@ class GroupWatch:
     def members(self) -> tuple[Member, ...]:
         """Oldest first."""
         nodes = [(id, self._cache.get(join(self._path, id))) for id in self._cache.children(self._path)]
-        return tuple(sorted((self._member(id, node) for id, node in nodes if node), key=lambda m: m.joined_zxid))
+        return tuple(sorted((self._member(id, node) for id, node in nodes if node), key=lambda m: m.token))
 
     @property
     def stale(self) -> bool:

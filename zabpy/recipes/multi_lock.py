@@ -14,9 +14,10 @@ from types import TracebackType
 import anyio
 
 from zabpy.client import Client
-from zabpy.model import BadArgumentsError, ZabpyError
+from zabpy.model import ZabpyError
 
-from .errors import AcquireTimeoutError
+from .arguments import bad, check_timeout
+from .errors import AcquireTimeoutError, about, acquire_timeout
 from .holding import RELEASE_WAIT_MS, Holding
 from .lock import HeldLock, Lock
 from .who import who
@@ -48,7 +49,7 @@ class MultiLock:
         self._locks = sorted(locks, key=lambda lock: lock.path)
         paths = [lock.path for lock in self._locks]
         if not paths or len(set(paths)) < len(paths):
-            raise BadArgumentsError(f"several locks, each once, not {', '.join(paths) or 'none'}")
+            raise bad(f"several locks, each once, not {', '.join(paths) or 'none'}", "multi_lock")
         self._entered: dict[Hashable, HeldLocks] = {}
 
     def __str__(self) -> str:
@@ -56,17 +57,17 @@ class MultiLock:
 
     async def acquire(self, timeout_ms: int | None = None) -> HeldLocks:
         """As `Lock.acquire`: ``timeout_ms`` is for all together."""
-        if timeout_ms is not None and timeout_ms < 0:
-            raise BadArgumentsError(f"a timeout of {timeout_ms} ms")
+        check_timeout(timeout_ms, None)
         result: HeldLocks | None = None
         try:
             with anyio.move_on_after(timeout_ms / 1000 if timeout_ms else None):
                 while result is None:
                     result = await self._acquire(0 if timeout_ms == 0 else None)
         except AcquireTimeoutError as error:
-            raise AcquireTimeoutError(f"{self}: not to be had at once: {error}") from None
+            why = AcquireTimeoutError(f"{self}: not to be had at once: {error}")
+            raise about(why, "acquire", error.path) from None
         if result is None:
-            raise AcquireTimeoutError(f"{self}: not to be had within {timeout_ms} ms")
+            raise acquire_timeout(str(self), None, timeout_ms)
         return result
 
     async def __aenter__(self) -> HeldLocks:

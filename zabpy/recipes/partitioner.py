@@ -29,8 +29,9 @@ from urllib.parse import quote
 import anyio
 
 from zabpy.client import Client
-from zabpy.model import join, validate
+from zabpy.model import Acls, join
 
+from .arguments import bad, check_at_least, check_path
 from .assignment import Assignments
 from .claim import Claim
 from .errors import LockLost
@@ -47,16 +48,24 @@ class Partitioner:
     """See the head of this file."""
 
     def __init__(
-        self, zk: Client, path: str, items: Iterable[str], *, name: str = "member", settle_ms: int = 1_000
+        self,
+        zk: Client,
+        path: str,
+        items: Iterable[str],
+        *,
+        name: str = "member",
+        settle_ms: int = 1_000,
+        acl: Acls | None = None,
     ) -> None:
         """
         Args:
             name: what this member is called in ``path/members``; it need not be its own.
             settle_ms: how long nobody must have come or gone before items are shared out anew.
         """
-        validate(path)
+        check_path(path, "partitioner")
+        check_at_least("settle_ms", settle_ms, 0, "partitioner", path)
         self.path = path
-        self._zk, self._name, self._settle_ms = zk, name, settle_ms
+        self._zk, self._name, self._settle_ms, self._acl = zk, name, settle_ms, acl
         self._group = Group(zk, join(path, "members"))
         self._watch = self._group.watch()
         self._items = _checked(items)
@@ -86,7 +95,7 @@ class Partitioner:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._watch)
-            self._member = await stack.enter_async_context(self._group.member(self._name))
+            self._member = await stack.enter_async_context(self._group.member(self._name, acl=self._acl))
             self._zk.background(self._follow)
             stack.push_async_callback(self._unfollow)
             self._stack = stack.pop_all()
@@ -178,7 +187,7 @@ class Partitioner:
             await patience.wait()
             held: HeldLock | None = None
             try:
-                async with Lock(self._zk, join(self.path, f"items/{_znode(item)}")) as held:
+                async with Lock(self._zk, join(self.path, f"items/{_znode(item)}"), acl=self._acl) as held:
                     patience.reset()
                     await work(Claim(item, held))
                     await anyio.sleep_forever()
@@ -219,7 +228,7 @@ class Partitioner:
 def _checked(items: Iterable[str]) -> frozenset[str]:
     found = frozenset(items)
     if "" in found:
-        raise ValueError("an item without a name")
+        raise bad("an item without a name", "partitioner")
     return found
 
 

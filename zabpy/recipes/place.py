@@ -12,11 +12,12 @@ from zabpy.client import Client, NewZnode, Session
 from zabpy.model import Acls, NoNodeError, ZabpyError, join, name_of
 
 from .contenders import Layout, before, contender, prefix
+from .errors import RecipeError
 from .removal import Removal
 from .server_clock import ServerClock
 
 
-class PlaceLostError(ZabpyError):
+class PlaceLostError(RecipeError):
     """Somebody deleted the znode while we waited: queue up again."""
 
 

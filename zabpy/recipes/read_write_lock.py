@@ -44,14 +44,12 @@ class ReadWriteLock:
         zk: Client,
         path: str,
         *,
-        identifier: bytes = b"",
+        data: bytes = b"",
         on_revocation: OnRevocation = "tell",
         layout: Layout = "kazoo",
         acl: Acls | None = None,
     ) -> None:
         """The arguments are those of `Lock`."""
         self.path = path
-        self.read: Lock = ReadLock(zk, path, identifier=identifier, on_revocation=on_revocation, layout=layout, acl=acl)
-        self.write: Lock = WriteLock(
-            zk, path, identifier=identifier, on_revocation=on_revocation, layout=layout, acl=acl
-        )
+        self.read: Lock = ReadLock(zk, path, data=data, on_revocation=on_revocation, layout=layout, acl=acl)
+        self.write: Lock = WriteLock(zk, path, data=data, on_revocation=on_revocation, layout=layout, acl=acl)

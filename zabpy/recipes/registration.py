@@ -36,6 +36,8 @@ from zabpy.model import (
     parent_of,
 )
 
+from .arguments import check_data, check_one_of, check_path
+from .errors import NotReentrantError, about
 from .latest import Latest, LatestStream
 from .patience import TRANSIENT, Patience
 from .removal import Removal
@@ -58,12 +60,8 @@ class Presence(enum.Enum):
 _paths: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
 
 
-class Registration:
-    """See the head of this file. ``async with`` waits until the znode is there; with ``wait=False`` it does not.
-
-    Raises, out of ``async with``, what the server refuses for good (`NoAuthError`, `InvalidAclError`,
-    `NoChildrenForEphemeralsError` ...). If that happens later the body is cancelled for it.
-    """
+class Upkeep:
+    """What `Registration` and `ServiceRegistration` have in common: all but what they are told to say."""
 
     def __init__(
         self,
@@ -76,8 +74,9 @@ class Registration:
         wait: bool = True,
     ) -> None:
         """What is missing above ``path`` is created, and stays."""
-        if take_over not in TAKE_OVERS:
-            raise ValueError(f"take_over is one of {', '.join(TAKE_OVERS)}, not {take_over!r}")
+        check_path(path, "registered")
+        check_data(data, "registered", path)
+        check_one_of("take_over", take_over, TAKE_OVERS, "registered", path)
         self.path = path
         self._zk, self._data, self._acl = zk, data, acl
         self._take_over, self._wait = take_over, wait
@@ -91,6 +90,9 @@ class Registration:
         self._kept = anyio.Event()
         self._error: Exception | None = None
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path} token {self.token:#x} {self.state.value}>"
+
     @property
     def state(self) -> Presence:
         return self._state.value
@@ -102,8 +104,8 @@ class Registration:
         return self._state.value is Presence.PRESENT and session is not None and not session.lost
 
     @property
-    def czxid(self) -> int:
-        """Of our znode that is, or was last, there; 0 before the first."""
+    def token(self) -> int:
+        """The czxid of our znode that is, or was last, there: a larger one each time it was made anew; 0 before."""
         return self._stat.czxid if self._stat else 0
 
     def states(self) -> LatestStream[Presence]:
@@ -114,11 +116,7 @@ class Registration:
         """Until the znode is there and ours. Raises what ended the registration; `EOFError`, if its block did."""
         await self._state.wait(lambda state: state is Presence.PRESENT)
 
-    async def update(self, data: bytes) -> None:
-        """Give the znode other data, and wait until it holds it or that of a later update.
-
-        A znode that is not there will be created with it. When cancelled, the data will be written all the same.
-        """
+    async def _update(self, data: bytes) -> None:
         self._data = data
         self._wanted = wanted = self._wanted + 1
         self._waiting.cancel()
@@ -127,9 +125,10 @@ class Registration:
     async def __aenter__(self) -> Self:
         paths = _paths.setdefault(self._zk, set())
         if self._kept.is_set():
-            raise ValueError(f"the registration of {self.path} is over; make another one")
+            raise RuntimeError(f"the registration of {self.path} is over; make another one")
         if self.path in paths:
-            raise ValueError(f"{self.path} is registered by this client already")
+            error = NotReentrantError(f"{self.path} is registered by this client already")
+            raise about(error, "registered", self.path)
         self._zk.background(self._keep)
         paths.add(self.path)
         self._body.__enter__()
@@ -258,6 +257,22 @@ class Registration:
         withdrawal = _Withdrawal(self._zk, session, parent_of(self.path), name=name_of(self.path))
         with anyio.move_on_after(LEAVE_MS / 1000):
             await withdrawal.wait()
+
+
+class Registration(Upkeep):
+    """See the head of this file. ``async with`` waits until the znode is there; with ``wait=False`` it does not.
+
+    Raises, out of ``async with``, what the server refuses for good (`NoAuthError`, `InvalidAclError`,
+    `NoChildrenForEphemeralsError` ...). If that happens later the body is cancelled for it.
+    """
+
+    async def update(self, data: bytes) -> None:
+        """Give the znode other data, and wait until it holds it or that of a later update.
+
+        A znode that is not there will be created with it. When cancelled, the data will be written all the same.
+        """
+        check_data(data, "update", self.path)
+        await self._update(data)
 
 
 class _Withdrawal(Removal):

@@ -1,6 +1,6 @@
 """A semaphore: at most so many hold a lease at a time.
 
-    async with zk.semaphore("/licences", max_leases=3) as held:
+    async with zk.semaphore("/licences", leases_max=3) as held:
         ...                                                     # cancelled when the lease is lost
 
 A lease is an ephemeral znode. Who wants one takes a lock, the gate; at the gate he waits until there are fewer leases
@@ -19,10 +19,11 @@ from uuid import uuid4
 import anyio
 
 from zabpy.client import Client, Session, SessionLostError
-from zabpy.model import Acls, BadArgumentsError, NodeExistsError, NoNodeError, join, name_of
+from zabpy.model import Acls, NodeExistsError, NoNodeError, join, name_of
 
+from .arguments import check_at_least, check_one_of, check_path, check_timeout
 from .contenders import Layout, curator_guid
-from .errors import AcquireTimeoutError, RecipeError
+from .errors import AcquireTimeoutError, RecipeError, about, acquire_timeout
 from .holding import Holding
 from .lock import HeldLock, Lock, Waiting
 from .reading import read_all
@@ -33,7 +34,7 @@ from .who import who
 GATE_WAIT_MS = 1_000
 
 
-class MaxLeasesError(RecipeError, ValueError):
+class LeasesMaxError(RecipeError):
     """Others use the semaphore with another number of leases: all have to be given the same."""
 
 
@@ -43,8 +44,8 @@ class HeldLease(Holding):
     The number of leases is kept as the servers see it: like a lock, it cannot stop what was sent before a loss.
     """
 
-    def __init__(self, zk: Client, session: Session, what: str, path: str, token: int) -> None:
-        super().__init__(zk, session, what)
+    def __init__(self, semaphore: "Semaphore", session: Session, path: str, token: int) -> None:
+        super().__init__(semaphore._zk, session, str(semaphore), path=semaphore.path)
         #: The czxid of its znode. Unlike with a lock, those who hold the other leases may have larger ones.
         self.token = token
         self.path = path
@@ -62,25 +63,24 @@ class Semaphore:
         self,
         zk: Client,
         path: str,
-        max_leases: int,
+        leases_max: int,
         *,
-        identifier: bytes = b"",
+        data: bytes = b"",
         layout: Layout = "kazoo",
         acl: Acls | None = None,
     ) -> None:
         """
         Args:
-            max_leases: must be the same everywhere.
-            identifier: what `holders` shows of us.
+            leases_max: must be the same everywhere.
+            data: of our znode: what `holders` shows of us.
         """
-        if max_leases < 1:
-            raise BadArgumentsError(f"a semaphore of {max_leases} leases")
-        if layout not in ("kazoo", "curator"):
-            raise BadArgumentsError(f"a semaphore's layout is kazoo or curator, not {layout!r}")
-        self.path, self.max_leases, self.identifier = path, max_leases, identifier
+        check_path(path, "semaphore")
+        check_at_least("leases_max", leases_max, 1, "semaphore", path)
+        check_one_of("layout", layout, ("kazoo", "curator"), "semaphore", path)
+        self.path, self.leases_max, self.data = path, leases_max, data
         self._zk, self._layout, self._acl = zk, layout, acl
         gate, self._leases = (f"{path}-__lock__", path) if layout == "kazoo" else (f"{path}/locks", f"{path}/leases")
-        self._gate = Lock(zk, gate, identifier=identifier, layout=layout, acl=acl)
+        self._gate = Lock(zk, gate, data=data, layout=layout, acl=acl)
         self._entered: dict[Hashable, list[HeldLease]] = {}
 
     def __str__(self) -> str:
@@ -91,17 +91,16 @@ class Semaphore:
 
         Raises:
             AcquireTimeoutError: there was none in time.
-            MaxLeasesError: others have another number of them.
+            LeasesMaxError: others have another number of them.
             NoServerError: no server could be reached for as long as the client waits for one.
         """
-        if timeout_ms is not None and timeout_ms < 0:
-            raise BadArgumentsError(f"a timeout of {timeout_ms} ms")
+        check_timeout(timeout_ms, self.path)
         held: HeldLease | None = None
         with anyio.move_on_after(timeout_ms / 1000 if timeout_ms else None):
             while held is None:
                 await self._ensure()
                 try:
-                    if timeout_ms == 0 and len(await self._zk.children(self._leases)) >= self.max_leases:
+                    if timeout_ms == 0 and len(await self._zk.children(self._leases)) >= self.leases_max:
                         break
                     gate = await self._gate.acquire(GATE_WAIT_MS if timeout_ms == 0 else None)
                     held = await self._pass(gate, wait=timeout_ms != 0)
@@ -112,7 +111,7 @@ class Semaphore:
                 except AcquireTimeoutError:
                     break
         if held is None:
-            raise AcquireTimeoutError(f"{self}: not to be had within {timeout_ms} ms")
+            raise acquire_timeout(str(self), self.path, timeout_ms)
         return held
 
     async def __aenter__(self) -> HeldLease:
@@ -150,7 +149,7 @@ class Semaphore:
         """The znodes are there, and nobody says another number."""
         if self._layout == "curator":
             return await self._zk.ensure(self._leases, acl=self._acl)
-        number = str(self.max_leases).encode()
+        number = str(self.leases_max).encode()
         try:
             data = (await self._zk.get(self.path)).data
         except NoNodeError:
@@ -159,8 +158,9 @@ class Semaphore:
                 return
             except NodeExistsError:
                 data = (await self._zk.get(self.path)).data
-        if data.isdigit() and int(data) != self.max_leases:
-            raise MaxLeasesError(f"{self.path} has {int(data)} leases, not {self.max_leases}")
+        if data.isdigit() and int(data) != self.leases_max:
+            error = LeasesMaxError(f"{self.path} has {int(data)} leases, not {self.leases_max}")
+            raise about(error, "acquire", self.path)
 
     async def _pass(self, gate: HeldLock, *, wait: bool) -> HeldLease | None:
         """Through the gate that we hold. None if it was lost, or there is none and we may not wait."""
@@ -177,7 +177,7 @@ class Semaphore:
         while True:
             names, _, fired = await self._zk.children_watched(self._leases, session=session)
             with fired:
-                if len(names) < self.max_leases:
+                if len(names) < self.leases_max:
                     return True
                 if not wait:
                     return False
@@ -192,7 +192,7 @@ class Semaphore:
         try:
             made = await self._zk.create(
                 join(self._leases, prefix),
-                self.identifier,
+                self.data,
                 acl=self._acl,
                 ephemeral=True,
                 sequence=curator,
@@ -204,7 +204,7 @@ class Semaphore:
             if await self._is_one_too_many(session, name, made.stat.czxid):
                 return None
             session.check()
-            held = HeldLease(self._zk, session, str(self), made.path, made.stat.czxid)
+            held = HeldLease(self, session, made.path, made.stat.czxid)
             return held
         finally:
             if held is None:
@@ -212,7 +212,7 @@ class Semaphore:
 
     async def _is_one_too_many(self, session: Session, own: str, token: int) -> bool:
         names = await self._zk.children(self._leases, session=session)
-        if len(names) <= self.max_leases:
+        if len(names) <= self.leases_max:
             return False
         others = await read_all(self._zk, [join(self._leases, name) for name in names if name != own])
-        return sum(each is not None and each.stat.czxid < token for each in others) >= self.max_leases
+        return sum(each is not None and each.stat.czxid < token for each in others) >= self.leases_max

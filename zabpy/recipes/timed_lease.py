@@ -1,12 +1,11 @@
 """A lease for a stretch of time, which outlives its holder: for a job that one of many is to do once a day.
 
-    lease = zk.timed_lease("/jobs/daily", duration_ms=24 * 3_600_000, identifier="host-7")
-    held = await lease.obtain()         # None: somebody else has it
-    if held is not None:
-        async with held:                # cancelled when its time is over; the end of the body does not end the lease
-            await job(fence=held.token)
+    lease = zk.timed_lease("/jobs/daily", duration_ms=24 * 3_600_000, name="host-7")
+    held = await lease.acquire(timeout_ms=0)    # AcquireTimeoutError: somebody else has it
+    async with held:                            # cancelled when its time is over; the end of the body does not end it
+        await job(fence=held.token)
 
-Who has the lease, obtains it again under the same identifier, for another such stretch from then on.
+Who has the lease, acquires it again under the same name, for another such stretch from then on.
 
 **Whose clock.** The time is counted by the servers: a lease lasts until the ``mtime`` of its znode plus its duration,
 and who wants it compares that with the ``ctime`` of the lock znode that it had to create to ask. The holder counts by
@@ -19,18 +18,23 @@ compare the end that is written there with their own clocks, and theirs is judge
 """
 
 import json
+import math
+from collections.abc import Hashable
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import NamedTuple
 from uuid import uuid4
 
 import anyio
 
 from zabpy.client import Client, ConnectionLossError, Session, SessionLostError
-from zabpy.model import Acls, BadArgumentsError, BadVersionError, NodeExistsError, NoNodeError, Stat, join
+from zabpy.model import Acls, BadVersionError, NodeExistsError, NoNodeError, Stat, join
 
-from .errors import LockLost
+from .arguments import check_at_least, check_timeout
+from .errors import LockLost, acquire_timeout
 from .holding import Holding
 from .lock import HeldLock, Lock
+from .who import who
 
 HOLDER = "lease_holder"
 #: kazoo's format, and its number.
@@ -45,7 +49,7 @@ def now_ms() -> int:
 class LeaseHolder(NamedTuple):
     """Who had it last, and until when by the servers' clock, in ms since 1970; ``token`` as in `HeldTimedLease`."""
 
-    identifier: str
+    name: str
     ends_ms: int
     token: int
 
@@ -62,11 +66,11 @@ class Period(Session):
 
 
 class HeldTimedLease(Holding):
-    """Lost when its time is over. The end of the body, or `release`, leaves the lease as it is: see `give_back`."""
+    """Lost when its time is over. The end of the body leaves the lease to its holder until then: see `release`."""
 
     def __init__(self, lease: "TimedLease", period: Period, stat: Stat) -> None:
-        super().__init__(lease._zk, period, str(lease), LockLost)
-        #: Larger than that of everybody who had the lease before: the zxid at which it was obtained.
+        super().__init__(lease._zk, period, str(lease), LockLost, path=lease.path)
+        #: Larger than that of everybody who had the lease before: the zxid at which it was acquired.
         self.token = stat.mzxid
         self._lease, self._path, self._period = lease, join(lease.path, HOLDER), period
         self._zk.background(self._run_out)
@@ -76,8 +80,8 @@ class HeldTimedLease(Holding):
         """By the local clock."""
         return self._period.time_left_ms
 
-    async def give_back(self) -> None:
-        """Have it be free before its time. Does nothing if that is over, or if somebody has obtained it since.
+    async def release(self) -> None:
+        """Have it be free for others before its time. Does nothing if that is over, or if somebody has it since.
 
         Raises:
             LockLost: the session was lost meanwhile; it may have been done, or not. To do it again does no harm.
@@ -87,7 +91,7 @@ class HeldTimedLease(Holding):
         self._end()
         if self._reason:
             return
-        # Versions begin anew where kazoo obtains a lease: it deletes the znode. Nobody does while we have the lock.
+        # Versions begin anew where kazoo acquires a lease: it deletes the znode. Nobody does while we have the lock.
         async with self._lease._lock as lock:
             while True:
                 try:
@@ -100,6 +104,11 @@ class HeldTimedLease(Holding):
                 except ConnectionLossError:
                     pass  # look whether it was done
 
+    async def _leave(self) -> None:
+        self._look()
+        if not self._ended:
+            self._end()
+
     async def _run_out(self) -> None:
         with anyio.move_on_after(self._period.time_left_ms / 1000):
             await self._over.wait()
@@ -109,30 +118,56 @@ class HeldTimedLease(Holding):
 class TimedLease:
     """See the head of this file."""
 
-    def __init__(
-        self, zk: Client, path: str, duration_ms: int, *, identifier: str = "", acl: Acls | None = None
-    ) -> None:
-        """``identifier``: who we are: a name that no other one uses, and that we still have after a restart. If it is
-        not given, nobody is taken for us."""
-        if duration_ms < 1:
-            raise BadArgumentsError(f"a lease of {duration_ms} ms")
+    def __init__(self, zk: Client, path: str, duration_ms: int, *, name: str = "", acl: Acls | None = None) -> None:
+        """
+        Args:
+            duration_ms: for how long it is ours, from when it was asked for.
+            name: who we are: one that nobody else has, and that we still have after a restart. If it is not given,
+                nobody is taken for us.
+        """
+        check_at_least("duration_ms", duration_ms, 1, "timed_lease", path)
         self.path, self.duration_ms = path, duration_ms
-        self.identifier = identifier or uuid4().hex
+        self.name = name or uuid4().hex
         self._zk, self._acl = zk, acl
-        self._lock = Lock(zk, path, identifier=self.identifier.encode(), acl=acl)
+        self._lock = Lock(zk, path, data=self.name.encode(), acl=acl)
+        self._entered: dict[Hashable, HeldTimedLease] = {}
 
     def __str__(self) -> str:
         return f"the timed lease {self.path}"
 
-    async def obtain(self) -> HeldTimedLease | None:
-        """The lease, if it is free or ours; None if somebody else has it. Waits for nothing but others that ask, too.
+    async def acquire(self, timeout_ms: int | None = None) -> HeldTimedLease:
+        """Have it as soon as it is free or ours, which is waited for at most so long; 0 is to say now or never.
+
+        What the servers take to answer, and to ask others that ask at the same moment, comes on top. When its time is
+        over all who wait ask again, at once: it is made for few.
 
         Raises:
+            AcquireTimeoutError: somebody else has it, for longer than that.
             LockLost: the session was lost while we asked; we may have it or not: ask again.
             NoServerError: no server could be reached for as long as the client waits for one.
         """
-        async with self._lock as lock:
-            return await self._obtain(lock)
+        check_timeout(timeout_ms, self.path)
+        until = math.inf if timeout_ms is None else anyio.current_time() + timeout_ms / 1000
+        while True:
+            async with self._lock as lock:
+                found = await self._ask(lock)
+            if isinstance(found, HeldTimedLease):
+                return found
+            if anyio.current_time() >= until:
+                raise acquire_timeout(str(self), self.path, timeout_ms)
+            with anyio.CancelScope(deadline=until):
+                await self._wait_other(found)
+
+    async def __aenter__(self) -> HeldTimedLease:
+        held = await self.acquire()
+        await held.__aenter__()
+        self._entered[who()] = held
+        return held
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._entered.pop(who()).__aexit__(kind, error, trace)
 
     async def holder(self) -> LeaseHolder | None:
         """Who had it last, perhaps until a time that is over; None if nobody has, or it was given back."""
@@ -141,7 +176,18 @@ class TimedLease:
         except NoNodeError:
             return None
 
-    async def _obtain(self, lock: HeldLock) -> HeldTimedLease | None:
+    async def _wait_other(self, taken: "_Taken") -> None:
+        """Until somebody gives it back or acquires it anew, or its time may be over."""
+        try:
+            stat, fired = await self._zk.exists_watched(join(self.path, HOLDER))
+            with fired:
+                if stat is not None and stat.mzxid == taken.token:
+                    with anyio.move_on_after(None if taken.left_ms is None else taken.left_ms / 1000):
+                        await fired.wait()
+        except SessionLostError:
+            pass  # who asks does so in the next one
+
+    async def _ask(self, lock: HeldLock) -> "HeldTimedLease | _Taken":
         path, nonce = join(self.path, HOLDER), uuid4().hex
         period = Period(self.duration_ms, now_ms() + self.duration_ms)
         while True:
@@ -154,8 +200,11 @@ class TimedLease:
                 if nonce.encode() in data:
                     return HeldTimedLease(self, period, stat)  # the answer to our write was lost
                 there = _read(data, stat)
-                if there is None or (there.identifier != self.identifier and lock.clock.now_ms() < there.ends_ms):
-                    return None
+                if there is None:
+                    return _Taken(stat.mzxid, None)
+                left_ms = there.ends_ms - lock.clock.now_ms()
+                if there.name != self.name and left_ms > 0:
+                    return _Taken(stat.mzxid, left_ms)
             data = self._written(lock.clock.now_ms() + self.duration_ms, nonce)
             try:
                 if version is None:
@@ -169,12 +218,19 @@ class TimedLease:
         return json.dumps(
             {
                 "version": VERSION,
-                "holder": self.identifier,
+                "holder": self.name,
                 "end": datetime.fromtimestamp(ends_ms / 1000, UTC).strftime(DATE),
                 "duration_ms": self.duration_ms,
                 "nonce": nonce,
             }
         ).encode()
+
+
+class _Taken(NamedTuple):
+    """Somebody else has it, for so long; None: nobody knows how long."""
+
+    token: int
+    left_ms: int | None
 
 
 def _read(data: bytes, stat: Stat) -> LeaseHolder | None:

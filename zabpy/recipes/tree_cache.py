@@ -39,8 +39,9 @@ from zabpy.client import (
     State,
     Znode,
 )
-from zabpy.model import NoAuthError, NoNodeError, join, parent_of, validate
+from zabpy.model import NoAuthError, NoNodeError, join, parent_of
 
+from .arguments import bad, check_path
 from .mirror import CacheChange, Mirror, Missed
 
 #: How many reads are under way at once, and how many changes wait for one who reads them.
@@ -85,7 +86,7 @@ class TreeCache:
         Raises:
             BadArgumentsError: that is no path.
         """
-        validate(path)
+        check_path(path, "tree_cache")
         self._zk, self.path, self._depth_max, self._keep = zk, path, depth_max, keep
         self._mirror = Mirror()
         #: Paths of znodes that may not be read with the client's identities.
@@ -131,7 +132,7 @@ class TreeCache:
     # What it holds ----------------------------------------------------------------------------------------------------
 
     def get(self, path: str) -> Znode | None:
-        """Data and stat; None if there is no such znode. Raises ValueError for what is not in the tree's scope, and
+        """Data and stat; None if there is no such znode. Raises `BadArgumentsError` for what is not in its scope, and
         whatever ended the cache, if something did."""
         self._check(path)
         return self._mirror.get(path)
@@ -198,7 +199,7 @@ class TreeCache:
         if self._over is None or self._over.is_set():
             raise RuntimeError("the cache is not open: use it within `async with`")
         if not self._in_scope(path):
-            raise ValueError(f"{path} is not in the scope of the cache of {self.path}")
+            raise bad(f"it is not in the scope of the cache of {self.path}", "get", path)
 
     def _in_scope(self, path: str) -> bool:
         top = self.path

@@ -14,7 +14,9 @@ from typing import NamedTuple
 import anyio
 
 from zabpy.client import Client
-from zabpy.model import Acls, BadVersionError, NodeExistsError, NoNodeError, validate
+from zabpy.model import Acls, BadVersionError, NodeExistsError, NoNodeError
+
+from .arguments import check_data, check_path
 
 #: After somebody else was faster: a random time up to so long.
 PAUSE_MS_MAX = 64
@@ -38,7 +40,8 @@ class AtomicValue:
         self, zk: Client, path: str, *, default: bytes = b"", acl: Acls | None = None, rng: Random | None = None
     ) -> None:
         """``default``: what is read where there is no znode; the first write creates it."""
-        validate(path)
+        check_path(path, "atomic_value")
+        check_data(default, "atomic_value", path)
         self._zk, self.path, self._default, self._acl = zk, path, default, acl
         self._rng = Random() if rng is None else rng
         self._turn = anyio.Lock()

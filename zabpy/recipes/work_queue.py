@@ -26,11 +26,14 @@ Not with kazoo's plain Queue nor Curator's queues, which have no leases.
 
 from collections.abc import Sequence
 
+from .arguments import bad
 from .leases import LeaseQueue
 
 
 class WorkQueue(LeaseQueue):
     """See the head of this file. Putting needs no ``async with``."""
+
+    _kind = "work_queue"
 
     async def put(self, data: bytes, priority: int = 100) -> None:
         """Put one item, exactly once though answers may get lost.
@@ -38,7 +41,7 @@ class WorkQueue(LeaseQueue):
         Args:
             priority: 0 to 999; lower ones are taken first.
         Raises:
-            ValueError, TypeError: that is no priority, or no data.
+            BadArgumentsError: that is no priority, or no data.
             SessionLostError: the session was lost while it was put, so it may be there or not.
             ConnectionLossError: that, too; only of servers that let nobody keep account (``lost_reply="once"`` of
                 `Client.create`), or with data that fills a request but for 200 bytes.
@@ -47,10 +50,8 @@ class WorkQueue(LeaseQueue):
 
     async def put_all(self, items: Sequence[bytes], priority: int = 100) -> None:
         """Put all of them, in this order, or none: they have to fit into one request. Raises as `put`."""
-        if not 0 <= priority <= 999:
-            raise ValueError(f"priority={priority}: 0 to 999 is expected")
-        for data in items:
-            if not isinstance(data, bytes):
-                raise TypeError(f"an item is bytes, not {type(data).__name__}")
-        if items:
-            await self._put(list(items), f"{priority:03d}")
+        if type(priority) is not int or not 0 <= priority <= 999:
+            raise bad(f"priority={priority!r}: 0 to 999 is expected", "put", self.path)
+        values = self._checked(items)
+        if values:
+            await self._put(values, f"{priority:03d}")

@@ -5,6 +5,7 @@ from random import Random
 
 import trio
 
+from zabpy.recipes import AcquireTimeoutError
 from zabpy.recipes.claim import Claim
 from zabpy.recipes.client import Client
 from zabpy.recipes.holding import Holding
@@ -44,7 +45,7 @@ class LockPlay(Inside):
     lock_delay_ms = 0
 
     async def work(self, zk: Client, who: str) -> None:
-        lock = zk.lock(self.path, lock_delay_ms=self.lock_delay_ms, identifier=who.encode())
+        lock = zk.lock(self.path, lock_delay_ms=self.lock_delay_ms, data=who.encode())
         async with await lock.acquire(self.rng.choice(TIMEOUTS_MS)) as held:
             await self.stay("it", who, held, held.token)
 
@@ -124,7 +125,7 @@ class ElectionPlay(Inside):
 
     async def work(self, zk: Client, who: str) -> None:
         stand_again = self.rng.random() < 0.5
-        async with zk.election(self.path, value=who.encode()) as election:
+        async with zk.election(self.path, data=who.encode()) as election:
             terms = 0
             async for term in election.terms(stand_again=stand_again):
                 async with term:
@@ -136,8 +137,10 @@ class ElectionPlay(Inside):
 
 class TimedLeasePlay(Inside):
     async def work(self, zk: Client, who: str) -> None:
-        held = await zk.timed_lease(self.path, self.rng.choice([300, 1_500])).obtain()
-        if held is None:
+        lease = zk.timed_lease(self.path, self.rng.choice([300, 1_500]))
+        try:
+            held = await lease.acquire(timeout_ms=self.rng.choice([0, 200, 3_000]))
+        except AcquireTimeoutError:
             await trio.sleep(self.rng.random())
             return
         with trio.move_on_after(self.rng.random() * 2):
@@ -150,7 +153,7 @@ class TimedLeasePlay(Inside):
             finally:
                 if self.rng.randrange(2):
                     with trio.CancelScope(shield=True):
-                        await held.give_back()
+                        await held.release()
 
     async def keeps(self, look: Client) -> set[str]:
         return {self.path} | ({f"{self.path}/lease_holder"} & await tree(look, self.path))

@@ -8,7 +8,7 @@ from zabpy.recipes.client import Client
 from zabpy.recipes.discovery import ServiceView
 from zabpy.recipes.instance import ServiceInstance
 from zabpy.recipes.membership import GroupWatch
-from zabpy.recipes.registration import Registration
+from zabpy.recipes.registration import Upkeep
 
 from .story import TROUBLES, Play, Story
 
@@ -18,9 +18,9 @@ class PresencePlay(Play):
 
     def __init__(self, story: Story) -> None:
         super().__init__(story)
-        self.here: dict[str, Registration] = {}
+        self.here: dict[str, Upkeep] = {}
 
-    def registration(self, zk: Client, who: str) -> Registration:
+    def registration(self, zk: Client, who: str) -> Upkeep:
         return zk.registered(f"{self.path}/{who}", who.encode(), take_over="same_data")
 
     async def work(self, zk: Client, who: str) -> None:
@@ -48,7 +48,7 @@ class MembershipPlay(PresencePlay):
         super().__init__(story)
         self.watches: dict[str, GroupWatch] = {}
 
-    def registration(self, zk: Client, who: str) -> Registration:
+    def registration(self, zk: Client, who: str) -> Upkeep:
         return zk.member(self.path, who)
 
     async def serve(self, zk: Client, name: str) -> None:
@@ -78,8 +78,8 @@ class DiscoveryPlay(PresencePlay):
         super().__init__(story)
         self.views: dict[str, ServiceView] = {}
 
-    def registration(self, zk: Client, who: str) -> Registration:
-        return zk.register_service(self.path, ServiceInstance("api", who, "10.0.0.1", 80), take_over="same_data")
+    def registration(self, zk: Client, who: str) -> Upkeep:
+        return zk.registered_service(self.path, ServiceInstance("api", who, "10.0.0.1", 80), take_over="same_data")
 
     async def serve(self, zk: Client, name: str) -> None:
         while not self.story.over:
