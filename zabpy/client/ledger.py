@@ -194,14 +194,7 @@ class Once(Asking):
         self, slot: Slot, mark: bytes, operation: str, path: str | None, lost: ConnectionLossError
     ) -> Stat | None:
         """The slot's stat, as the write left it. None: it was not applied, and never will be."""
-        session = self.core.session
-        if session is None or session.id != lost.session_id:
-            why = f"{operation}: the session ended before the answer: it may have been done, or not"
-            error = SessionLostError(why)
-            error.operation, error.path, error.session_id = operation, path, lost.session_id
-            error.server, error.attempt = lost.server, lost.attempt
-            raise error from lost
-        slot.session = session
+        slot.session = session = self._same_session(operation, path, lost)
         before, fence = slot.version, mark.replace(b"write", b"fence")
         try:
             while True:
@@ -227,6 +220,16 @@ class Once(Asking):
                     pass  # it may have been done, or the write was: look again
         except (NoServerError, CodeError) as error:  # or we may have no slots, or somebody deletes them
             raise lost from error
+
+    def _same_session(self, operation: str, path: str | None, lost: ConnectionLossError) -> Session:
+        """The one that this was sent in, if it is still the client's; else `SessionLostError`."""
+        session = self.core.session
+        if session is not None and session.id == lost.session_id:
+            return session
+        error = SessionLostError(f"{operation}: the session ended before the answer: it may have been done, or not")
+        error.operation, error.path, error.session_id = operation, path, lost.session_id
+        error.server, error.attempt = lost.server, lost.attempt
+        raise error from lost
 
 
 def _multi(writes: list[Write], slot: str, version: int | None, mark: bytes) -> bytes:

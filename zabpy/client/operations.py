@@ -1,4 +1,20 @@
-"""The operations about one znode, and those about the ensemble, as methods that a client has."""
+"""The operations about one znode, and those about the ensemble, as methods that a client has.
+
+**A create that looks for what it made** (``lost_reply="find"``) has no mark to go by as those of `ledger` have, only a
+name that nobody else can have made. So before it may say "it is not there, create it again" the first sending must be
+past: done, or never to be. That is so behind any write of the same session that was sent over a later connection and
+answered: a multi that checks something and changes nothing. For when the session went on over that connection, the
+leader noted at which server it is now, and from then on refuses what another server still forwards for it
+(`SessionMovedError`; Apache's ``setOwner``, our ``owners``); what was forwarded before, or by the same server, is ahead
+of the multi in the order of all writes, and the server that answers the multi has applied it. A sync would not do: ours
+waits for what is final, and a create may be ordered without being final yet. After a change of leaders nobody's old
+requests are taken: links and queues end with the old one's reign.
+
+If the session ended meanwhile nothing of this holds, and the outcome is unknown: `SessionLostError`. One sliver is left
+on Apache's servers, which read a connection in one thread and close it in another: a client that comes back to the very
+server it was at may overtake a request that this server had read and its thread, stopped in between, not yet passed on.
+``once`` does not even rely on that.
+"""
 
 import re
 from collections.abc import Iterable
@@ -218,12 +234,15 @@ class Operations(Once):
         return Stat(0, zxid, 0, time_ms, version + 1 if version >= 0 else 0, 0, 0, 0, len(data or b""), 0, 0)
 
     async def _find(self, path: str, session: Session | None, lost: ConnectionLossError) -> NewZnode | None:
-        """What a create whose answer was lost has made: the child whose name begins as the one that was asked for."""
+        """What a create whose answer was lost has made: the child whose name begins as the one that was asked for.
+
+        None: it was not done, and never will be; see the head of this file.
+        """
         parent, prefix = parent_of(path), name_of(path)
         try:
-            # What the old connection's server still forwards is refused once the session has moved, and what it
-            # forwarded before is ordered before this sync; so what is not there now will never be.
-            await self.sync(parent, session=session)
+            session = self._same_session("create", path, lost)
+            body = packed(r.MultiRequest(((Op.CHECK, r.CheckVersionRequest(self._full(parent, "create"), -1)),)))
+            await self._write(Op.MULTI, body, None, "create", path, session, "again")
             for name in await self.children(parent, session=session):
                 if name.startswith(prefix):
                     found = join(parent, name)
