@@ -7,7 +7,7 @@ import pickle
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -113,6 +113,44 @@ def test_another_loop_of_the_same_thread_is_told_so(hosts: str) -> None:
     finally:
         first.close()
         second.close()
+
+
+def test_who_waits_elsewhere_for_a_watch_a_stream_or_a_loss_is_told_so_at_once(on_both: OnBoth, hosts: str) -> None:
+    async def story() -> None:
+        async with zabpy.connect(hosts) as zk, zk.watch("/") as events, zk.states() as states:
+            _, fired = await zk.exists_watched("/a")
+            waits: list[tuple[str, Callable[[], Awaitable[object]]]] = [
+                ("watch /a", fired.wait),
+                ("watch /", lambda: anext(events)),
+                ("states None", lambda: anext(states)),
+                ("states None", lambda: zk.wait_lost(zk_session)),
+            ]
+            zk_session = zk.session
+
+            def elsewhere() -> None:
+                async def told(wait: Callable[[], Awaitable[object]]) -> str:
+                    with anyio.fail_after(5), pytest.raises(zabpy.WrongLoopError, match="another thread") as error:
+                        await wait()
+                    return f"{error.value.operation} {error.value.path}"
+
+                for words, wait in waits:
+                    for backend in ("trio", "asyncio"):
+                        assert anyio.run(told, wait, backend=backend) == words
+                with pytest.raises(zabpy.WrongLoopError):
+                    events.receive_nowait()
+
+            await anyio.to_thread.run_sync(elsewhere)
+            zk._home._forks -= 1  # as after a fork
+            for _, wait in waits:
+                with pytest.raises(zabpy.ForkedClientError):
+                    await wait()
+            zk._home._forks += 1
+            await zk.create("/a")
+            assert isinstance(await fired.wait(), zabpy.Created)
+            assert isinstance(await anext(events), zabpy.Resynced)
+            assert await anext(states) is zabpy.State.CONNECTED
+
+    on_both(story)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -112,3 +112,25 @@ async def test_a_credential_waits_for_a_server_only_so_long(autojump_clock: Mock
             assert 1.9 < trio.current_time() - began < 2.5
             await servers.start(1)
             assert "bob" not in str(await zk.whoami())
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_after_a_server_has_said_that_the_session_is_over_the_next_one_is_not_waited_for(
+    autojump_clock: MockClock, seed: int
+) -> None:
+    async with ensemble(servers=1) as servers:
+        async with zabpy.connect(
+            servers.hosts, dial=servers.dial("client1"), session_timeout_ms=40_000, rng=Random(seed)
+        ) as zk:
+            session = zk.session
+            servers.crash(1)
+            await servers.wait_ended(1)
+            await trio.sleep(10 + seed / 5)  # and the client waits longer and longer from one attempt to the next
+            await servers.start(1)
+            await servers.expire(session.id)
+            assert not session.lost
+            await zk.wait_lost(session)
+            lost_at = trio.current_time()
+            await zk.wait_connected()
+            assert trio.current_time() - lost_at < 0.1
+            assert session.is_over and not zk.core.undead

@@ -631,6 +631,7 @@ class Fired(Blocking):
         Raises:
             SessionLostError: the session ended before, and all watches with it; or the client was closed.
             RuntimeError: it was given up by `cancel`.
+            ForkedClientError, WrongLoopError: asked where the client must not be used.
         """
         return self._call(self._bare.wait)
 
@@ -764,6 +765,11 @@ class Session(Blocking):
         value: str = self._bare.why_lost
         return value
 
+    @property
+    def is_over(self) -> bool:
+        value: bool = self._bare.is_over
+        return value
+
     def check(self) -> None:
         """Raise `SessionLostError` if it is lost, or its time is up by the clock this very moment.
 
@@ -774,7 +780,7 @@ class Session(Blocking):
 
     @property
     def time_left_ms(self) -> int:
-        """Until it is lost if nothing is answered before; 0 when it is."""
+        """Until it is lost if nothing that counts is answered before; 0 when it is."""
         value: int = self._read("time_left_ms")
         return value
 

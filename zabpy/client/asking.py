@@ -41,6 +41,10 @@ class Asking(ABC):
         """Send one request and wait for its answer. Reads are sent again when the connection breaks."""
 
     @abstractmethod
+    def _check_home(self, operation: str, path: str | None) -> None:
+        """Raise `ForkedClientError` or `WrongLoopError` where the client must not be used."""
+
+    @abstractmethod
     async def _explain(self, error: ZabpyError) -> None:
         """What `_ask` does to the errors it raises: say more of where they come from."""
 

@@ -264,7 +264,7 @@ class Client(Trees, Transactions, Watching):
         It ends behind `State.CLOSED`. Who falls far behind is told the newest only, and `State.LOST` before it if a
         session was lost on the way.
         """
-        states = Mailbox(STATES_MAX, merged)
+        states = Mailbox(STATES_MAX, merged, self._check_states)
         states.put(self.core.state)
         key = object()
         self._states[key] = states
@@ -304,12 +304,17 @@ class Client(Trees, Transactions, Watching):
 
     async def wait_lost(self, session: Session) -> None:
         """Until this session is lost."""
+        self._check_states()
         event = anyio.Event()
         undo = session.on_lost(event.set)
         try:
             await event.wait()
         finally:
             undo()
+
+    def _check_states(self) -> None:
+        if self._opened:
+            self._check_home("states", None)
 
     def _state_changed(self, state: State) -> None:
         for states in self._states.values():
@@ -407,6 +412,9 @@ class Client(Trees, Transactions, Watching):
             if self.core.failure is not None:
                 raise about(copy(self.core.failure), operation, path)
             raise about(ClosedClientError("the client is not open: use it within `async with`"), operation, path)
+        self._check_home(operation, path)
+
+    def _check_home(self, operation: str, path: str | None) -> None:
         try:
             self._home.check()
         except ClientError as error:

@@ -103,6 +103,7 @@ class Connection:
         backoff_ms, said = BACKOFF_MS, ""
         while core.failure is None:
             self.host = host = hosts.next()
+            session = core.session
             failure, up_ms = await self._attempt(host)
             hosts.failed(host, failure)
             log.debug("%s: %s", host, failure.why)
@@ -111,11 +112,13 @@ class Connection:
                 core.fail(NoServerError(f"no server will do, and waiting does not cure it: {told(hosts)}", hosts.tried))
                 return
             timeout_ms = core.session.timeout_ms if core.session else core.session_timeout_ms
-            if up_ms >= STEADY_MS:
+            # A server that says that our session is over would have served us: the next one is not to be waited for.
+            was_steady = up_ms >= STEADY_MS or (session is not None and session.is_over)
+            if was_steady:
                 backoff_ms = BACKOFF_MS
             if up_ms:
                 await anyio.sleep(min(SPREAD_MS_MAX, timeout_ms / 50) * self._rng.random() / 1000)
-            if hosts.at_round_start and up_ms < STEADY_MS:
+            if hosts.at_round_start and not was_steady:
                 if up_ms == 0 and said != (said := told(hosts)):
                     log.warning("no server will do: %s", said)
                 # A session that still lives is not to be slept away.

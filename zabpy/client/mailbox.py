@@ -14,10 +14,13 @@ class Mailbox(Generic[T]):
 
     Args:
         merge: what stands for all items when one more than ``limit`` would wait: at most ``limit`` of them.
+        check: called before each item is read; raises where it may not be.
     """
 
-    def __init__(self, limit: int, merge: Callable[[Sequence[T]], Sequence[T]]) -> None:
-        self._limit, self._merge = limit, merge
+    def __init__(
+        self, limit: int, merge: Callable[[Sequence[T]], Sequence[T]], check: Callable[[], None] = lambda: None
+    ) -> None:
+        self._limit, self._merge, self._check = limit, merge, check
         self._items: deque[T] = deque()
         self._filled = anyio.Event()
         self._ended = False
@@ -40,6 +43,7 @@ class Mailbox(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
+        self._check()
         while not self._items:
             if self._ended:
                 raise StopAsyncIteration

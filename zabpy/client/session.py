@@ -121,6 +121,8 @@ class Session:
         self.read_only = read_only
         self.lost = False
         self.why_lost = ""
+        #: A server has said that it is lost; else it may live there for a while yet.
+        self.is_over = False
         #: On the client's clock: when it is lost if nothing that counts is answered before.
         self.deadline_ms = deadline_ms
         self._now_ms = now_ms
@@ -158,9 +160,9 @@ class Session:
         self._on_lost[key] = callback
         return lambda: (self._on_lost.pop(key, None), None)[1]
 
-    def lose(self, why: str) -> None:
+    def lose(self, why: str, *, is_over: bool = False) -> None:
         """To be called by the core."""
-        self.lost, self.why_lost = True, why
+        self.lost, self.why_lost, self.is_over = True, why, is_over
         callbacks, self._on_lost = self._on_lost, {}
         for callback in callbacks.values():
             try:
@@ -773,7 +775,7 @@ class Core:
             if session is None:
                 raise ProtocolError("a new session was refused as expired")
             self.link_broken = f"session {session} had expired"
-            self._lose(f"session {session} had expired, says {self.server}")
+            self._lose(f"session {session} had expired, says {self.server}", is_over=True)
             return
         if session is not None and answer.session_id != session.id:
             raise ProtocolError(f"asked to go on with session {session}, it answered with another")
@@ -930,7 +932,7 @@ class Core:
             if call.opcode != Op.CLOSE_SESSION and not self._closing:
                 self.link_broken = why
                 if self.session is not None:
-                    self._lose(why)
+                    self._lose(why, is_over=True)
             return
         if isinstance(error, SessionMovedError):
             self.link_broken = "the session has moved to another server"
@@ -966,14 +968,14 @@ class Core:
         if sent_ms + session.timeout_ms > session.deadline_ms:
             session.deadline_ms = sent_ms + session.timeout_ms
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, why: str, *, is_over: bool = False) -> None:
         session = self.session
         assert session is not None
         log.warning("session lost: %s", why)
         in_flight, unsent = self._reset_link()
         queue, self._queue, self._given_up = self._queue, deque(), 0
         # Those whose body relies on the session first; it is still the current one for what they are told.
-        session.lose(why)
+        session.lose(why, is_over=is_over)
         for call in (*in_flight, *unsent, *queue):
             if call.session is None and (call.again or not call.sent) and not call.done:
                 call.sent = False

@@ -1,10 +1,9 @@
 """What users hold of a watch: the one thing that a one-shot waits for, and streams."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import copy
-from random import Random
 from typing import Self
 
 import anyio
@@ -38,8 +37,10 @@ class Fired:
         Raises:
             SessionLostError: the session ended before, and all watches with it; or the client was closed.
             RuntimeError: it was given up by `cancel`.
+            ForkedClientError, WrongLoopError: asked where the client must not be used.
         """
         watch = self._watch
+        self._client._check_home("watch", self._client._seen(watch.path))
         if not self._is_over:
             if self._told is None:
                 self._told = anyio.Event()
@@ -84,10 +85,10 @@ class EventStream:
     Whoever reads too slowly finds, in place of all that was waiting, one `Resynced`: the core never waits for a reader.
     """
 
-    def __init__(self, path: str, seen: Callable[[Event], Event], rng: Random, events_max: int, jitter_ms: int) -> None:
-        """``path`` is the server's, ``seen`` makes of an event what users see."""
-        self._path, self._seen, self._rng = path, seen, rng
-        self._shown = seen(Resynced(path, False)).path
+    def __init__(self, client: "Watching", path: str, events_max: int, jitter_ms: int) -> None:
+        """``path`` is the server's."""
+        self._client, self._path, self._seen, self._rng = client, path, client.seen, client._rng
+        self._shown = client._seen(path)
         self._events_max, self._jitter_ms = events_max, jitter_ms
         self._waiting: deque[Event] = deque()
         self._filled = anyio.Event()
@@ -122,7 +123,8 @@ class EventStream:
         return self
 
     async def __anext__(self) -> Event:
-        """Raises `ClosedClientError` once the client is closed."""
+        """Raises `ClosedClientError` once the client is closed, and where it must not be used as every call does."""
+        self._client._check_home("watch", self._shown)
         await anyio.lowlevel.checkpoint_if_cancelled()
         while True:
             if self._left:
@@ -141,7 +143,8 @@ class EventStream:
         return self._next()
 
     def receive_nowait(self) -> Event:
-        """The next event if one waits; `anyio.WouldBlock` if none does; `ClosedClientError` as above."""
+        """The next event if one waits; `anyio.WouldBlock` if none does; other errors as above."""
+        self._client._check_home("watch", self._shown)
         if self._waiting and not self._left:
             return self._next()
         if self._error is not None:
@@ -201,7 +204,7 @@ class Watching(Asking):
         if events_max < 1 or jitter_ms < 0:
             raise BadArgumentsError(f"watch {path}: events_max is at least 1, jitter_ms at least 0")
         full = self._full(path, "watch")
-        stream = EventStream(full, self.seen, self._rng, events_max, jitter_ms)
+        stream = EventStream(self, full, events_max, jitter_ms)
         subscription = Subscription(full, recursive, stream.put, stream.end)
         body = packed(r.AddWatchRequest(full, 0))
         try:
