@@ -89,7 +89,7 @@ def choose(options: Options, environment: Mapping[str, str], file: File) -> Sett
 def of_place(where: str, file: File, now: Settings) -> Settings:
     """Those of another place, named within a shell: a profile, or HOST:PORT,...[/CHROOT], of which no more is known."""
     if where not in file.profiles and (any(char in where for char in ":.,/") or not near(where, file.profiles)):
-        return choose(Options(servers=where, yes=now.rules.yes), {}, file)
+        return choose(Options(servers=where, yes=now.rules.yes, timeout_ms=now.timeout_ms), {}, file)
     return choose(Options(profile=where, yes=now.rules.yes), {}, file)
 
 

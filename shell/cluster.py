@@ -60,6 +60,8 @@ class Cluster:
         raise self.problem or ShellError(f"{self.servers}: no session within {self.timeout_ms} ms", Status.CONNECTION)
 
     async def close(self) -> None:
+        """End the session. Who asks for a client later is told that this was so."""
+        self.problem = ShellError("the session was closed; connect begins another one", Status.CONNECTION)
         self._over.cancel()
         await self._ended.wait()
 

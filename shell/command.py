@@ -19,6 +19,7 @@ import click
 from .errors import UsageError
 from .line import Word
 from .location import Location, Znode, of_url
+from .output import FORMATS
 
 if TYPE_CHECKING:
     from .shell import Shell
@@ -27,6 +28,10 @@ Run = Callable[..., Awaitable[int | None]]
 
 #: In the order in which help shows them.
 GROUPS = ("Look", "Change", "Move", "Watch", "Access", "Coordinate", "Ensemble", "Shell", "zkCli.sh")
+
+
+#: What every command's ``--output`` is called among its parameters.
+FORMAT = "output_format"
 
 
 class ZPath(click.ParamType[str]):
@@ -97,6 +102,9 @@ class Command(click.Command):
         self, name: str, *, run: Run, group: str, writes: bool, aliases: Sequence[str], **settings: Any
     ) -> None:
         super().__init__(name, callback=None, add_help_option=False, **settings)
+        if not any("--output" in param.opts for param in self.params):
+            help = "How results are printed."
+            self.params.append(click.Option(["--output", FORMAT], type=click.Choice(FORMATS), help=help))
         self.run, self.group, self.writes, self.aliases = run, group, writes, tuple(aliases)
 
     def parse(self, name: str, words: Sequence[Word]) -> click.Context:

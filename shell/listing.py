@@ -2,15 +2,14 @@
 
 from .output import Output
 from .profiles import File, Profile
-from .settings import Settings
 
 
-async def list_profiles(file: File, settings: Settings, out: Output) -> None:
-    """Those of the file; the one with a star is what ``settings`` are of."""
+async def profiles_of(file: File, current: str, out: Output) -> None:
+    """Those of the file; ``current`` gets a star."""
     async with out.rows("current", "name", "servers", "login", "guards") as rows:
         for name, profile in sorted(file.profiles.items()):
             await rows.add(
-                current="*" if name == settings.profile else "",
+                current="*" if name == current else "",
                 name=name,
                 servers=profile.servers,
                 login=[each.name for each in (*profile.auth, *([profile.sasl] if profile.sasl else []))],

@@ -21,7 +21,7 @@ import anyio
 from .asking import asker
 from .commands import load
 from .line import LineError, parse
-from .listing import list_profiles
+from .listing import profiles_of
 from .output import look_of, standard
 from .problems import Status
 from .profiles import File
@@ -64,7 +64,7 @@ def show_profiles(file: File, settings: Settings) -> int:
 
     async def show() -> None:
         out = standard(settings.format, look_of(settings.colour, os.environ))
-        await list_profiles(file, settings, out)
+        await profiles_of(file, settings.profile, out)
         await out.end()
 
     anyio.run(show)

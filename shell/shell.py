@@ -16,7 +16,7 @@ import zabpy
 from zabpy.model import BadArgumentsError, ZabpyError, validate
 
 from .cluster import Cluster
-from .command import Command, HelpAsked, expanded, find
+from .command import FORMAT, Command, HelpAsked, expanded, find
 from .glob import matches
 from .line import GLOB, After, LineError, Statement, Word, parse
 from .output import Look, Output, to_stream
@@ -159,9 +159,13 @@ class Shell:
     async def run_words(self, words: Sequence[str]) -> int:
         """The same for one command whose words are parted already, as another shell has done."""
         self._where = ""
-        typed = [Word.of(each, pattern=each if any(char in GLOB for char in each) else None) for each in words]
-        self.status = await self._run(Statement(After.ALWAYS, 0, typed))
+        self.status = await self.run_within(words)
         return self.status
+
+    async def run_within(self, words: Sequence[str]) -> int:
+        """For a command that runs another one, whose words are its own arguments."""
+        typed = [each if isinstance(each, Word) else _word(each) for each in words]
+        return await self._run(Statement(After.ALWAYS, 0, typed))
 
     async def _run(self, statement: Statement) -> int:
         name, out, status = statement.words[0], self.out, int(Status.OK)
@@ -205,8 +209,15 @@ class Shell:
                 raise ShellError("this shell is read-only, so nothing was done", Status.DENIED)
             if self.rules.forbid and self.rules.forbid & {name, found.name, *found.aliases}:
                 raise ShellError(f"the profile {self.rules.name} forbids it, so nothing was done", Status.DENIED)
+            format = context.params.pop(FORMAT, None)
             params = await expanded(self, context)
-            return await found.run(self, **params) or 0
+            out, before = self.out, self.out.format
+            out.format = format or before
+            try:
+                return await found.run(self, **params) or 0
+            finally:
+                if format is not None:
+                    out.format = before
 
     async def _do_elsewhere(self, found: Command, statement: Statement) -> int:
         """With what it prints in a pipe or a file."""
@@ -270,6 +281,10 @@ class Shell:
     async def _help(self, found: Command) -> None:
         with click.Context(found, info_name=found.name) as context:
             await self.out.line(found.get_help(context))
+
+
+def _word(text: str) -> Word:
+    return Word.of(text, pattern=text if any(char in GLOB for char in text) else None)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

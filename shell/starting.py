@@ -31,7 +31,7 @@ async def started(
     async with anyio.create_task_group() as tasks:
 
         async def open_cluster(where: str) -> Cluster:
-            other = of_place(where, load(os.environ), settings)
+            other = of_place(where, load(os.environ), settings) if where else settings
             return started_one(other, await other.for_client(shell.asker))
 
         def started_one(settings: Settings, client: dict[str, object]) -> Cluster:

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-MODULES = ("general", "walking", "writing", "removing", "access", "quota", "coordination")
+MODULES = ("general", "connecting", "walking", "writing", "removing", "access", "quota", "coordination")
 
 
 def load() -> None:

@@ -9,10 +9,11 @@ from typing import NamedTuple, Protocol
 import anyio
 import pytest
 
-from shell.cluster import Cluster
 from shell.commands import load
 from shell.output import Look, Output
-from shell.shell import Asker, Leave, Rules, Shell
+from shell.settings import Rules, Settings
+from shell.shell import Asker, Leave, Shell
+from shell.starting import started
 from tests.client.conftest import hosts, one_server
 
 __all__ = ["hosts", "one_server"]
@@ -61,22 +62,15 @@ def zabsh(hosts: str) -> Run:
         async def story() -> int:
             status = 0
             with anyio.fail_after(60):
-                async with anyio.create_task_group() as tasks:
-                    cluster = Cluster(hosts, 15_000).start(tasks, keeps_trying=False)
-                    output = Output(out.extend, err.extend, format, look or Look())
-                    shell = Shell(cluster, output, rules=rules, asker=asker)
-
-                    async def open_cluster(servers: str) -> Cluster:
-                        return Cluster(servers, 15_000).start(tasks, keeps_trying=False)
-
-                    shell.open_cluster = open_cluster
+                output = Output(out.extend, err.extend, format, look or Look())
+                settings = Settings(hosts, rules=rules or Rules())
+                async with started(settings, output, keeps_trying=False, asker=asker) as shell:
                     setup(shell)
                     try:
                         for line in lines:
                             status = await shell.run(line)
                     except Leave as leave:
                         status = leave.status
-                    await cluster.close()
             return status
 
         status = anyio.run(story, backend="asyncio")
