@@ -1,6 +1,6 @@
 """One write as it was typed: what a transaction is made of, and what ``create``, ``set`` and ``rm`` do at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import zabpy
 from zabpy.client import Transaction
@@ -69,3 +69,11 @@ class Planned:
         if self.kind:
             where += f" ({self.kind})"
         return where if self.version == -1 else f"{where} at version {self.version}"
+
+
+@dataclass
+class Draft:
+    """A transaction that is being put together. ``quiet``: nothing is said of what is put in."""
+
+    operations: list[Planned] = field(default_factory=list)
+    quiet: bool = False

@@ -56,6 +56,9 @@ NEEDS = {
     "get": ("READ", False),
     "children": ("READ", False),
     "get_acl": ("READ or ADMIN", False),
+    "get_acl_many": ("READ or ADMIN", False),
+    "get_many": ("READ", False),
+    "children_many": ("READ", False),
     "set_acl": ("ADMIN", False),
 }
 

@@ -20,7 +20,7 @@ from .command import FORMAT, Command, HelpAsked, expanded, find
 from .glob import matches
 from .line import GLOB, After, LineError, Statement, Word, parse
 from .output import Look, Output, to_stream
-from .planned import Planned
+from .planned import Draft
 from .problems import ShellError, Status, UsageError, status_of, told
 from .settings import Rules
 
@@ -68,7 +68,7 @@ class Shell:
         #: What ``-`` reads as a value or a file; None where commands themselves come from there.
         self.stdin: IO[bytes] | None = None
         #: What was put together since ``begin``; None when there was none.
-        self.transaction: list[Planned] | None = None
+        self.transaction: Draft | None = None
         #: The line of a script that is run now, as it stands before complaints.
         self._where = ""
         #: Makes another `Cluster`, started, for commands on two of them and for ``connect``; main sets it.

@@ -2,7 +2,17 @@
 
 from importlib import import_module
 
-MODULES = ("general", "connecting", "walking", "writing", "removing", "access", "quota", "coordination")
+MODULES = (
+    "general",
+    "connecting",
+    "walking",
+    "writing",
+    "removing",
+    "access",
+    "quota",
+    "coordination",
+    "txn",
+)
 
 
 def load() -> None:

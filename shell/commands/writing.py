@@ -75,9 +75,9 @@ async def create(
         container=container,
         ttl_ms=ttl_ms,
     )
+    if parents and shell.transaction is not None:
+        raise UsageError("-p is not for transactions: create the parents in it, one by one")
     if await put_off(shell, planned):
-        if parents:
-            await shell.out.tell("-p does nothing in a transaction: create the parents in it, one by one")
         return
     made = await planned.create(await shell.zk(), parents=parents)
     await shell.out.show({"path": made}, human=made, raw=made + "\n")
@@ -180,6 +180,8 @@ async def put_off(shell: Shell, planned: Planned) -> bool:
     """Into the transaction, if one is being put together."""
     if shell.transaction is None:
         return False
-    shell.transaction.append(planned)
-    await shell.out.tell(f"{len(shell.transaction)}: {planned.in_words()} (commit does it)")
+    draft = shell.transaction
+    draft.operations.append(planned)
+    if not draft.quiet:
+        await shell.out.tell(f"{len(draft.operations)}: {planned.in_words()} (commit does it)")
     return True

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 import zabpy
-from tests.client.conftest import Story
+from tests.client.conftest import Story, reconnect
 from zabpy.client import Op, records
 from zabpy.model import ALL, READ, Acl, Identity
 
@@ -180,6 +180,32 @@ def test_many_paths_go_in_several_requests(on_both: OnBoth, hosts: str) -> None:
                 await zk.create(path, path.encode())
             found = await zk.get_many(paths)
             assert [znode.data for znode in found if znode] == [path.encode() for path in paths]
+
+    on_both(story)
+
+
+def test_many_acls_are_read_in_one_go(on_both: OnBoth, hosts: str) -> None:
+    async def story() -> None:
+        async with zabpy.connect(hosts) as zk:
+            paths = [f"/n{number}" for number in range(1_200)]  # more than go at once
+            async with zk.transaction() as t:
+                for path in paths[:-1]:
+                    t.create(path)
+            found = await zk.get_acl_many(paths)
+            assert found[7] == await zk.get_acl("/n7")
+            assert found[-1] is None and None not in found[:-1]
+            assert await zk.get_acl_many([]) == []
+            # A connection that breaks meanwhile: they are reads, and are asked again.
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(reconnect, zk)
+                assert await zk.get_acl_many(paths) == found
+            await zk.set_acl("/n2", [Acl(READ, "digest", "somebody:else")])
+            with pytest.raises(zabpy.NoAuthError) as error:
+                await zk.get_acl_many(["/n1", "/n2"])
+            assert (error.value.path, error.value.operation) == ("/n2", "get_acl_many")
+            with anyio.move_on_after(0.001):
+                await zk.get_acl_many(paths * 5)
+            assert await zk.get_acl("/n7") == found[7]
 
     on_both(story)
 

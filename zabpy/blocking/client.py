@@ -306,6 +306,18 @@ class Client(Opening):
         """
         return self._call(self._bare.children_many, paths, session=_bare(session))
 
+    def get_acl_many(
+        self, paths: Iterable[str], *, session: Session | None = None
+    ) -> list[tuple[_model.Acls, _model.Stat] | None]:
+        """Who may do what to each, as from `get_acl`, in the order of ``paths``; None where there is no such znode.
+
+        Not of one moment: servers read ACLs one by one. They are asked for in one go.
+
+        Raises:
+            NoAuthError: with the path of the first that may not be read.
+        """
+        return self._call(self._bare.get_acl_many, paths, session=_bare(session))
+
     def delete_tree(self, path: str, *, session: Session | None = None) -> int:
         """Delete the znode and all below it; returns how many of them this call has deleted, 0 if there was none.
 

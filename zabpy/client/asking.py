@@ -1,7 +1,7 @@
 """What operations are built on: one request asked, its path checked and given the chroot."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ from zabpy.model import BadArgumentsError, ZabpyError, validate
 from zabpy.wire import Reader
 
 from .errors import ConnectionLossError
-from .session import Core, Session
+from .session import Call, Core, Session
 from .watches import Watch
 
 #: What a write does when it was sent and the connection broke before the answer.
@@ -43,6 +43,10 @@ class Asking(ABC):
     @abstractmethod
     def _check_home(self, operation: str, path: str | None) -> None:
         """Raise `ForkedClientError` or `WrongLoopError` where the client must not be used."""
+
+    @abstractmethod
+    async def _ask_all(self, requests: Sequence[Call], operation: str, path: str | None) -> None:
+        """Send all of them in one go, and wait until each is done. Of reads only."""
 
     @abstractmethod
     async def _explain(self, error: ZabpyError) -> None:

@@ -391,6 +391,22 @@ class Client(Trees, Transactions, Watching):
             raise call.error
         return call.reply
 
+    async def _ask_all(self, requests: Sequence[Call], operation: str, path: str | None) -> None:
+        self._check_open(operation, path)
+        try:
+            for call in requests:
+                self.core.submit(call)
+            for call in reversed(
+                requests
+            ):  # answers come in order: with the last one all are there, and it is one wait
+                if not call.done:
+                    await self._wait(call)
+        except BaseException:
+            for call in requests:
+                if not call.done:
+                    self.core.give_up(call)
+            raise
+
     async def _explain(self, error: ZabpyError) -> None:
         if isinstance(error, NoNodeError) and self.chroot and not self._chroot_seen:
             await self._look_for_chroot(error)

@@ -5,16 +5,18 @@ from typing import TypeVar
 
 import anyio
 
-from zabpy.model import ERRORS, CodeError, NoNodeError, NotEmptyError, UnimplementedError, join
+from zabpy.model import ERRORS, Acls, CodeError, NoNodeError, NotEmptyError, Stat, UnimplementedError, join
 from zabpy.wire import Op, packed, records as r
 
 from .arguments import bad
 from .errors import ProtocolError
 from .operations import Operations, Znode
-from .session import Session
+from .session import Call, Session
 
 #: Requests in flight at one time.
 IN_FLIGHT_MAX = 64
+#: Single reads that are sent in one go.
+ASKED_AT_ONCE_MAX = 500
 #: How often `Trees.delete_tree` goes through what others create behind its back.
 ROUNDS_MAX = 100
 #: What no client may delete; servers refuse it.
@@ -60,6 +62,41 @@ class Trees(Operations):
                 lambda path: self._or_none(self.children(path, session=session)), [p for p, _ in wanted]
             )
         return [list(reply.children) if isinstance(reply, r.GetChildrenResponse) else None for reply in replies]
+
+    async def get_acl_many(
+        self, paths: Iterable[str], *, session: Session | None = None
+    ) -> list[tuple[Acls, Stat] | None]:
+        """Who may do what to each, as from `get_acl`, in the order of ``paths``; None where there is no such znode.
+
+        Not of one moment: servers read ACLs one by one. They are asked for in one go.
+
+        Raises:
+            NoAuthError: with the path of the first that may not be read.
+        """
+        calls = [
+            Call(
+                Op.GET_ACL,
+                packed(r.GetACLRequest(self._full(path, "get_acl_many"))),
+                r.GetACLResponse.read,
+                "get_acl_many",
+                path,
+                session=session,
+                again=True,
+            )
+            for path in paths
+        ]
+        found: list[tuple[Acls, Stat] | None] = []
+        for at in range(0, len(calls), ASKED_AT_ONCE_MAX):
+            part = calls[at : at + ASKED_AT_ONCE_MAX]
+            await self._ask_all(part, "get_acl_many", part[0].path)
+            for call in part:
+                if call.error is None:
+                    found.append((call.reply.acl, call.reply.stat))
+                elif isinstance(call.error, NoNodeError):
+                    found.append(None)
+                else:
+                    raise call.error
+        return found
 
     async def _or_none(self, read: Awaitable[T]) -> T | None:
         try:
