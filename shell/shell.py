@@ -172,7 +172,7 @@ class Shell:
         try:
             found = find(name)
             if statement.pipe is None and statement.target is None:
-                status = await self._do(found, name, statement.words[1:])
+                status = await self.do(found, name, statement.words[1:])
             else:
                 status = await self._do_elsewhere(found, statement)
         except HelpAsked:
@@ -203,7 +203,8 @@ class Shell:
             status = status or Status.FAILED
         return int(status)
 
-    async def _do(self, found: Command, name: str, words: list[Word]) -> int:
+    async def do(self, found: Command, name: str, words: list[Word]) -> int:
+        """Run one command, within what the rules allow; its status. What it raises comes out as it is."""
         with found.parse(name, words) as context:
             if found.writes and self.rules.read_only:
                 raise ShellError("this shell is read-only, so nothing was done", Status.DENIED)
@@ -260,7 +261,7 @@ class Shell:
         self.out = Output(to_stream(stream), before.write_err, before.format, look)
         self.program_stdout = stream
         try:
-            status = await self._do(found, name, words)
+            status = await self.do(found, name, words)
             await self.out.flush()
             return status
         finally:

@@ -8,7 +8,7 @@ import zabpy
 from zabpy.client import TransactionFailedError
 from zabpy.model import NoAuthError, Stat
 
-from ..command import REGISTRY, ZPath, command, expanded
+from ..command import REGISTRY, ZPath, command
 from ..line import LineError, Statement, parse, quoted
 from ..pipelined import each
 from ..planned import Draft, Planned
@@ -100,8 +100,7 @@ async def _queue(shell: Shell, statement: Statement, number: int) -> None:
         raise UsageError(f"operation {number}, {name}: expected check, create, set or rm")
     if statement.pipe is not None or statement.target is not None:
         raise UsageError(f"operation {number}, {name}: what it prints cannot be taken elsewhere")
-    with found.parse(name, statement.words[1:]) as context:
-        await found.run(shell, **await expanded(shell, context))
+    await shell.do(found, name, statement.words[1:])
 
 
 async def _finish(shell: Shell, planned: Sequence[Planned], dry_run: bool) -> None:
