@@ -13,6 +13,8 @@ from .settings import Rules
 
 #: Between two attempts to get a first session.
 PAUSE_MS = 500
+#: After so long somebody at a terminal is told why there is none so far, and it is tried again, for longer.
+FIRST_MS = 2_000
 
 
 class Cluster:
@@ -43,6 +45,15 @@ class Cluster:
         """The client, once it has had a session; it may have lost it since, and be getting another."""
         return self._zk
 
+    @property
+    def is_secure(self) -> bool:
+        """Whether it speaks TLS."""
+        return bool(self._settings.get("tls"))
+
+    async def wait_changed(self) -> None:
+        """Until there is a client, or none any more, or another reason for that."""
+        await self._changed.wait()
+
     async def client(self) -> zabpy.Client:
         """The client, when it has a session.
 
@@ -67,9 +78,13 @@ class Cluster:
 
     async def _hold(self, keeps_trying: bool) -> None:
         try:
+            first = FIRST_MS if keeps_trying else self.timeout_ms
             with self._over:
                 while True:
-                    timeouts = {"connect_timeout_ms": self.timeout_ms, "request_timeout_ms": self.timeout_ms}
+                    timeouts = {
+                        "connect_timeout_ms": min(first, self.timeout_ms),
+                        "request_timeout_ms": self.timeout_ms,
+                    }
                     try:
                         async with zabpy.connect(self.servers, **{**timeouts, **self._settings}) as zk:
                             self.on_open(zk)
@@ -78,6 +93,7 @@ class Cluster:
                             await anyio.sleep_forever()
                     except zabpy.ZabpyError as error:
                         self._zk, self.problem = None, error
+                        first = self.timeout_ms
                         if not keeps_trying:
                             return
                         self._tell()

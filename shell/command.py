@@ -96,16 +96,26 @@ class HelpAsked(Exception):
 
 class Command(click.Command):
     """``writes``: it changes znodes, so a read-only shell refuses it. ``aliases``: its other names. ``hidden`` ones are
-    spellings for muscle memory, and stand only in their own help."""
+    spellings for muscle memory, and stand only in their own help. ``secret``: its line may have a password in it, and
+    is not kept."""
 
     def __init__(
-        self, name: str, *, run: Run, group: str, writes: bool, aliases: Sequence[str], **settings: Any
+        self,
+        name: str,
+        *,
+        run: Run,
+        group: str,
+        writes: bool,
+        aliases: Sequence[str],
+        secret: bool = False,
+        **settings: Any,
     ) -> None:
         super().__init__(name, callback=None, add_help_option=False, **settings)
         if not any("--output" in param.opts for param in self.params):
             help = "How results are printed."
             self.params.append(click.Option(["--output", FORMAT], type=click.Choice(FORMATS), help=help))
         self.run, self.group, self.writes, self.aliases = run, group, writes, tuple(aliases)
+        self.secret = secret
 
     def parse(self, name: str, words: Sequence[Word]) -> click.Context:
         """The arguments, taken apart and checked, but for what only the servers know.
@@ -135,6 +145,7 @@ def command(
     aliases: Sequence[str] = (),
     interspersed: bool = True,
     hidden: bool = False,
+    secret: bool = False,
 ) -> Callable[[Run], Run]:
     """Make a command of an async function whose first parameter is the shell, and whose docstring is the help.
 
@@ -151,6 +162,7 @@ def command(
             group=group,
             writes=writes,
             aliases=aliases,
+            secret=secret,
             params=params,
             help=inspect.cleandoc(run.__doc__ or ""),
             hidden=hidden,

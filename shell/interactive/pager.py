@@ -1,0 +1,119 @@
+"""What is longer than the screen is shown a page at a time, by the person's own pager."""
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from threading import Lock
+
+#: With colours; a cluster's names are UTF-8, whatever the locale says.
+USUAL = "less -R"
+
+
+class Pager:
+    """`output.Pages` at a terminal. Called from worker threads, so that the session is kept while a person reads."""
+
+    def __init__(self, write_out: Callable[[bytes], object], write_err: Callable[[bytes], object]) -> None:
+        self._write_out, self._write_err = write_out, write_err
+        self._lock = Lock()
+        self._held = bytearray()
+        self._remarks = bytearray()
+        self._streams = False
+        self._reader: subprocess.Popen[bytes] | None = None
+        #: Whether the cursor is at the beginning of a line.
+        self.is_at_start = True
+
+    @property
+    def is_reading(self) -> bool:
+        return self._reader is not None
+
+    def hold(self, data: bytes) -> None:
+        with self._lock:
+            if self._reader is not None:
+                self._pipe(self._reader, data)
+            elif self._streams:
+                self._write(data)
+            else:
+                self._held += data
+                if _lines(self._held) >= shutil.get_terminal_size().lines:
+                    held, self._held = bytes(self._held), bytearray()
+                    self._reader = _started()
+                    if self._reader is None:
+                        self._streams = True
+                        self._write(held)
+                    else:
+                        self._pipe(self._reader, held)
+
+    def show(self) -> None:
+        with self._lock:
+            if self._reader is not None:
+                return
+            self._release()
+            self._streams = True
+
+    def remark(self, data: bytes) -> None:
+        with self._lock:
+            if self._reader is not None:
+                self._remarks += data
+                return
+            self._release()
+            self._write_err(data)
+            self.is_at_start = data.endswith(b"\n")
+
+    def end(self) -> None:
+        """Also when the person has left the pager; then, too, it takes a moment until the terminal is ours again."""
+        with self._lock:
+            if self._reader is not None:
+                assert self._reader.stdin is not None
+                try:
+                    self._reader.stdin.close()
+                except BrokenPipeError:
+                    pass
+                self._reader.wait()
+                self._reader = None
+            self._release()
+            self._streams = False
+            if self._remarks:
+                remarks, self._remarks = bytes(self._remarks), bytearray()
+                self._write_err(remarks)
+
+    def drop(self) -> None:
+        """The command was cancelled: what it has not shown is not shown."""
+        with self._lock:
+            self._held.clear()
+
+    def _release(self) -> None:
+        if self._held:
+            held, self._held = bytes(self._held), bytearray()
+            self._write(held)
+
+    def _write(self, data: bytes) -> None:
+        self._write_out(data)
+        self.is_at_start = data.endswith(b"\n")
+
+    def _pipe(self, reader: "subprocess.Popen[bytes]", data: bytes) -> None:
+        assert reader.stdin is not None
+        reader.stdin.write(data)
+        reader.stdin.flush()
+
+
+def _started() -> "subprocess.Popen[bytes] | None":
+    """None where there is no pager, or none is wanted."""
+    command = os.environ.get("PAGER", USUAL)
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return None
+    if not words or words == ["cat"] or shutil.which(words[0]) is None:
+        return None
+    environment = {"LESSCHARSET": "utf-8", **os.environ}
+    return subprocess.Popen(command, shell=True, stdin=subprocess.PIPE, env=environment)
+
+
+def _lines(data: bytes | bytearray) -> int:
+    """How many of the screen they take, at least; colours count as letters, which errs on the side of a pager."""
+    width = max(1, shutil.get_terminal_size().columns)
+    if data.count(b"\n") >= shutil.get_terminal_size().lines:
+        return data.count(b"\n")
+    return sum(1 + max(0, len(line.decode("utf-8", "replace")) - 1) // width for line in data.splitlines())

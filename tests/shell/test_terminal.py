@@ -1,0 +1,211 @@
+"""The shell in a real terminal: what a person sees who types, waits, and loses the connection."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+import zabpy
+from zabpy.bench.systems import Servers
+
+from .screen import CTRL_C, CTRL_D, CTRL_R, DOWN, ENTER, RIGHT, TAB, Screen
+
+PROGRAM = str(Path(__file__).parents[2] / ".venv/bin/zabsh")
+
+
+def zabsh(hosts: str, tmp_path: Path, *arguments: str, **env: str) -> Screen:
+    """A shell at its first prompt with a session."""
+    screen = Screen([PROGRAM, "--server", hosts, *arguments], {**places(tmp_path), **env})
+    screen.until("connected, ")
+    return screen
+
+
+def places(tmp_path: Path) -> dict[str, str]:
+    """Nothing of the person's own who runs the tests."""
+    return {
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "TERM": "xterm-256color",
+        "PAGER": "less -R",
+        "LESS": "",
+        "PROMPT_TOOLKIT_COLOR_DEPTH": "DEPTH_4_BIT",
+    }
+
+
+def make(hosts: str, *paths: str, data: bytes = b"") -> None:
+    async def story() -> None:
+        async with zabpy.connect(hosts) as zk:
+            for path in paths:
+                await zk.create(path, data, parents=True)
+
+    anyio.run(story, backend="trio")
+
+
+def test_the_prompt_and_the_toolbar(hosts: str, tmp_path: Path) -> None:
+    make(hosts, "/app/config")
+    with zabsh(hosts, tmp_path) as screen:
+        screen.until(f"^{hosts} />$")
+        assert "Three things to try" in screen.text
+        screen.until(r"(standalone|leader) │ connected, \d+ s left │ [\d.]+ ms │ zxid 0x[0-9a-f]+ │ session 0x")
+        assert screen.prompt_colour == "green"
+        screen.type("cd /app\r")
+        screen.until(f"^{hosts} /app>$")
+        screen.type("ls; nope; pwd | wc -c\r")
+        screen.until("^config\nnope: no such command.*\n5\n")
+        screen.type(CTRL_D)
+        assert screen.until_end() == 0
+    with zabsh(hosts, tmp_path) as screen:  # now it is known how it goes
+        assert "Three things" not in screen.text
+
+
+def test_commands_flags_and_paths_are_completed(hosts: str, tmp_path: Path) -> None:
+    make(hosts, "/fruit/apple", "/fruit/apricot", "/fruit/two words", "/fruit/kiwi")
+    with zabsh(hosts, tmp_path) as screen:
+        screen.type("hel")
+        screen.until("help +All commands")
+        screen.type(TAB + " --")
+        screen.until("--help +How it is used")
+        screen.type(CTRL_C + "ls /fruit/")
+        screen.until("apple *\n.*apricot *\n.*kiwi *\n.*two words")
+        screen.type("ki")
+        screen.until(lambda it: "kiwi" in it.text and "apricot" not in it.text)
+        screen.type(TAB)
+        screen.until("/> ls /fruit/kiwi$")
+        screen.type(" /fruit/pr")  # not how it begins, but within
+        screen.until("apricot")
+        screen.type(DOWN)
+        screen.until("/> ls /fruit/kiwi /fruit/apricot$")
+        screen.type(ENTER)  # takes what is chosen, and does not run it
+        screen.type(" /fruit/tw")
+        screen.until("two words")
+        screen.type(TAB)
+        screen.until("/> ls /fruit/kiwi /fruit/apricot '/fruit/two words'$")
+        screen.type(ENTER + "ls nowhe\r")
+        screen.until("no such znode")
+
+
+def test_words_have_colours_while_they_are_typed(hosts: str, tmp_path: Path) -> None:
+    make(hosts, "/there")
+    with zabsh(hosts, tmp_path) as screen:
+        screen.type("ls /there /gone ; lss 'x' | wc")
+        screen.until(lambda it: "lss: no such command; did you mean ls?" in it.text)
+        screen.until(lambda it: it.colour_of("/gone") == "red")
+        assert screen.colour_of("/there") == "green"
+        assert screen.colour_of("ls") == "blue"
+        assert screen.colour_of("lss") == "red"
+        assert screen.colour_of("'x'") == "brown"
+        assert screen.colour_of("wc") == "magenta"
+        screen.type(CTRL_C + "get '/x")
+        screen.until("> get '/x$")
+        screen.type(ENTER)
+        screen.until("the ' at column 5 does not end")
+        assert screen.lines.count(screen.prompt) == 1  # it was not run
+        screen.type("'" + CTRL_C + "ls --nope x")
+        screen.until("ls has no --nope")
+        assert screen.colour_of("--nope") == "red"
+
+
+def test_history_is_searched_and_suggested_and_has_no_secrets(hosts: str, tmp_path: Path) -> None:
+    with zabsh(hosts, tmp_path) as screen:
+        screen.type("pwd; pwd\r")
+        screen.until("^/\n/\n")
+        for line in (
+            "auth digest ann:geheim",
+            " ls /hidden",
+            "addauth digest ann:geheim",
+            "pwd; addauth digest a:geheim",
+        ):
+            screen.type(line + ENTER)
+            screen.until(lambda it: it.prompt.endswith("/>"))
+        screen.type("ls /\r")
+        screen.until("> ls /$")
+        screen.type(CTRL_D)
+        screen.until_end()
+    (file,) = (tmp_path / "state/zabpy/history").iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [line for line in file.read_text().splitlines() if line[:1] == "+"] == ["+pwd; pwd", "+ls /"]
+
+    with zabsh(hosts, tmp_path) as screen:
+        screen.type("pw")
+        screen.until("> pwd; pwd")  # grey, behind the cursor
+        screen.type(RIGHT + ENTER)
+        screen.until("> pwd; pwd\n/\n/\n")
+        screen.type(CTRL_R + "ls")
+        screen.until("reverse-i-search.*ls /")
+        screen.type(ENTER)
+        screen.until("> ls /$")
+
+
+def test_a_command_is_stopped_and_the_shell_goes_on(hosts: str, tmp_path: Path) -> None:
+    with zabsh(hosts, tmp_path) as screen:
+        screen.type("pwd | cat - /dev/zero > /dev/null; pwd\r")
+        screen.until(lambda it: not it.prompt.endswith("/>") and "zero" not in it.prompt)
+        screen.type(CTRL_C)
+        screen.until("status 130")
+        screen.type("half a li")
+        screen.until("> half a li")
+        screen.type(CTRL_C)
+        screen.until(lambda it: it.prompt == f"{hosts} />")
+        screen.type("pwd\r")
+        screen.until("> pwd\n/\n")
+
+
+def test_long_output_is_paged_and_leaving_the_pager_ends_the_command(hosts: str, tmp_path: Path) -> None:
+    make(hosts, *[f"/many/n{number:03}" for number in range(100)])
+    with zabsh(hosts, tmp_path) as screen:
+        screen.type("ls /many\r")
+        screen.until("n022\n:$")
+        screen.type(" ")
+        screen.until("n045\n:$")
+        screen.type("q")
+        screen.until(lambda it: it.prompt == f"{hosts} />")
+        screen.type("pwd\r")  # shorter than the screen
+        screen.until("> pwd\n/\n")
+
+
+def test_typing_goes_on_when_the_server_does_not_answer(tmp_path: Path) -> None:
+    with Servers("zabpy", 1) as servers:
+        hosts = f"127.0.0.1:{servers.client_ports[1]}"
+        make(hosts, "/deep/down")
+        with zabsh(hosts, tmp_path) as screen:
+            pid = servers._processes[1].pid
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                screen.type("ls /de")
+                for letter in "ep/do":
+                    screen.type(letter)
+                    screen.until(lambda it, so_far=screen.prompt: it.prompt != so_far, 1.0)  # type: ignore[misc]
+                screen.until("> ls /deep/do$")
+                assert "down" not in screen.text
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            screen.until("^ +down")
+
+
+@pytest.fixture
+def server() -> Iterator[Servers]:
+    with Servers("zabpy", 1, more="tickTime=250\n") as servers:
+        yield servers
+
+
+def test_a_lost_connection_and_a_lost_session_are_told(server: Servers, tmp_path: Path) -> None:
+    hosts = f"127.0.0.1:{server.client_ports[1]}"
+    with zabsh(hosts, tmp_path, "--session-timeout", "60s") as screen:
+        session = screen.text.rpartition("session ")[2].split()[0]
+        screen.type("ls /he")
+        server.kill(1)
+        screen.until(f"the connection to {hosts} is lost; session {session} has")
+        screen.until(lambda it: it.prompt_colour == "red")
+        assert screen.prompt.endswith("> ls /he")  # what was typed is still there
+        server.start(1)
+        screen.until(f"connected to {hosts} again after .* same session")
+        screen.until(lambda it: it.prompt_colour == "green")
+        assert screen.prompt.endswith("> ls /he")
+        server.kill(1)
+        screen.until(f"session {session} is lost, and with it its ephemeral znodes and its locks")
+        server.start(1)
+        screen.until(f"connected to {hosts} with a new session, 0x")
+        screen.until(lambda it: it.prompt_colour == "green")
