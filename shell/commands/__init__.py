@@ -12,6 +12,7 @@ MODULES = (
     "quota",
     "coordination",
     "txn",
+    "zkcli",
 )
 
 

@@ -102,6 +102,7 @@ async def set_acls(
     *,
     version: int = -1,
     recursive: bool = False,
+    asks: bool = True,
 ) -> zabpy.Stat | None:
     """Set ACLs: ``whole``, or what is there with entries ``added`` and ``removed``.
 
@@ -114,7 +115,8 @@ async def set_acls(
     paths = [path for level in (await found_below(zk, path)).levels for path in level]
     if not paths:
         raise ShellError(f"{path}: no such znode", Status.NO)
-    await shell.confirm(f"set the ACLs of {counted(len(paths), 'znode')} under {path}?")
+    if asks:
+        await shell.confirm(f"set the ACLs of {counted(len(paths), 'znode')} under {path}?")
     problems: list[str] = []
     done = 0
 
