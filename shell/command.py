@@ -18,7 +18,7 @@ import click
 
 from .errors import UsageError
 from .line import Word
-from .location import Location, Znode, of_url
+from .location import Znode, of_url
 from .output import FORMATS
 
 if TYPE_CHECKING:
@@ -43,11 +43,18 @@ class ZPath(click.ParamType[str]):
     def __init__(self, *, glob: bool = True, new: bool = False, slash: bool = False) -> None:
         self.glob, self.new, self.slash = glob, new, slash
 
+    def taken(self, word: str) -> object:
+        """What the command gets for a word that is no path; None for one that is."""
+        return None
+
 
 class ZLocation(ZPath):
     """A znode here, one in another cluster, or a file: the command gets a `Location`. Here patterns are expanded."""
 
     name = "location"
+
+    def taken(self, word: str) -> object:
+        return of_url(word)
 
 
 class Duration(click.ParamType[int]):
@@ -206,11 +213,10 @@ async def expanded(shell: "Shell", context: click.Context) -> dict[str, Any]:
         if not isinstance(kind, ZPath) or value is None:
             continue
         words = value if isinstance(value, tuple | list) else [value]
-        paths: list[str | Location] = []
+        paths: list[object] = []
         for word in words:
-            where = of_url(word) if isinstance(kind, ZLocation) else None
-            if where is not None:
-                paths.append(where)
+            if (taken := kind.taken(word)) is not None:
+                paths.append(taken)
                 continue
             here = await shell.paths(word, glob=kind.glob)
             if kind.slash and word.endswith("/") and here != ["/"]:

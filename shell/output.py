@@ -8,6 +8,7 @@ Nothing here blocks the event loop: a slow reader of our output would else cost 
 
 import json
 import os
+import re
 import select
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,9 @@ from .looks import Paint, escaped, padded, shown, size, width
 FORMATS = ("table", "json", "ndjson", "yaml", "raw")
 #: What a command prints is written in pieces of this size.
 PIECE_BYTES = 64 * 1024
+
+#: Cells that stand at the right, if all of their column are such.
+NUMBER = re.compile(r"-?[\d,.]+[KMGTPE]?\Z")
 
 Row = Mapping[str, Any]
 
@@ -139,6 +143,7 @@ class Output:
         live: bool = False,
         human: Callable[[Row], str] | None = None,
         cells: Mapping[str, Callable[[Row], str]] | None = None,
+        table: Sequence[str] | None = None,
     ) -> "Rows":
         """Many objects of the same fields: ``async with out.rows("path", "size") as rows: await rows.add(path=...)``.
 
@@ -148,20 +153,29 @@ class Output:
             live: each is shown as soon as it is there.
             human: the line for people, instead of a table's.
             cells: how columns of a table show what is in a row, where that is not just the value.
+            table: the table's columns, if not ``columns``.
         """
-        return Rows(self, columns, live, human, cells or {})
+        return Rows(self, columns[0], table or columns, live, human, cells or {})
 
 
 class Rows:
     def __init__(
         self,
         out: Output,
+        raw: str,
         columns: Sequence[str],
         live: bool,
         human: Callable[[Row], str] | None,
         cells: Mapping[str, Callable[[Row], str]],
     ) -> None:
-        self._out, self._columns, self._live, self._human, self._cells = out, columns, live, human, cells
+        self._out, self._raw, self._columns, self._live, self._human, self._cells = (
+            out,
+            raw,
+            columns,
+            live,
+            human,
+            cells,
+        )
         self._held: list[Row] = []
         self.count = 0
 
@@ -180,7 +194,7 @@ class Rows:
             case "yaml":
                 await out.write(_yaml([fields]))
             case "raw":
-                await out.line(plain(fields[self._columns[0]]))
+                await out.line(plain(fields[self._raw]))
             case _ if self._human is not None:
                 await out.line(self._human(fields))
             case _ if self._live:
@@ -205,7 +219,12 @@ class Rows:
 
     async def _table(self) -> None:
         cells = [[self._cell(row, column) for column in self._columns] for row in self._held]
-        numeric = [all(isinstance(row.get(column), int) for row in self._held) for column in self._columns]
+        numeric = [
+            any(line[at] != "-" for line in cells)
+            and all(line[at] == "-" or NUMBER.match(line[at]) for line in cells)
+            and not any(isinstance(row.get(column), str) for row in self._held)
+            for at, column in enumerate(self._columns)
+        ]
         widths = [max(map(width, column)) for column in zip(self._columns, *cells)]
         for line in ([column.upper() for column in self._columns], *cells):
             parts = [padded(cell, wide, right=right) for cell, wide, right in zip(line, widths, numeric)]

@@ -55,6 +55,8 @@ NEEDS = {
     "set": ("WRITE", False),
     "get": ("READ", False),
     "children": ("READ", False),
+    "exists": ("READ", False),
+    "count_descendants": ("READ", False),
     "get_acl": ("READ or ADMIN", False),
     "get_acl_many": ("READ or ADMIN", False),
     "get_many": ("READ", False),

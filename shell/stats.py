@@ -1,43 +1,17 @@
 """What a stat tells, as fields of JSON: ZooKeeper's names in snake case; zxids and session ids as ``"0x…"``."""
 
 import re
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from zabpy.model import Stat
 
-Kind = Literal["persistent", "ephemeral", "container", "ttl"]
-
-#: ``ephemeral_owner`` of a container; of a znode with a lifetime the top byte is 0xff, and the low five are the ms.
-#: Source: ZooKeeper's EphemeralType.
-CONTAINER_OWNER = -(1 << 63)
-TTL_MS_MAX = 0xFF_FFFF_FFFF
 IN_SEQUENCE = re.compile(r".*-?\d{10}\Z", re.DOTALL)
 
 
-class Nature(NamedTuple):
-    """What kind of znode it is. ``owner``: the session of an ephemeral, else None."""
-
-    kind: Kind
-    owner: int | None = None
-    ttl_ms: int | None = None
-
-
-def nature(stat: Stat) -> Nature:
-    owner = stat.ephemeral_owner
-    if owner == 0:
-        return Nature("persistent")
-    if owner == CONTAINER_OWNER:
-        return Nature("container")
-    if (owner >> 40) & 0xFF_FFFF == 0xFF_0000:
-        return Nature("ttl", None, owner & TTL_MS_MAX)
-    return Nature("ephemeral", owner)
-
-
 def mode(name: str, stat: Stat) -> str:
-    """Three letters: ``d`` has children; ``e`` ephemeral, ``c`` container, ``t`` has a lifetime; ``s`` its name ends as
-    those of znodes in sequence do."""
-    kind = nature(stat).kind
-    letters = "d" if stat.num_children else "-", "-" if kind == "persistent" else kind[0]
+    """Three letters: ``d`` has children; ``e`` ephemeral; ``s`` its name ends as those of znodes in sequence do.
+    Servers tell nobody what is a container or has a lifetime."""
+    letters = "d" if stat.num_children else "-", "e" if stat.ephemeral_owner else "-"
     return "".join(letters) + ("s" if IN_SEQUENCE.match(name) else "-")
 
 
@@ -47,7 +21,6 @@ def hexed(number: int) -> str:
 
 
 def stat_fields(stat: Stat) -> dict[str, Any]:
-    kind, owner, ttl_ms = nature(stat)
     return {
         "czxid": hexed(stat.czxid),
         "mzxid": hexed(stat.mzxid),
@@ -57,9 +30,11 @@ def stat_fields(stat: Stat) -> dict[str, Any]:
         "version": stat.version,
         "cversion": stat.cversion,
         "aversion": stat.aversion,
-        "ephemeral_owner": None if owner is None else hexed(owner),
+        "ephemeral_owner": hexed(stat.ephemeral_owner) if stat.ephemeral_owner else None,
         "data_length": stat.data_length,
         "num_children": stat.num_children,
-        "kind": kind,
-        "ttl_ms": ttl_ms,
     }
+
+
+#: In the place of a stat that may not be read.
+UNKNOWN: dict[str, Any] = dict.fromkeys(stat_fields(Stat(*[0] * 11)))

@@ -6,6 +6,7 @@ MODULES = (
     "general",
     "connecting",
     "walking",
+    "reading",
     "writing",
     "removing",
     "access",

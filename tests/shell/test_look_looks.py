@@ -3,7 +3,7 @@
 import pytest
 
 from shell.looks import age, cut, in_columns, padded, shown, size, when, width
-from shell.stats import hexed, mode, nature, stat_fields
+from shell.stats import hexed, mode, stat_fields
 from zabpy.model import Stat
 
 
@@ -51,15 +51,10 @@ def stat(owner: int = 0, children: int = 0) -> Stat:
     return Stat(1, 2, 3, 4, 5, 6, 7, owner, 8, children, 9)
 
 
-def test_kinds_of_znodes() -> None:
-    assert nature(stat()) == ("persistent", None, None)
-    assert nature(stat(-(1 << 63))) == ("container", None, None)
-    assert nature(stat(-(1 << 56) | 60_000)) == ("ttl", None, 60_000)
-    assert nature(stat(0x100_0000_0000_0001)) == ("ephemeral", 0x100_0000_0000_0001, None)
-    assert nature(stat(-2)) == ("ephemeral", -2, None)
-    assert [mode("a", stat()), mode("a-0000000003", stat(5)), mode("c", stat(-(1 << 63), 1))] == ["---", "-es", "dc-"]
+def test_what_a_stat_tells() -> None:
+    assert [mode("a", stat()), mode("a-0000000003", stat(5)), mode("d", stat(0, 1))] == ["---", "-es", "d--"]
     assert hexed(-2) == "0xfffffffffffffffe"
     assert stat_fields(stat(16)) == {
         "czxid": "0x1", "mzxid": "0x2", "pzxid": "0x9", "ctime_ms": 3, "mtime_ms": 4, "version": 5, "cversion": 6,
-        "aversion": 7, "ephemeral_owner": "0x10", "data_length": 8, "num_children": 0, "kind": "ephemeral",
-        "ttl_ms": None}  # fmt: skip
+        "aversion": 7, "ephemeral_owner": "0x10", "data_length": 8, "num_children": 0}  # fmt: skip
+    assert stat_fields(stat())["ephemeral_owner"] is None
