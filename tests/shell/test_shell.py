@@ -14,7 +14,7 @@ def test_paths_and_patterns(zabsh: Run) -> None:
 
 def test_what_is_typed_wrong_is_said_with_the_usage(zabsh: Run) -> None:
     assert zabsh("lss") == (2, "", "lss: no such command; did you mean ls?\n")
-    assert zabsh("ls --foo") == (2, "", "ls: No such option '--foo'\nusage: ls [OPTIONS] [PATHS]...\n")
+    assert zabsh("ls --zzz") == (2, "", "ls: No such option '--zzz'\nusage: ls [OPTIONS] [PATHS]...\n")
     assert zabsh("ls 'x") == (2, "", "the ' at column 4 does not end (column 4)\n")
 
 
