@@ -5,8 +5,8 @@ What is guaranteed, of all commands that run under one lock on any machines, eac
 * It is started only when the lock is held.
 * **Connection away.** The servers may give the lock to another one when the session's time is up, and not before; by
   our clock that is known without them. The command is sent SIGTERM (``--signal``) when no more than the grace is left
-  of that time, and SIGKILL 200 ms before it is up: so there are never two. The grace is then a third of the session's
-  timeout at most, for in good times so much is always left. With ``--kill-at-once`` there is SIGKILL only.
+  of that time, and SIGKILL 200 ms before it is up: so there are never two. The grace is then a fifth of the session's
+  timeout at most, which is always left while all goes well. With ``--kill-at-once`` there is SIGKILL only.
 * **Taken away.** Where the servers end a session before its time, or somebody deletes the lock's znode, another one may
   begin at once. The command is sent SIGTERM when we hear of it, and SIGKILL after the grace; so there can be two for as
   long as that, or with ``--kill-at-once`` for as long as the news takes.
@@ -39,6 +39,9 @@ from .supervisor import now_ms
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 #: Of the session's timeout: how often in it the supervisor is told until when it is held.
 NEWS = 40
+#: What part of it is the grace at most, where time decides. In a bad hour the client itself leaves a server when a
+#: third is left; so it has some time to find a better one before the command is told.
+LEAD = 5
 #: What sh says of a command that is not there, and of one that cannot be run.
 NOT_FOUND, NOT_RUN = 127, 126
 #: Sent to us, they are for the command.
@@ -117,7 +120,7 @@ class _Child:
         self._report, report = os.pipe()
         os.set_blocking(self._report, False)
         os.set_blocking(self._control, False)
-        lead_ms = 0 if session is None else min(ending.grace_ms, session.timeout_ms // 3)
+        lead_ms = 0 if session is None else min(ending.grace_ms, session.timeout_ms // LEAD)
         numbers = (control, report, _terminal(), self._until_ms(), lead_ms, ending.grace_ms, ending.signal)
         try:
             self._process = subprocess.Popen(

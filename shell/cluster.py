@@ -25,7 +25,8 @@ class Cluster:
         self, servers: str, timeout_ms: int, settings: dict[str, Any] | None = None, rules: Rules | None = None
     ) -> None:
         self.servers, self.timeout_ms, self.rules = servers, timeout_ms, rules or Rules()
-        self._settings = dict(settings or {})
+        #: Those of the client: TLS, credentials and so on.
+        self.settings = dict(settings or {})
         self._zk: zabpy.Client | None = None
         self._changed = anyio.Event()
         #: Why there is no session so far.
@@ -86,7 +87,7 @@ class Cluster:
                         "request_timeout_ms": self.timeout_ms,
                     }
                     try:
-                        async with zabpy.connect(self.servers, **{**timeouts, **self._settings}) as zk:
+                        async with zabpy.connect(self.servers, **{**timeouts, **self.settings}) as zk:
                             self.on_open(zk)
                             self._zk, self.problem = zk, None
                             self._tell()

@@ -14,6 +14,8 @@ MODULES = (
     "coordination",
     "txn",
     "zkcli",
+    "ensemble",
+    "holders",
 )
 
 

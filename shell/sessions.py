@@ -1,0 +1,105 @@
+"""The sessions of an ensemble, put together from what all its servers tell: ``cons``, ``dump``, ``wchc``."""
+
+from dataclasses import dataclass, field
+
+from .servers import Answer, Ensemble, missing, word_of_all
+from .shell import Shell
+from .words import Dump, parse_cons, parse_dump, parse_wchc
+
+
+@dataclass
+class SessionView:
+    """``address`` and ``server``: None while it is not connected, or where that is not told. ``expires``: when it is
+    given up if it stays silent, as the leader writes dates. Counts are None where they are not told."""
+
+    id: int
+    address: str | None = None
+    server: str | None = None
+    timeout_ms: int | None = None
+    established_ms: int | None = None
+    last_operation: str | None = None
+    expires: str | None = None
+    ephemerals: int | None = None
+    watches: int | None = None
+
+
+@dataclass
+class Told:
+    """What is known, what is to be said about what is not, and the status that it makes."""
+
+    sessions: dict[int, SessionView] = field(default_factory=dict)
+    ephemerals: dict[int, list[str]] | None = None
+    remarks: list[str] = field(default_factory=list)
+    status: int = 0
+    #: Whether all connections are known, so that who has none is connected to none.
+    knows_connections: bool = True
+
+
+async def sessions_of(shell: Shell, ensemble: Ensemble, words: tuple[str, ...] = ("cons", "dump", "wchc")) -> Told:
+    told = Told()
+    statuses: list[int] = []
+    for word in words:
+        answers = await word_of_all(shell, ensemble.servers, word)
+        if word == "dump":
+            statuses.append(_take_dumps(told, answers))
+        else:
+            status, lines = missing(answers, word)
+            statuses.append(status)
+            told.remarks += [line for line in lines if line not in told.remarks]
+            for answer in answers:
+                if answer.value is not None and word == "cons":
+                    _take_connections(told, str(answer.server), answer.value)
+                elif answer.value is not None:
+                    _take_watches(told, answer.value)
+            if word == "cons":
+                told.knows_connections = not status
+    told.status = 0 if not any(statuses) else max(statuses) if all(statuses) else 7
+    return told
+
+
+def _session(told: Told, id: int) -> SessionView:
+    return told.sessions.setdefault(id, SessionView(id))
+
+
+def _take_connections(told: Told, server: str, text: str) -> None:
+    for line in parse_cons(text):
+        if line.session_id:
+            session = _session(told, line.session_id)
+            session.address, session.server = line.address, server
+            session.timeout_ms = line.number("to")
+            session.established_ms = line.number("est")
+            session.last_operation = line.fields.get("lop")
+
+
+def _take_watches(told: Told, text: str) -> None:
+    for session in told.sessions.values():
+        session.watches = session.watches or 0
+    for id, paths in parse_wchc(text).items():
+        session = _session(told, id)
+        session.watches = (session.watches or 0) + len(paths)
+
+
+def _take_dumps(told: Told, answers: list[Answer[str]]) -> int:
+    """Every server knows all ephemerals, and all sessions but local ones of others; the leader also when they end."""
+    dumps = [parse_dump(answer.value) for answer in answers if answer.value is not None]
+    if not dumps:
+        status, lines = missing(answers, "dump")
+        told.remarks += lines
+        return status
+    dumps.sort(key=lambda dump: not dump.leads)
+    for dump in dumps:
+        _take_dump(told, dump)
+    told.ephemerals = dumps[0].ephemerals
+    for session in told.sessions.values():
+        session.ephemerals = len(told.ephemerals.get(session.id, ()))
+    return 0
+
+
+def _take_dump(told: Told, dump: Dump) -> None:
+    for id, timeout_ms in dump.timeouts_ms.items():
+        _session(told, id).timeout_ms = timeout_ms
+    for id, date in dump.expires.items():
+        session = _session(told, id)
+        session.expires = session.expires or date
+    for id in dump.ephemerals:
+        _session(told, id)
