@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from zabpy.client.ledger import SLOT_PREFIX
+
 from .servers import Answer, Ensemble, missing, word_of_all
 from .shell import Shell
 from .words import Dump, parse_cons, parse_dump, parse_wchc
@@ -89,7 +91,9 @@ def _take_dumps(told: Told, answers: list[Answer[str]]) -> int:
     dumps.sort(key=lambda dump: not dump.leads)
     for dump in dumps:
         _take_dump(told, dump)
-    told.ephemerals = dumps[0].ephemerals
+    told.ephemerals = {
+        id: [path for path in paths if not path.startswith(SLOT_PREFIX)] for id, paths in dumps[0].ephemerals.items()
+    }
     for session in told.sessions.values():
         session.ephemerals = len(told.ephemerals.get(session.id, ()))
     return 0

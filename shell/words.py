@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import anyio
 
 from zabpy.client.dialling import Dial, TcpDial, TlsDial
+from zabpy.client.failures import failure_of
 from zabpy.client.hosts import Host
 from zabpy.client.tls import context_of
 
@@ -88,18 +89,13 @@ class Asker:
             raise UnreachableError(str(host), word, f"no answer within {self.deadline_ms} ms") from None
         except (OSError, anyio.BrokenResourceError) as error:
             if not pieces:  # who has answered may close without ceremony
-                raise UnreachableError(str(host), word, _why(error)) from None
+                raise UnreachableError(str(host), word, failure_of(error).why) from None
         text = b"".join(pieces).decode("utf-8", "replace")
         if text.rstrip().endswith(_FORBIDDEN):
             raise ForbiddenWordError(str(host), word)
         if text.startswith(_NOT_SERVING):
             raise NotServingError(str(host), word)
         return text
-
-
-def _why(error: BaseException) -> str:
-    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
 # What they say -------------------------------------------------------------------------------------------------------

@@ -91,7 +91,9 @@ async def test_a_server_that_joins_is_used_and_one_that_leaves_is_left(autojump_
             servers.heal()
             lost = []
             session.on_lost(lambda: lost.append("lost"))
-            await root.reconfig(leaving="4")
+            with pytest.raises(zabpy.BadVersionError):
+                await root.reconfig(leaving="4", version=0)
+            await root.reconfig(leaving="4", version=(await root.get_config()).members.version)
             while zk.server.startswith(f"{member.client_host}:"):  # noqa: ASYNC110
                 await trio.sleep(0.1)
             assert (await zk.get("/mine")).stat.ephemeral_owner == session.id

@@ -16,7 +16,9 @@ from shell.shell import Asker, Leave, Shell
 from shell.starting import started
 from tests.client.conftest import hosts, one_server
 
-__all__ = ["hosts", "one_server"]
+from .three_servers import ensemble
+
+__all__ = ["ensemble", "hosts", "one_server"]
 
 load()
 
@@ -48,6 +50,11 @@ class Run(Protocol):
 @pytest.fixture
 def zabsh(hosts: str) -> Run:
     """Runs lines in one shell, whose root is an empty znode of this test's own: ``zabsh("create /a", "ls /").out``."""
+    return runner(hosts)
+
+
+def runner(hosts: str) -> Run:
+    """Runs lines in shells on these servers."""
 
     def run(
         *lines: str,

@@ -6,33 +6,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from shell.line import quoted
-from tests.client.conftest import TESTED_ON
 from tests.interop.ensembles import serves
 from zabpy.bench.systems import Servers
+
+from .three_servers import TIMEOUT_MS, hosts_of, wait, wait_all
 
 #: How long five shells contend while servers are killed; longer to be surer.
 SECONDS = float(os.environ.get("ZABPY_LOCK_SECONDS", "8"))
 SHELLS = 5
-TIMEOUT_MS = 3_000
 ALONE = Path(__file__).with_name("alone.py")
 HERE = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def ensemble() -> Iterator[Servers]:
-    with Servers(TESTED_ON, 3, more=f"minSessionTimeout={TIMEOUT_MS}\n") as servers:
-        wait(lambda: all(map(serves, servers.client_ports.values())), 60)
-        yield servers
-
-
-def hosts_of(servers: Servers) -> str:
-    return ",".join(f"127.0.0.1:{port}" for port in servers.client_ports.values())
 
 
 def open_shell(servers: Servers, *lines: str, timeout_ms: int = TIMEOUT_MS) -> "subprocess.Popen[str]":
@@ -45,13 +33,6 @@ def open_shell(servers: Servers, *lines: str, timeout_ms: int = TIMEOUT_MS) -> "
         text=True,
         start_new_session=True,
     )
-
-
-def wait(condition: Callable[[], object], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def runs(pid: int) -> bool:
@@ -131,7 +112,7 @@ def test_a_command_is_ended_before_the_session_is_over(ensemble: Servers, tmp_pa
         shell.communicate()
         for id in ports:
             ensemble.start(id)
-        wait(lambda: all(map(serves, ensemble.client_ports.values())), 60)
+        wait_all(ensemble)
 
 
 def test_a_lock_whose_znode_is_deleted_ends_the_command(ensemble: Servers, tmp_path: Path) -> None:

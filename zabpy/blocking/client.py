@@ -255,7 +255,7 @@ class Client(Opening):
             joining: ``server.4=host:2888:3888;2181``, more behind commas.
             leaving: numbers of servers, between commas.
             members: all servers of the new configuration, instead of the two.
-            version: only if the present one has it: `EnsembleConfig.members`; -1: any.
+            version: only if the present one has it: ``EnsembleConfig.members.version``; -1: any.
         Raises:
             NoAuthError (it is for ``super``, usually), ReconfigDisabledError, BadVersionError, NewConfigNoQuorumError,
             BadArgumentsError, UnimplementedError (a standalone server).

@@ -40,6 +40,13 @@ def as_version(version: object, operation: str, path: str | None) -> int:
     return version
 
 
+def as_config_version(version: object) -> int:
+    """That of a configuration is the zxid of the change that made it."""
+    if type(version) is not int or not -(2**63) <= version < 2**63:
+        raise bad(f"the version of a configuration is a whole number of 64 bits, not {version!r}", "reconfig", None)
+    return version
+
+
 def check_lost_reply(lost_reply: object, operation: str, path: str | None, allowed: Sequence[str]) -> None:
     if lost_reply not in allowed:
         words = [repr(each) for each in allowed]

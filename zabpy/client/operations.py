@@ -36,7 +36,7 @@ from zabpy.model import (
 )
 from zabpy.wire import OPS, Op, packed, records as r
 
-from .arguments import as_acls, as_data, as_version, bad, check_lost_reply
+from .arguments import as_acls, as_config_version, as_data, as_version, bad, check_lost_reply
 from .asking import LostReply
 from .errors import ConnectionLossError, NameLostError, NoServerError, ProtocolError, about, error_of
 from .ledger import SLOT_PREFIX, Done, Once, err_of
@@ -471,13 +471,13 @@ class Operations(Once):
             joining: ``server.4=host:2888:3888;2181``, more behind commas.
             leaving: numbers of servers, between commas.
             members: all servers of the new configuration, instead of the two.
-            version: only if the present one has it: `EnsembleConfig.members`; -1: any.
+            version: only if the present one has it: ``EnsembleConfig.members.version``; -1: any.
         Raises:
             NoAuthError (it is for ``super``, usually), ReconfigDisabledError, BadVersionError, NewConfigNoQuorumError,
             BadArgumentsError, UnimplementedError (a standalone server).
         """
         check_lost_reply(lost_reply, "reconfig", None, ("raise", "again"))
-        body = packed(r.ReconfigRequest(joining, leaving, members, as_version(version, "reconfig", None)))
+        body = packed(r.ReconfigRequest(joining, leaving, members, as_config_version(version)))
         done = await self._write(Op.RECONFIG, body, r.GetDataResponse.read, "reconfig", None, session, lost_reply)
         return _config(done)
 
