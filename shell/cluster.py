@@ -49,7 +49,7 @@ class Cluster:
     @property
     def is_secure(self) -> bool:
         """Whether it speaks TLS."""
-        return bool(self._settings.get("tls"))
+        return bool(self.settings.get("tls"))
 
     async def wait_changed(self) -> None:
         """Until there is a client, or none any more, or another reason for that."""

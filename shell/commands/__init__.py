@@ -6,7 +6,7 @@ MODULES = (
     "general",
     "connecting",
     "walking",
-    "reading",
+MODULES = ("general", "connecting", "walking", "reading")
     "writing",
     "removing",
     "access",
