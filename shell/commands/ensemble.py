@@ -86,12 +86,12 @@ async def four_letters(shell: Shell, word: str, server: str | None, of_all: bool
 
 
 def _alone(word: str) -> None:
-    @command(word, group="Ensemble", writes=word in RESETTING, hidden=True)
-    @click.argument("server", required=False)
     async def run(shell: Shell, server: str | None) -> None:
         await _say(shell, word, await _server(shell, server))
 
-    run.__doc__ = WORDS[word]
+    run.__doc__ = f"The four-letter word: {WORDS[word]}."
+    argued = click.argument("server", required=False)(run)
+    command(word, group="Ensemble", writes=word in RESETTING, hidden=True)(argued)
 
 
 for _word in sorted(WORDS.keys() - NOT_COMMANDS):
