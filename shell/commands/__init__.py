@@ -6,7 +6,7 @@ MODULES = (
     "general",
     "connecting",
     "walking",
-MODULES = ("general", "connecting", "walking", "reading")
+    "reading",
     "writing",
     "removing",
     "access",
