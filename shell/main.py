@@ -6,6 +6,7 @@ Here only the command line is read, and nothing is loaded that a prompt can do w
 import os
 import sys
 import threading
+from dataclasses import fields
 from typing import Any, NoReturn
 
 import click
@@ -16,6 +17,8 @@ from .errors import ShellError, Status
 from .output import FORMATS
 from .profiles import COLOURS, File, load
 
+SHELLS = ("bash", "zsh", "fish")
+
 
 def main(arguments: list[str] | None = None, prog_name: str = "zabsh") -> NoReturn:
     for descriptor in (0, 1, 2):  # one that is closed would become that of a connection
@@ -23,6 +26,12 @@ def main(arguments: list[str] | None = None, prog_name: str = "zabsh") -> NoRetu
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["--complete"]:  # asked by what --completion has printed
+        from .completing import complete
+
+        complete(zabsh, arguments[1:])
+        sys.exit(0)
     try:
         status = zabsh.main(arguments, prog_name=prog_name, standalone_mode=False)
     except click.UsageError as error:
@@ -66,7 +75,7 @@ Status: 0 done, 1 no such znode or the answer is no, 2 wrong usage, 3 conflict, 
 )
 @click.option("-p", "--profile", metavar="NAME", help="One of shell.toml's.")
 @click.option("-c", "lines", multiple=True, metavar="LINE", help="Run this line. May be given several times.")
-@click.option("-f", "--file", "script", metavar="FILE", help="Run the lines of a file; -: stdin.")
+@click.option("-f", "--file", "script", type=click.Path(), metavar="FILE", help="Run the lines of a file; -: stdin.")
 @click.option(
     "-k", "--keep-going", is_flag=True, help="Go on behind a line that failed; without it that ends a script."
 )
@@ -82,13 +91,14 @@ Status: 0 done, 1 no such znode or the answer is no, 2 wrong usage, 3 conflict, 
 )
 @click.option("--sasl", metavar="MECHANISM:USER", help="Log in by digest-md5 or scram-sha-256.")
 @click.option("--tls", is_flag=True, help="Speak TLS, with servers that the system trusts.")
-@click.option("--tls-ca", metavar="FILE", help="Trust the authorities in it instead.")
-@click.option("--tls-cert", "tls_certificate", metavar="FILE", help="Our certificate, with its key or not.")
-@click.option("--tls-key", metavar="FILE", help="Its key.")
+@click.option("--tls-ca", type=click.Path(), metavar="FILE", help="Trust the authorities in it instead.")
+@click.option("--tls-cert", "tls_certificate", type=click.Path(), metavar="FILE", help="Ours, with its key or not.")
+@click.option("--tls-key", type=click.Path(), metavar="FILE", help="Its key.")
 @click.option("--tls-server-name", metavar="HOST", help="Whom the servers' certificates are for.")
 @click.option("--tls-any-name", is_flag=True, help="Accept a trusted certificate, whomever it is for.")
 @click.option("-v", "--verbose", count=True, help="Tell what the client does, on stderr; -vv: all of it.")
 @click.option("--list-profiles", is_flag=True, help="Show the profiles, and end.")
+@click.option("--completion", type=click.Choice(SHELLS), help="Print a completion script for this shell, and end.")
 @click.option("--version", is_flag=True, help="Print it, and end.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[NAME|SERVERS] [COMMAND ARGUMENTS...]")
 def zabsh(
@@ -98,6 +108,7 @@ def zabsh(
     keep_going: bool,
     verbose: int,
     list_profiles: bool,
+    completion: str | None,
     version: bool,
     **given: Any,
 ) -> int:
@@ -107,12 +118,14 @@ def zabsh(
 
         print(f"{click.get_current_context().info_name} {__version__}")
         return Status.OK
+    if completion is not None:
+        from .completing import script_for
+
+        sys.stdout.write(script_for(completion, click.get_current_context().info_name or "zabsh"))
+        return Status.OK
     file = load(os.environ)
-    tls_settings = {name: given.pop(f"tls_{name}") for name in ("ca", "certificate", "key", "server_name")}
-    tls_settings["verify_names"] = False if given.pop("tls_any_name") else None
-    set_ones = {name: value for name, value in tls_settings.items() if value is not None}
-    options = Options(**given, tls_settings=set_ones)
-    words = _place(words, options, file)
+    options = options_of(given)
+    words = place(words, options, file)
     settings = choose(options, os.environ, file)
     if verbose:
         import logging
@@ -142,7 +155,16 @@ def zabsh(
     return run(settings, Work(words, tuple(scripts), keep_going))
 
 
-def _place(words: tuple[str, ...], options: Options, file: File) -> tuple[str, ...]:
+def options_of(given: dict[str, Any]) -> Options:
+    """What click has found, as far as it is about where to connect to and how."""
+    tls = {name: given.get(f"tls_{name}") for name in ("ca", "certificate", "key", "server_name")}
+    tls["verify_names"] = False if given.get("tls_any_name") else None
+    tls = {name: value for name, value in tls.items() if value is not None}
+    names = {each.name for each in fields(Options)} - {"tls_settings"}
+    return Options(**{name: value for name, value in given.items() if name in names}, tls_settings=tls)
+
+
+def place(words: tuple[str, ...], options: Options, file: File) -> tuple[str, ...]:
     """The words without the first one, if that says where to connect to."""
     if words and options.profile is None and words[0] in file.profiles:
         options.profile = words[0]
