@@ -175,6 +175,15 @@ def pretty(value: Value) -> str:
             return (value.text or "").removesuffix("\n")
 
 
+def searched(data: bytes) -> str | None:
+    """The text to look for something in: what was packed is unpacked, CBOR is as `pretty` shows it. None: no text."""
+    text = as_text(data)
+    if text is not None:
+        return text
+    value = recognised(data)
+    return None if value.kind == "binary" else pretty(value)
+
+
 def brief(data: bytes, width: int = 60) -> str:
     """The value on one line, not longer than this: for lists and events."""
     text = as_text(data)

@@ -7,6 +7,7 @@ MODULES = (
     "connecting",
     "walking",
     "reading",
+    "finding",
     "writing",
     "removing",
     "access",
