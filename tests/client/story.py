@@ -3,7 +3,9 @@
 import struct
 from typing import Any
 
-from zabpy.client.session import Call, Core, Link, Session
+from zabpy.client.call import Call
+from zabpy.client.core import Core, Link
+from zabpy.client.session import Session
 from zabpy.client.states import State
 from zabpy.wire import FrameBuffer, Op, Reader, frame, packed, records as r
 

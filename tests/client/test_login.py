@@ -123,7 +123,7 @@ def test_a_credential_counts_from_the_next_call_on_and_on_every_connection(on_bo
                 for each in (zk, eve):
                     await reconnect(each)
             await zk.add_auth("digest", b"bob:secret")
-            assert len(zk.core.credentials) == 1, "the same one is remembered once"
+            assert len(zk.core.login.credentials) == 1, "the same one is remembered once"
 
     on_both(story)
 

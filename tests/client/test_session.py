@@ -20,7 +20,9 @@ from zabpy.client import (
     State,
     UnknownCodeError,
 )
-from zabpy.client.session import BYTES_MAX, CALLS_MAX, REPLY_BYTES_MAX, XID_MAX, Call, Credential, Link, Undead
+from zabpy.client.call import Call, Credential
+from zabpy.client.core import BYTES_MAX, CALLS_MAX, REPLY_BYTES_MAX, XID_MAX, Link
+from zabpy.client.session import Undead
 from zabpy.client.watches import OneShot
 from zabpy.model import AuthFailedError, NoNodeError, SessionMovedError
 from zabpy.wire import Op, frame, packed, records as r
@@ -259,7 +261,7 @@ def test_a_greeting_counts_from_when_it_was_sent_and_only_once_it_is_answered() 
 
 def test_a_credential_that_is_added_while_others_are_told_is_told_as_well() -> None:
     story = Story()
-    story.core.credentials.append(Credential("digest", b"a:1", None))
+    story.core.login.credentials.append(Credential("digest", b"a:1", None))
     story.dial()
     story.say(packed(r.ConnectResponse(0, TIMEOUT_MS, 7, b"p" * 16, False)))
     assert story.core.link is Link.LOGIN and story.sent() == [(-4, Op.AUTH)]
@@ -270,7 +272,7 @@ def test_a_credential_that_is_added_while_others_are_told_is_told_as_well() -> N
     assert story.core.link is Link.LOGIN
     story.answer(-4)
     assert story.is_up() and call.done and call.error is None
-    assert [each.secret for each in story.core.credentials] == [b"a:1", b"b:2"]
+    assert [each.secret for each in story.core.login.credentials] == [b"a:1", b"b:2"]
 
 
 def test_the_word_of_a_server_ends_it_at_once_and_the_next_one_is_asked_for() -> None:

@@ -17,7 +17,7 @@ def test_secrets_are_not_shown() -> None:
         "auth": [("digest", "bob:hunter2")],
     }
     zk = zabpy.connect("h", **settings)
-    shown = repr(zk) + repr(vars(zk)) + repr(vars(zk.core)) + repr(zk.core.credentials)
+    shown = repr(zk) + repr(vars(zk)) + repr(vars(zk.core)) + repr(zk.core.login.credentials)
     shown += repr(zabpy.Scram("bob", "hunter2")) + repr(zabpy.Digest("bob", "hunter2").begin())
     shown += repr(zabpy.TLS(password="hunter2")) + repr(zabpy.Scram("bob", "hunter2").begin())
     assert "hunter2" not in shown

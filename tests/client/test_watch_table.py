@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from tests.client.model_server import Change, ModelServer
 from zabpy.client import Event, Op, Resynced, records as r
-from zabpy.client.session import Call, Core
+from zabpy.client.call import Call
+from zabpy.client.core import Core
 from zabpy.client.watches import KINDS, Kind, OneShot, Subscription
 from zabpy.model import NoNodeError, ZabpyError
 from zabpy.wire import Record, packed

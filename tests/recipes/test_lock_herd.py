@@ -11,7 +11,7 @@ import zabpy
 from tests.client.conftest import Story
 from tests.recipes.killing import until
 from tests.recipes.memory import World, world
-from zabpy.client.session import Call
+from zabpy.client.call import Call
 from zabpy.recipes import Client
 
 

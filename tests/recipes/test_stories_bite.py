@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 import zabpy
-from zabpy.client import operations, session, watches
+from zabpy.client import core, operations, watches
 from zabpy.recipes import (
     barrier,
     delay_queue,
@@ -30,11 +30,11 @@ Patch = pytest.MonkeyPatch
 def no_local_deadline(patch: Patch) -> None:
     """A client that is cut off believes in its session until the servers tell it."""
 
-    def answered(core: session.Core, sent_ms: int) -> None:
-        assert core.session is not None
-        core.session.deadline_ms = 1 << 60
+    def counts(kept: core.Core, sent_ms: int) -> None:
+        assert kept.session is not None
+        kept.session.deadline_ms = 1 << 60
 
-    patch.setattr(session.Core, "_answered", answered)
+    patch.setattr(core.Core, "_counts", counts)
 
 
 def release_without_delete(patch: Patch) -> None:

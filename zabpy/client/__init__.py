@@ -3,9 +3,9 @@
 May import: zabpy.model, zabpy.wire; anyio; scramp, for who logs in by SCRAM. No trio or asyncio type stands in a public
 signature.
 Imported by: users through `zabpy`, zabpy.recipes, zabpy.blocking, zabpy.bench, the shell.
-Read session.py first (a session without I/O), then watches.py, connection.py (its driver), client.py (what users hold),
-and what it is made of: operations.py, watching.py. How servers are reached: hosts.py, dialling.py, failures.py, tls.py;
-who we are to them: sasl.py; which of them: following.py, seeking.py.
+Read session.py and core.py first (sessions without I/O), then login.py, watches.py, connection.py (its driver),
+client.py (what users hold), and what it is made of: operations.py, watching.py. How servers are reached: hosts.py,
+dialling.py, failures.py, tls.py; who we are to them: sasl.py; which of them: following.py, seeking.py.
 """
 
 from zabpy.wire import CLIENT_FRAME_BYTES_MAX as CLIENT_FRAME_BYTES_MAX, Op as Op, records as records

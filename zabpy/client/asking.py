@@ -8,8 +8,10 @@ from typing import Any, Literal
 from zabpy.model import BadArgumentsError, ZabpyError, validate
 from zabpy.wire import Reader
 
+from .call import Call
+from .core import Core
 from .errors import ConnectionLossError
-from .session import Call, Core, Session
+from .session import Session
 from .watches import Watch
 
 #: What a write does when it was sent and the connection broke before the answer.

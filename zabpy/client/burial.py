@@ -9,7 +9,8 @@ from anyio.abc import ByteStream
 
 from zabpy.wire import FrameBuffer, FrameError, JuteError, Op, Reader, frame, packed, records as r
 
-from .session import GREETING_BYTES_MAX, Undead
+from .login import GREETING_BYTES_MAX
+from .session import Undead
 
 RECEIVE_BYTES_MAX = 4096
 

@@ -24,8 +24,10 @@ from zabpy.model import BadArgumentsError, NoNodeError, ZabpyError
 from zabpy.wire import CLIENT_FRAME_BYTES_MAX, Op, Reader, packed, records as r
 
 from .background import Background
+from .call import Call, Credential
 from .clock import Clock
 from .connection import Connection
+from .core import Core
 from .dialling import Dial, TcpDial, TlsDial
 from .errors import ClientError, ClosedClientError, NoServerError, RequestTooLargeError, SessionLostError, about
 from .following import Following
@@ -34,7 +36,7 @@ from .hosts import Hosts, parse_servers
 from .mailbox import Mailbox
 from .sasl import Sasl
 from .seeking import keep_seeking
-from .session import Call, Core, Credential, Session
+from .session import Session
 from .states import State, merged
 from .tls import TLS, context_of
 from .transaction import Transactions
@@ -117,7 +119,7 @@ class Client(Trees, Transactions, Watching):
             on_state=self._state_changed,
             tried=lambda: self._hosts.tried,
         )
-        self.core.credentials += [Credential(scheme, secret, None) for scheme, secret in credentials]
+        self.core.login.credentials += [Credential(scheme, secret, None) for scheme, secret in credentials]
         self._opened = self._closed = False
         self._crash: Exception | None = None
 

@@ -13,11 +13,12 @@ from anyio.abc import ByteStream, SocketAttribute, SocketStream, TaskGroup
 
 from .burial import end_session
 from .clock import Clock
+from .core import Core, Link
 from .dialling import Dial
 from .errors import NoServerError
 from .failures import SPEAKS_TLS, Failure, failure_of
 from .hosts import Host, Hosts
-from .session import Core, Link, Undead
+from .session import Undead
 
 log = logging.getLogger("zabpy.client")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 class State(enum.Enum):
     """`JEOPARDY` is the time in between: no connection, but the session may still live, so locks are still held.
 
-    A server that is cut off from its leader is left while there is time for another one (session.py), so `CONNECTED`
+    A server that is cut off from its leader is left while there is time for another one (core.py), so `CONNECTED`
     says no more than that the last word of the leader's was heard not long ago: `Session.time_left_ms` says how long.
 
     CONNECTING -> CONNECTED or READ_ONLY -> JEOPARDY -> CONNECTED again, or LOST -> CONNECTED with a new session;

@@ -9,9 +9,10 @@ from zabpy.model import ERRORS, Acls, CodeError, NoNodeError, NotEmptyError, Sta
 from zabpy.wire import Op, packed, records as r
 
 from .arguments import bad
+from .call import Call
 from .errors import ProtocolError
 from .operations import Operations, Znode
-from .session import Call, Session
+from .session import Session
 
 #: Requests in flight at one time.
 IN_FLIGHT_MAX = 64
