@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import zabpy
 from zabpy.model import NoAuthError, Stat, join
-from zabpy.recipes.candidates import in_order
-from zabpy.recipes.contenders import contender
+from zabpy.recipes import contender, in_order
 
 #: So many znodes are listed at a time.
 BATCH = 500

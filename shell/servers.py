@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import anyio
 
-from zabpy.client.hosts import Host, parse_servers
+from zabpy.client import Host, parse_servers
 from zabpy.model import Member, ZabpyError
 
 from .errors import ShellError, Status

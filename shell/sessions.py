@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from zabpy.client.ledger import SLOT_PREFIX
+from zabpy.client import SLOT_PREFIX
 
 from .servers import Answer, Ensemble, missing, word_of_all
 from .shell import Shell

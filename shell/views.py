@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 
-from zabpy.client.hosts import Host
+from zabpy.client import Host
 
 from .errors import Status
 from .servers import Answer, Ensemble, Server, ask_all

@@ -10,10 +10,7 @@ from typing import Any, NamedTuple
 
 import anyio
 
-from zabpy.client.dialling import Dial, TcpDial, TlsDial
-from zabpy.client.failures import failure_of
-from zabpy.client.hosts import Host
-from zabpy.client.tls import context_of
+from zabpy.client import Dial, Host, TcpDial, TlsDial, context_of, failure_of
 
 from .errors import ShellError, Status
 

@@ -17,9 +17,7 @@ import anyio
 import click
 
 import zabpy
-from zabpy.recipes import Holding, Lock
-from zabpy.recipes.holding import RELEASE_WAIT_MS
-from zabpy.recipes.patience import TRANSIENT, Patience
+from zabpy.recipes import TRANSIENT, Holding, Lock, Patience
 
 from ..child import Ending, run_while
 from ..command import Duration, ZPath, command
@@ -27,6 +25,8 @@ from ..problems import ShellError, Status, UsageError
 from ..shell import Shell
 
 LAYOUTS = ("kazoo", "curator")
+#: How long the end waits for the release to be acknowledged; the client's end then waits on, or ends the session.
+RELEASE_WAIT_MS = 2_000
 #: What is to be run.
 behind = click.argument("words", metavar="-- COMMAND...", nargs=-1, type=click.UNPROCESSED, required=True)
 Acquire = Callable[[int | None], Awaitable[Holding]]

@@ -5,9 +5,7 @@ from typing import Any, NamedTuple
 import anyio
 import click
 
-from zabpy.client import Changed
-from zabpy.client.hosts import Host, parse_hosts
-from zabpy.client.operations import EnsembleConfig
+from zabpy.client import Changed, EnsembleConfig, Host, parse_hosts
 from zabpy.model import Member, parse_members
 
 from ..command import Duration, command

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import zabpy
-from zabpy.client.trees import in_parallel
+from zabpy.client import in_parallel
 from zabpy.model import NoAuthError, NoNodeError, join
 
 from ..command import ZPath, command

@@ -303,3 +303,14 @@ def test_status_is_told_what_the_word_needs() -> None:
     for word in (b"dump", b"conf", b"srvr"):
         answer(word, WORDS, status)
     assert [(row.sessions, row.sizes) for row in asked] == [(True, False), (False, True), (False, False)]
+
+
+def test_diag() -> None:
+    status = replace(LEADER, wall_ms=7, log_disk_free_bytes=8, frame_bytes_max=9, snapshot_entries=10)
+    head = (
+        "zk_wall_ms\t7\nzk_snapshot_disk_free_bytes\t-1\nzk_log_disk_free_bytes\t8\n"
+        "zk_jute.maxbuffer\t9\nzk_snapCount\t10\n"
+    )
+    assert say("diag", status) == head
+    whole = replace(status, digest=iter([None, None, (0x100000007, 0xFE)]))
+    assert say("diag", whole) == head + "zk_digest_zxid\t0x100000007\nzk_digest\t0xfe\n"

@@ -11,8 +11,10 @@ from trio.testing import MockClock
 
 from tests.server.raw_client import RawClient, all_of
 from tests.server.servers import client_of
+from zabpy.admin import WORDS as WORD_ROWS
 from zabpy.server.config import WORDS
 from zabpy.server.connection import NOT_MEASURED
+from zabpy.server.status import status_of
 from zabpy.server.words import LONG_ANSWERS_MAX, SLICE_BYTES
 from zabpy.testing.ensemble import MemoryEnsemble
 from zabpy.wire import Op, frame, records as r
@@ -381,3 +383,47 @@ async def test_a_slow_reader_that_takes_some_is_not_closed(autojump_clock: MockC
             nursery.cancel_scope.cancel()
         assert data.endswith(b"\n\n")
         assert data.count(b"\t") == 60_000
+
+
+# Digests -------------------------------------------------------------------------------------------------------------
+
+
+async def diag(servers: MemoryEnsemble, id: int) -> dict[str, str]:
+    return dict(line.removeprefix("zk_").split("\t") for line in (await say(servers, b"diag", id)).splitlines())
+
+
+async def test_servers_in_the_same_state_tell_the_same_digest(autojump_clock: MockClock) -> None:
+    async with speaking(servers=3) as servers:
+        client = await client_of(servers, 1)
+        seen = set()
+        for name in ("/a", "/b"):
+            assert (await client.create(name)).err == 0
+            await trio.sleep(1)
+            told = [await diag(servers, id) for id in (1, 2, 3)]
+            assert len({(each["digest_zxid"], each["digest"]) for each in told}) == 1
+            assert int(told[0]["digest_zxid"], 16) == servers.servers[1].driver.state.last_applied
+            seen.add(told[0]["digest"])
+        assert len(seen) == 2
+        tree = servers.servers[2].driver.state.tree
+        tree.nodes["/a"].data = b"rot"
+        assert (await diag(servers, 2))["digest"] != (await diag(servers, 1))["digest"] in seen
+
+
+async def test_a_digest_is_of_one_moment_and_leaves_nothing_behind(autojump_clock: MockClock) -> None:
+    async with speaking(servers=1) as servers:
+        state = servers.servers[1].driver.state
+        steps = status_of(servers.servers[1], WORD_ROWS["diag"]).digest
+        steps = iter(steps)
+        assert next(steps) is None
+        client = await client_of(servers, 1)
+        assert (await client.create("/later")).err == 0
+        *_, last = steps
+        assert last is not None and last[0] < state.last_applied
+        *_, now = status_of(servers.servers[1], WORD_ROWS["diag"]).digest
+        assert now is not None and now[1] != last[1]
+        assert state.tree._frozen == []
+        begun = iter(status_of(servers.servers[1], WORD_ROWS["diag"]).digest)
+        next(begun)
+        assert len(state.tree._frozen) == 1
+        del begun
+        assert state.tree._frozen == []

@@ -3,6 +3,8 @@
 A word is a row of `WORDS`: its text, what it costs, and what the server does besides. Texts are ZooKeeper's to the
 byte, since tools parse them. Source: ZooKeeper's administrator's guide, and what a server of Apache's 3.8.0 answered.
 
+`diag` is our own.
+
 What grows with connections, sessions or watches is an iterator of lines: the server takes so many at a time, and sends
 them before it takes more. An empty line text is a step that had nothing to show.
 """
@@ -293,6 +295,24 @@ def _hash(status: Status) -> str:
     return ""
 
 
+def _diag(status: Status) -> Iterator[str]:
+    """Not one of ZooKeeper's: what the shell's doctor compares between servers. Rows as in `mntr`, those of the digest
+    once the tree was walked through. Servers in the same state at a zxid have the same digest."""
+    rows = (
+        ("wall_ms", status.wall_ms),
+        ("snapshot_disk_free_bytes", status.snapshot_disk_free_bytes),
+        ("log_disk_free_bytes", status.log_disk_free_bytes),
+        ("jute.maxbuffer", status.frame_bytes_max),
+        ("snapCount", status.snapshot_entries),
+    )
+    yield "".join(f"zk_{key}\t{value}\n" for key, value in rows)
+    for step in status.digest:
+        if step is None:
+            yield ""
+        else:
+            yield "zk_digest_zxid\t{:#x}\nzk_digest\t{:#x}\n".format(*step)
+
+
 def _dirs(status: Status) -> str:
     return f"datadir_size: {status.snapshot_dir_bytes}\nlogdir_size: {status.log_dir_bytes}\n"
 
@@ -379,6 +399,7 @@ WORDS: dict[str, Word] = {
     "wchc": Word(_wchc, "who watches what, by session"),
     "wchp": Word(_wchp, "who watches what, by path"),
     "dirs": Word(_dirs, "how large the directories are", sizes=True),
+    "diag": Word(_diag, "clock, disk left, and the digest of all that is kept", sizes=True),
     "crst": Word(_crst, "set the connections' counters back", reset="connections"),
     "srst": Word(_srst, "set the server's counters back", reset="server"),
     "gtmk": Word(_gtmk, "the trace mask", serving=False),

@@ -148,6 +148,15 @@ class Status:
     members_text: str = ""
     """The server list as in ``/zookeeper/config``; empty of a standalone server."""
 
+    # For `diag`
+    wall_ms: int = 0
+    snapshot_disk_free_bytes: int = -1
+    log_disk_free_bytes: int = -1
+    frame_bytes_max: int = 0
+    snapshot_entries: int = 0
+    digest: Iterable[tuple[int, int] | None] = ()
+    """None for each step of the way, then a zxid and the digest of the state there."""
+
     metrics: tuple[tuple[str, int | float], ...] = field(default=())
     """More for `mntr`, by ZooKeeper's name without the ``zk_`` before it."""
 

@@ -12,7 +12,7 @@ from zabpy.wire import CLIENT_FRAME_BYTES_MAX as CLIENT_FRAME_BYTES_MAX, Op as O
 
 from .asking import LostReply as LostReply
 from .client import Client as Client
-from .dialling import Dial as Dial
+from .dialling import Dial as Dial, TcpDial as TcpDial, TlsDial as TlsDial
 from .errors import (
     ClientError as ClientError,
     ClosedClientError as ClosedClientError,
@@ -36,11 +36,15 @@ from .events import (
     Event as Event,
     Resynced as Resynced,
 )
+from .failures import failure_of as failure_of
+from .hosts import Host as Host, parse_hosts as parse_hosts, parse_servers as parse_servers
+from .ledger import SLOT_PREFIX as SLOT_PREFIX
 from .operations import EnsembleConfig as EnsembleConfig, NewZnode as NewZnode, Znode as Znode
 from .sasl import Digest as Digest, Sasl as Sasl, Scram as Scram
 from .session import Session as Session
 from .settings import Settings as Settings
 from .states import State as State
-from .tls import TLS as TLS
+from .tls import TLS as TLS, context_of as context_of
 from .transaction import Transaction as Transaction
+from .trees import in_parallel as in_parallel
 from .watching import EventStream as EventStream, Fired as Fired

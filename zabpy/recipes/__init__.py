@@ -7,10 +7,11 @@ Read holding.py first (what happens when what a body relies on is lost), then lo
 
 from .assignment import Assignment as Assignment
 from .barrier import Barrier as Barrier
-from .candidates import Candidate as Candidate, Leaders as Leaders
+from .candidates import Candidate as Candidate, Leaders as Leaders, in_order as in_order
 from .choice import DownPolicy as DownPolicy, Strategy as Strategy
 from .claim import Claim as Claim
 from .client import Client as Client, connect as connect
+from .contenders import Contender as Contender, contender as contender
 from .counter import Counter as Counter, NotACounterError as NotACounterError
 from .delay_queue import DelayQueue as DelayQueue
 from .discovery import (
@@ -49,6 +50,7 @@ from .mirror import (
 )
 from .multi_lock import HeldLocks as HeldLocks, MultiLock as MultiLock
 from .partitioner import Partitioner as Partitioner
+from .patience import TRANSIENT as TRANSIENT, Patience as Patience
 from .read_write_lock import ReadWriteLock as ReadWriteLock
 from .registration import Presence as Presence, Registration as Registration
 from .semaphore import HeldLease as HeldLease, LeasesMaxError as LeasesMaxError, Semaphore as Semaphore

@@ -34,8 +34,10 @@ from .config_keys import (
 from .config_text import ConfigError, Line, lines_of, read_text, reason, short
 from .tls_settings import CLIENT, QUORUM, TlsSettings, old_protocols, settings_of
 
-#: All of ZooKeeper's four-letter words; ``*`` in the whitelist means these.
-WORDS = frozenset("conf cons crst dirs dump envi gtmk hash isro mntr ruok srst srvr stat stmk wchc wchp wchs".split())
+#: All of ZooKeeper's four-letter words, and ours, ``diag``; ``*`` in the whitelist means these.
+WORDS = frozenset(
+    "conf cons crst diag dirs dump envi gtmk hash isro mntr ruok srst srvr stat stmk wchc wchp wchs".split()
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
