@@ -1,6 +1,8 @@
 """kazoo's Counter, Barrier, DoubleBarrier and LockingQueue on one path with ours, while a fleet migrates."""
 
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,6 +15,7 @@ from kazoo.client import KazooClient
 
 import zabpy
 from tests.client.conftest import Story
+from tests.recipes.test_with_kazoo import in_thread
 
 
 @contextmanager
@@ -72,42 +75,52 @@ def test_a_barrier_is_one_for_both(on_both: Callable[[Story], None], hosts: str)
     on_both(story)
 
 
-def test_a_double_barrier_is_one_for_both(on_both: Callable[[Story], None], hosts: str) -> None:
+@pytest.mark.parametrize(("late_kazoo", "late_ours"), [(0, 0), (0.3, 0), (0, 0.3)])
+def test_a_double_barrier_is_one_for_both(
+    late_kazoo: float, late_ours: float, on_both: Callable[[Story], None], hosts: str
+) -> None:
     async def story() -> None:
         with kazoo(hosts) as theirs, kazoo(hosts) as more:
             async with zabpy.connect(hosts) as zk:
                 log: list[str] = []
                 lock = threading.Lock()
+                # Nobody leaves before all are in: the first of kazoo's to leave deletes `ready`, and who of kazoo's has
+                # joined and not looked at it yet would wait for it for ever.
+                all_in = threading.Barrier(4)
 
                 def note(what: str) -> None:
                     with lock:
                         log.append(what)
 
-                def kazoos(client: Any, rounds: int) -> None:
-                    for _ in range(rounds):
-                        barrier = client.DoubleBarrier("/rounds", 4)  # its members keep their names otherwise
-                        note("arrived")
-                        barrier.enter()
-                        note("in")
-                        note("out")
-                        barrier.leave()
+                def kazoos(client: Any, late_seconds: float) -> None:
+                    barrier = client.DoubleBarrier("/rounds", 4)
+                    time.sleep(late_seconds)
+                    note("arrived")
+                    barrier.enter()
+                    note("in" if log.count("arrived") == 4 else "in too early")
+                    all_in.wait(30)
+                    time.sleep(late_seconds)
+                    note("out")
+                    barrier.leave()
+                    note("gone" if log.count("out") == 4 else "gone too early")
 
-                async def ours(rounds: int) -> None:
-                    for number in range(rounds):
-                        note("arrived")
-                        async with zk.double_barrier("/rounds", 4):
-                            assert log.count("arrived") >= 4 * (number + 1)
-                            note("in")
-                            note("out")
-                        assert log.count("out") >= 4 * (number + 1)
+                async def ours(late_seconds: float) -> None:
+                    await anyio.sleep(late_seconds)
+                    note("arrived")
+                    async with zk.double_barrier("/rounds", 4):
+                        note("in" if log.count("arrived") == 4 else "in too early")
+                        await in_thread(all_in.wait, 30)
+                        await anyio.sleep(late_seconds)
+                        note("out")
+                    note("gone" if log.count("out") == 4 else "gone too early")
 
                 with anyio.fail_after(40):
                     async with anyio.create_task_group() as tasks:
-                        for client in (theirs, more):
-                            tasks.start_soon(anyio.to_thread.run_sync, kazoos, client, 1)
-                        for _ in range(2):
-                            tasks.start_soon(ours, 1)
-                assert log.count("out") == 4
+                        tasks.start_soon(in_thread, kazoos, theirs, 0)
+                        tasks.start_soon(in_thread, kazoos, more, late_kazoo)
+                        tasks.start_soon(ours, 0)
+                        tasks.start_soon(ours, late_ours)
+                assert Counter(log) == dict.fromkeys(("arrived", "in", "out", "gone"), 4)
                 assert set(await zk.children("/rounds")) <= {"ready"}
 
     on_both(story)
@@ -122,27 +135,31 @@ def test_a_queue_is_worked_on_by_both(on_both: Callable[[Story], None], hosts: s
                 lock = threading.Lock()
 
                 def work() -> None:
-                    while (data := locking.get(2)) is not None:
-                        with lock:
-                            done.append(data)
-                        assert locking.consume()
+                    while len(done) < 60:
+                        data = locking.get(0.5)  # none, where ours has the rest
+                        if data is not None:
+                            with lock:
+                                done.append(data)
+                            assert locking.consume()
 
                 async def ours() -> None:
                     async with zk.work_queue("/queue") as queue:
-                        with anyio.move_on_after(4):
-                            while len(done) < 60:
-                                async with queue.take() as item:
-                                    with lock:
-                                        done.append(item.data)
+                        while True:
+                            async with queue.take() as item:
+                                with lock:
+                                    done.append(item.data)
 
                 for number in range(30):
                     locking.put(b"k%d" % number, priority=number)
                     await zk.work_queue("/queue").put(b"z%d" % number, priority=number)
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(anyio.to_thread.run_sync, work)
-                    tasks.start_soon(ours)
+                with anyio.fail_after(40):
+                    async with anyio.create_task_group() as tasks:
+                        tasks.start_soon(ours)
+                        await in_thread(work)
+                        while await zk.children("/queue/entries") or await zk.children("/queue/taken"):
+                            await zk.sync()  # the end of the last one's work is under way
+                        tasks.cancel_scope.cancel()
                 assert sorted(done) == sorted(b"%c%d" % (who, i) for who in b"kz" for i in range(30))
-                assert await zk.children("/queue/entries") == await zk.children("/queue/taken") == []
 
     on_both(story)
 
