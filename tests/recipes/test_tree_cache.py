@@ -267,6 +267,44 @@ async def test_a_znode_that_may_not_be_read_is_left_out(autojump_clock: MockCloc
             assert cache.unreadable == {"/top/theirs"}
 
 
+async def test_what_may_not_be_read_is_forgotten_when_it_is_gone(autojump_clock: MockClock) -> None:
+    nobody = (zabpy.Acl(31, "digest", "somebody:else"),)
+
+    async with ensemble(servers=1) as servers, client(servers, "w") as (zk, _), client(servers, "r") as (reader, dial):
+
+        async def make(*paths: str) -> set[str]:
+            await zk.ensure("/top/deep/er")
+            for path in paths:
+                await zk.create(path, acl=nobody)
+            return set(paths)
+
+        async def remove(*paths: str) -> None:
+            for path in paths:
+                await zk.delete(path)
+
+        async def unreadable(cache: TreeCache) -> set[str]:
+            await cache.wait_until((await zk.set("/top", b"")).mzxid)
+            return cache.unreadable
+
+        await make("/top/kept")
+        some = await make("/top/theirs", "/top/deep/er/theirs")
+        async with reader.tree_cache("/top") as cache:
+            assert cache.unreadable == {"/top/kept"} | some
+            await remove("/top/deep/er/theirs", "/top/deep/er", "/top/deep")
+            assert await unreadable(cache) == {"/top/kept", "/top/theirs"}
+
+            dial.break_now()
+            await make("/top/deep/er/theirs")
+            assert await unreadable(cache) == {"/top/kept"} | some
+            dial.break_now()  # it hears of nothing of this, and looks again afterwards
+            await remove("/top/theirs", "/top/deep/er/theirs", "/top/deep/er", "/top/deep")
+            assert await unreadable(cache) == {"/top/kept"}
+            dial.break_now()
+            await remove("/top/kept", "/top")
+            await zk.create("/top")
+            assert await unreadable(cache) == set()
+
+
 def of_path(cache: TreeCache, path: str) -> bytes:
     node = cache.get(path)
     assert node is not None

@@ -42,8 +42,10 @@ from .patience import TRANSIENT, Patience
 from .removal import Removal
 from .sessions import current_session
 
-#: Consumers that met at one entry choose among so many at most, and wait up to so long before they try again.
-SPREAD_MAX, PAUSE_MS_MAX = 16, 64
+#: Consumers that met at one entry choose among so many at most, and wait a random time up to so long before they try
+#: for one. Who loses doubles its time, who wins takes a quarter off: that is even where each item is tried for in vain
+#: less than once, whatever their number n, as long as the time may grow to n times what the news of a lease takes.
+SPREAD_MAX, PAUSE_MS_MAX = 16, 1_024
 #: Of our leases; kazoo's have 0.
 LEASE_VERSION = 1
 

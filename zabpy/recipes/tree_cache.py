@@ -89,7 +89,9 @@ class TreeCache:
         check_path(path, "tree_cache")
         self._zk, self.path, self._depth_max, self._keep = zk, path, depth_max, keep
         self._mirror = Mirror()
-        #: Paths of znodes that may not be read with the client's identities.
+        #: Paths of znodes that may not be read with the client's identities, as of the last time that they were
+        #: looked at: servers tell nobody of a znode that he may not read (CVE-2024-23944). So one that was deleted is
+        #: forgotten when one above it is deleted, or after the next gap.
         self.unreadable: set[str] = set()
         self._todo: dict[str, bool] = {}  # what to read; True: its children, too
         self._deleted: set[str] = set()  # since the reads under way were sent
@@ -293,6 +295,7 @@ class TreeCache:
         if isinstance(event, Deleted):
             self._deleted.add(event.path)
             self._todo.pop(event.path, None)
+            self._forget(event.path)
             self._publish(self._mirror.remove(event.path))
         else:
             self._todo.setdefault(event.path, False)
@@ -350,9 +353,11 @@ class TreeCache:
     def _apply(self, path: str, found: Found) -> None:
         if found.readable:
             self.unreadable.discard(path)
-        else:
+        elif path not in self._deleted:
             self.unreadable.add(path)
         if found.node is None:
+            if found.readable:
+                self._forget(path)
             self._publish(self._mirror.remove(path))
             return
         if path in self._deleted:
@@ -364,9 +369,18 @@ class TreeCache:
         for name in self._mirror.names(path):
             if name not in found.names:  # all that is here was read before these were listed
                 self._publish(self._mirror.remove(join(path, name)))
+        below = path if path == "/" else path + "/"
+        for each in list(self.unreadable):
+            if each.startswith(below) and each[len(below) :].partition("/")[0] not in found.names:
+                self.unreadable.discard(each)
         for child in children:
             if self._in_scope(child):
                 self._again(child, True)
+
+    def _forget(self, path: str) -> None:
+        """Neither it nor anything below it is there any more."""
+        below = path if path == "/" else path + "/"
+        self.unreadable -= {each for each in self.unreadable if each == path or each.startswith(below)}
 
     def _publish(self, changes: Iterable[CacheChange]) -> None:
         for change in changes:

@@ -15,8 +15,10 @@ when its session ends, and its items are given to others.
 **Not promised.** That an item is worked on once: a lease may be lost when the work is done but not acknowledged, or
 while the body does something that cannot be cancelled. So the work has to bear being done twice; where another system
 is written to, compare `Item.token` there. Nor a strict order: those with the lowest priority number come first, and
-among those the eldest about first. Consumers that meet at one item spread over the first `SPREAD_MAX`; an item that
-was given back comes again at its old place. ``attempts`` counts leases, so one whose consumer died at once counts.
+among those the eldest about first. Nor that every item has its turn: priorities do not age, so if more items of a lower
+number are put than are done, those of a higher one wait for ever. Consumers that meet at one item spread over the first
+`SPREAD_MAX`; an item that was given back comes again at its old place. ``attempts`` counts leases, so one whose
+consumer died at once counts.
 
 **Together with kazoo's LockingQueue** on one path, while a fleet migrates: entries and leases are named alike, and
 neither side takes what the other has leased. kazoo's consumers count no attempts, and go on when their lease is lost
