@@ -7,7 +7,7 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import anyio
 import click
@@ -23,6 +23,9 @@ from .output import Look, Output, to_stream
 from .planned import Draft
 from .problems import ShellError, Status, UsageError, status_of, told
 from .settings import Rules
+
+if TYPE_CHECKING:
+    from .watching import Kept
 
 
 class Leave(Exception):
@@ -65,6 +68,9 @@ class Shell:
         self.program_stdout: IO[bytes] | None = None
         #: What was typed so far in this shell, for ``history`` and ``redo``.
         self.lines: list[str] = []
+        #: Watches that commands have left behind, and whether what they tell is shown.
+        self.kept: list[Kept] = []
+        self.tells_watches = True
         #: What ``-`` reads as a value or a file; None where commands themselves come from there.
         self.stdin: IO[bytes] | None = None
         #: What was put together since ``begin``; None when there was none.

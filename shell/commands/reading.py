@@ -58,7 +58,7 @@ async def get(
     async def show(path: str) -> None:
         if watches:
             data, stat, fired = await zk.get_watched(path)
-            tell_of_one(shell, zk, fired)
+            tell_of_one(shell, zk, fired, path, "data")
         else:
             data, stat = await zk.get(path)
         await getting.show(path, data, stat, wanted)
@@ -153,7 +153,7 @@ async def stat(shell: Shell, watches: bool, paths: tuple[str, ...]) -> int:
     async def found(path: str) -> Stat:
         if watches:
             stat, fired = await zk.exists_watched(path)
-            tell_of_one(shell, zk, fired)
+            tell_of_one(shell, zk, fired, path, "data")
         else:
             stat = await zk.exists(path)
         if stat is None:
@@ -186,7 +186,7 @@ async def exists(shell: Shell, watches: bool, paths: tuple[str, ...]) -> int:
         for path in paths:
             if watches:
                 stat, fired = await zk.exists_watched(path)
-                tell_of_one(shell, zk, fired)
+                tell_of_one(shell, zk, fired, path, "data")
             else:
                 stat = await zk.exists(path)
             all_there &= stat is not None

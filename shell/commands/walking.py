@@ -79,7 +79,7 @@ async def ls(
     async def children(path: str) -> None:
         if watches:
             names, stat, fired = await zk.children_watched(path)
-            tell_of_one(shell, zk, fired)
+            tell_of_one(shell, zk, fired, path, "children")
         else:
             names, stat = await zk.children_and_stat(path)
         if with_stat and shell.out.format != "table":

@@ -11,9 +11,10 @@ import click
 
 from ..acls import parse_acl
 from ..command import Size, ZPath, command
-from ..problems import UsageError
+from ..problems import ShellError, Status, UsageError
 from ..shell import Shell
 from ..stats import stat_fields
+from ..watching import tell_of_all
 from .access import set_acls, show_acl
 from .quota import delete_quota, set_quota, show_quotas
 from .removing import remove_one, remove_trees
@@ -119,3 +120,48 @@ async def setquota(shell: Shell, path: str, **limits: int | None) -> None:
 async def delquota(shell: Shell, path: str, **limits: bool) -> None:
     """Take limits away, all of them unless told: quota --delete PATH."""
     await delete_quota(shell, path, {name for name, is_given in limits.items() if is_given})
+
+
+# Watches --------------------------------------------------------------------------------------------------------------
+
+
+@command("addWatch", group=GROUP)
+@click.option(
+    "-m",
+    "mode",
+    type=click.Choice(["PERSISTENT", "PERSISTENT_RECURSIVE"], case_sensitive=False),
+    default="PERSISTENT_RECURSIVE",
+    help="Of the znode only, or of all below it, too.",
+)
+@click.argument("path", type=ZPath())
+async def add_watch(shell: Shell, mode: str, path: str) -> None:
+    """Tell on stderr what happens to a znode from now on, while the shell goes on. To wait for it: watch."""
+    await tell_of_all(shell, await shell.zk(), path, recursive=mode.upper() == "PERSISTENT_RECURSIVE")
+
+
+@command("removewatches", group=GROUP)
+@click.option("-c", "kind", flag_value="children", help="Only those of ls -w.")
+@click.option("-d", "kind", flag_value="data", help="Only those of get -w and stat -w.")
+@click.option("-a", "kind", flag_value="any", help="All of them, as without a flag.")
+@click.option("-l", "local", is_flag=True, help="Taken, and of no use: what was left is forgotten here in any case.")
+@click.argument("path", type=ZPath(new=True))
+async def removewatches(shell: Shell, kind: str | None, local: bool, path: str) -> None:
+    """Forget the watches that commands have left at a znode."""
+    zk = await shell.zk()
+    found = [each for each in shell.kept if each.zk is zk and each.path == path]
+    found = [each for each in found if kind in (None, "any", each.kind)]
+    if not found:
+        raise ShellError(f"{path}: no such watch", Status.NO)
+    for each in found:
+        each.cancel()
+
+
+@command("printwatches", group=GROUP)
+@click.argument("value", type=click.Choice(["on", "off"]), required=False)
+async def printwatches(shell: Shell, value: str | None) -> None:
+    """Whether what watches tell is shown."""
+    if value is not None:
+        shell.tells_watches = value == "on"
+        return
+    said = "on" if shell.tells_watches else "off"
+    await shell.out.show({"printwatches": shell.tells_watches}, human=f"printwatches is {said}", raw=f"{said}\n")
