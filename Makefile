@@ -28,8 +28,8 @@ $(STAMP):
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --no-index -e .
 	@rm -f .venv/.made-from-* && touch $@
 
-run: venv  ## three servers on this machine, from nothing; prints where to connect; Ctrl-C ends it
-	@$(BIN)/zabpy dev --servers 3
+run: venv  ## three servers on this machine, from nothing, and a shell on them; without a terminal: until Ctrl-C
+	@$(BIN)/zabpy dev --servers 3 --shell
 
 test: venv  ## all tests
 	$(BIN)/python -m pytest $(ARGS)

@@ -51,6 +51,11 @@ class Cluster:
         """Whether it speaks TLS."""
         return bool(self.settings.get("tls"))
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it was closed, so that there will be no client any more."""
+        return self._ended.is_set()
+
     async def wait_changed(self) -> None:
         """Until there is a client, or none any more, or another reason for that."""
         await self._changed.wait()

@@ -128,15 +128,20 @@ def commands() -> "click.Group":
     @click.option(
         "--dir", "directory", type=click.Path(), help="Keep the data here. Without it all is gone at the end."
     )
-    def dev(servers: int, port: int, directory: str | None) -> None:
+    @click.option("--shell", is_flag=True, help="With a shell on it, if this is a terminal; it ends with that.")
+    def dev(servers: int, port: int, directory: str | None, shell: bool) -> None:
         """Start a whole ensemble on this machine, say where to connect, and end it on Ctrl-C.
 
-        The connection string goes to stdout, alone on its line; the servers' log lines to stderr, numbered.
+        The connection string goes to stdout, alone on its line; the servers' log lines to stderr, numbered, or with
+        --shell to a file.
         """
-        from zabpy.dev import DevError, run
+        import os
 
+        from zabpy.dev import DevError, run, shell_command
+
+        on_it = shell_command if shell and os.isatty(0) and os.isatty(1) else None
         try:
-            status = run(servers, port, directory, lambda text: print(text, flush=True))
+            status = run(servers, port, directory, lambda text: print(text, flush=True), shell=on_it)
         except DevError as error:
             status = _told(error, 1)
         sys.exit(status)

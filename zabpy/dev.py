@@ -2,6 +2,8 @@
 
 May import: zabpy.model. Imported by: zabpy.__main__, inside the subcommand.
 
+With a terminal there may be a shell on it (``--shell``), another child; the ensemble ends when it is left.
+
 Nothing is restarted: what ends has ended, so that killing a server by hand shows what an ensemble does then. The
 children end with us however we end: on Linux the kernel kills them when this process dies (PR_SET_PDEATHSIG).
 """
@@ -24,6 +26,8 @@ READY_S = 30.0
 STOP_S = 5.0
 #: Between two looks at servers that are starting.
 POLL_S = 0.05
+#: Where the servers' lines go while a shell has the terminal.
+LOG = "servers.log"
 #: Peer and election ports stand as far from the client ports as ZooKeeper's usual ones: 2181, 2888, 3888.
 PEER_PORTS, ELECTION_PORTS = 707, 1707
 
@@ -54,17 +58,24 @@ def serve_command(config: str) -> list[str]:
     return [sys.executable, "-m", "zabpy", "serve", config]
 
 
+def shell_command(where: str) -> list[str]:
+    return [sys.executable, "-m", "zabpy", "shell", "--server", where]
+
+
 def run(
     servers: int,
     port: int,
     directory: str | None,
     out: Callable[[str], None],
     command: Callable[[str], list[str]] = serve_command,
+    shell: Callable[[str], list[str]] | None = None,
 ) -> int:
-    """Start, wait until all serve, say where, stay until a signal. Return the exit status.
+    """Start, wait until all serve, say where, stay until a signal, or until ``shell`` ends. Return the exit status.
 
     Args:
         command: gives the command that runs a server with this config file.
+        shell: gives the command that has the terminal meanwhile, from where to connect. The servers' lines go to a file
+            in the directory then, and Ctrl-C is the shell's business.
         port: of the first server's clients, the next servers' follow; 0: any free ones.
         directory: where the data stays for the next time; None: a temporary one.
     Raises:
@@ -74,19 +85,26 @@ def run(
     _check_ports(ports)
     if directory is None:
         with tempfile.TemporaryDirectory(prefix="zabpy-dev-", ignore_cleanup_errors=True) as temporary:
-            return _run_in(temporary, "removed at the end", ports, out, command)
+            return _run_in(temporary, "removed at the end", ports, out, command, shell)
     _check_directory(directory, servers)
-    return _run_in(os.path.abspath(directory), "kept", ports, out, command)
+    return _run_in(os.path.abspath(directory), "kept", ports, out, command, shell)
 
 
 def _run_in(
-    directory: str, what_then: str, ports: list[Ports], out: Callable[[str], None], command: Callable[[str], list[str]]
+    directory: str,
+    what_then: str,
+    ports: list[Ports],
+    out: Callable[[str], None],
+    command: Callable[[str], list[str]],
+    shell: Callable[[str], list[str]] | None,
 ) -> int:
     try:
         configs = [_write(directory, number, ports) for number in range(1, len(ports) + 1)]
     except OSError as error:
         raise DevError(f"{error.filename or directory}: {error.strerror}: expected a directory to write to") from None
-    children = Children()
+    log_path = os.path.join(directory, LOG)
+    log = open(log_path, "wb") if shell is not None else sys.stderr.buffer  # noqa: SIM115  # closed at the end
+    children = Children(log)
     try:
         for config in configs:
             children.start(command(config))
@@ -99,10 +117,19 @@ def _run_in(
                 raise DevError(f"server {min(waiting) + 1} is not serving after {READY_S:.0f} s; see its lines above")
             children.pump(POLL_S)
             waiting -= {at for at in waiting if _serves(ports[at].client)}
+        many = "1 server is" if len(ports) == 1 else f"{len(ports)} servers are"
+        where = ",".join(f"{LOOPBACK}:{each.client}" for each in ports)
+        if shell is not None:
+            if not children.stopping:
+                end = "Leaving the shell (Ctrl-D) ends it."
+                out(
+                    f"{many} serving, data and {LOG} in {directory} ({what_then}). {end} Others connect to\n\n{where}\n"
+                )
+                children.run(shell(where))
+            return 0
         if not children.stopping:
-            many = "1 server is" if len(ports) == 1 else f"{len(ports)} servers are"
             out(f"{many} serving, data in {directory} ({what_then}), Ctrl-C ends it. Connect to\n")
-            out(",".join(f"{LOOPBACK}:{each.client}" for each in ports))
+            out(where)
         said: set[int] = set()
         while not children.stopping:
             for number in children.ended():
@@ -113,8 +140,17 @@ def _run_in(
                 return 1
             children.pump(1.0)
         return 0
+    except DevError:
+        if shell is not None:  # what would stand above
+            log.flush()
+            with open(log_path, "rb") as lines:
+                sys.stderr.buffer.write(lines.read())
+            sys.stderr.buffer.flush()
+        raise
     finally:
         children.stop()
+        if shell is not None:
+            log.close()
 
 
 def ask(host: str, port: int, word: str, timeout_s: float = 2.0) -> str:
@@ -193,8 +229,9 @@ def _write(directory: str, number: int, ports: list[Ports]) -> str:
 class Children:
     """Child processes, their lines with a number in front, and the signals that end us."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: IO[bytes]) -> None:
         self.stopping = False
+        self._log = log
         self._processes: list[subprocess.Popen[bytes]] = []
         self._halves: dict[int, bytes] = {}
         self._selector = selectors.DefaultSelector()
@@ -220,6 +257,20 @@ class Children:
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)
         self._selector.register(process.stdout, selectors.EVENT_READ, len(self._processes))
+
+    def run(self, command: list[str]) -> None:
+        """Run another program in the foreground until it ends, or we are told to end."""
+        signal.signal(signal.SIGINT, lambda number, frame: None)  # of the terminal, which is the program's
+        program = subprocess.Popen(command, preexec_fn=self._bind_lives)
+        while program.poll() is None and not self.stopping:
+            self.pump(POLL_S)
+        if program.poll() is None:
+            program.terminate()
+            try:
+                program.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                program.kill()
+                program.wait()
 
     def ended(self) -> list[int]:
         """The numbers of those that have ended, all their lines told."""
@@ -272,8 +323,8 @@ class Children:
             lines, half = ([half] if half else []), b""
         self._halves[number] = half
         if lines:
-            sys.stderr.buffer.write(b"".join(b"%d | %s\n" % (number, line) for line in lines))
-            sys.stderr.buffer.flush()
+            self._log.write(b"".join(b"%d | %s\n" % (number, line) for line in lines))
+            self._log.flush()
         return bool(data)
 
     def _signalled(self, number: int, frame: object) -> None:

@@ -119,7 +119,7 @@ class Standing:
         yield "", server + (f" {self.role}" if self.role else "")
         session = zk.core.session if zk is not None else None
         if zk is None or session is None:
-            yield "bad", "connecting" if self.state is State.CONNECTING else "no session"
+            yield "bad", "closed; connect begins another session" if shell.cluster.is_over else "connecting"
         else:
             left = f"{session.time_left_ms / 1000:.0f} s left"
             yield "" if self.has_session else "bad", f"{self.state.value}, {left}"

@@ -47,8 +47,8 @@ Three things to try:
 class Terminal:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._name = settings.profile or settings.servers
-        self._history = KeptHistory(file_of(self._name))
+        self._name = settings.profile or short(settings.servers)
+        self._history = KeptHistory(file_of(settings.profile or settings.servers))
         self._known = Known(self._children, self._news)
         self._lexers = [ShellLexer(self._known, self._full_path) for _ in range(2)]
         self._completer = ShellCompleter(self._known, self._full_path)
@@ -127,9 +127,12 @@ class Terminal:
 
     def _prompt(self) -> StyleAndTextTuples:
         good = self._standing is not None and self._standing.has_session
-        path = self._shell.cwd if self._shell is not None else "/"
+        name, path = self._name, "/"
+        if self._shell is not None:
+            cluster, path = self._shell.cluster, self._shell.cwd
+            name = cluster.rules.name or short(cluster.servers)  # which `connect` changes
         style = "class:prompt.good" if good else "class:prompt.bad"
-        return [(style, self._name), ("class:prompt.path", f" {path}"), (style, "> ")]
+        return [(style, name), ("class:prompt.path", f" {path}"), (style, "> ")]
 
     def _toolbar(self) -> StyleAndTextTuples:
         if self._completer.note and self._session.default_buffer.complete_state is not None:
@@ -287,6 +290,13 @@ class Terminal:
         self._lexers.reverse()
         self._session.lexer = self._lexers[0]
         self._session.app.invalidate()
+
+
+def short(servers: str) -> str:
+    """``a:2181,b:2181,c:2181/app`` as ``a:2181+2/app``."""
+    hosts, slash, chroot = servers.partition("/")
+    first, *others = hosts.split(",")
+    return first + (f"+{len(others)}" if others else "") + slash + chroot
 
 
 def asks(settings: Settings) -> bool:
