@@ -201,7 +201,7 @@ def _entry_of(text: str) -> Acl | None:
         return None  # only SCHEME:ID
 
 
-@command("auth", group="Access", aliases=("addauth",))
+@command("auth", group="Access", aliases=("addauth",), secret=True)
 @click.argument("scheme", required=False)
 @click.argument("user", required=False)
 @click.option("--digest", "shows_digest", is_flag=True, help="Only print what stands for USER and password in ACLs.")

@@ -83,7 +83,8 @@ class KeptHistory(History):
         self._write(os.O_APPEND, text.encode("utf-8", "replace"))
 
     def _cut(self, data: bytes) -> bytes:
-        kept = data[data.index(b"\n#", len(data) - BYTES_MAX // 2) :] if b"\n#" in data[-BYTES_MAX // 2 :] else b""
+        at = data.find(b"\n#", len(data) - BYTES_MAX // 2)
+        kept = data[at if at >= 0 else data.rfind(b"\n#") :]
         self._write(os.O_TRUNC, kept)
         return kept
 

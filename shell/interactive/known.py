@@ -51,14 +51,16 @@ class Known:
         parent, _, name = path.rpartition("/")
         entry = self._entries.get(parent or "/")
         if entry is None:
-            self._wish(parent or "/")
             above = parent
             while above:  # what is below something that is missing is missing, too
                 above = above.rpartition("/")[0]
                 seen = self._entries.get(above or "/")
                 if seen is not None:
                     step = path[len(above) + 1 :].partition("/")[0]
-                    return seen[1] is None or not _has(seen[1], step)
+                    if seen[1] is None or not _has(seen[1], step):
+                        return True
+                    break
+            self._wish(parent or "/")
             return False
         if self._now() - entry[0] > FRESH_MS / 1000:
             self._wish(parent or "/")

@@ -160,6 +160,7 @@ def cursor(text: str) -> Cursor:
         *before, last = parts(text + " ", statement)
     else:
         *before, last = parts(text, statement)
-    if last.kind is Kind.END:  # a flag that begins
+    begins_flag = text[last.start :] == "-" and not any(each.kind is Kind.END for each in before)
+    if last.kind is Kind.END or (begins_flag and not isinstance(last.param, click.Option)):
         last.kind = Kind.FLAG
     return Cursor(last, command_of(statement.words[0]), before=tuple(before))

@@ -14,7 +14,7 @@ import pyte
 WAIT_S = 20.0
 
 UP, DOWN, RIGHT, TAB, ENTER, ESCAPE = "\x1b[A", "\x1b[B", "\x1b[C", "\t", "\r", "\x1b"
-CTRL_C, CTRL_D, CTRL_R = "\x03", "\x04", "\x12"
+CTRL_C, CTRL_D, CTRL_L, CTRL_R = "\x03", "\x04", "\x0c", "\x12"
 
 
 class _Answering(pyte.Screen):
@@ -42,8 +42,6 @@ class Screen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            error.add_note("the screen:\n" + self.text)
         self.child.close(force=True)
 
     def type(self, text: str) -> None:
@@ -83,8 +81,8 @@ class Screen:
         deadline = time.monotonic() + wait_s
         while not holds(self):
             runs = self.read()
-            assert runs or holds(self), f"the program ended, and this is not on the screen: {seen}"
-            assert time.monotonic() < deadline, f"not on the screen within {wait_s} s: {seen}"
+            assert runs or holds(self), f"the program ended without {seen!r}; on the screen:\n{self.text}"
+            assert time.monotonic() < deadline, f"not within {wait_s} s: {seen!r}; on the screen:\n{self.text}"
 
     def until_end(self) -> int:
         """The status it ends with."""

@@ -1,7 +1,9 @@
 """The shell in a real terminal: what a person sees who types, waits, and loses the connection."""
 
 import os
+import re
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 import zabpy
 from zabpy.bench.systems import Servers
 
-from .screen import CTRL_C, CTRL_D, CTRL_R, DOWN, ENTER, RIGHT, TAB, Screen
+from .screen import CTRL_C, CTRL_D, CTRL_L, CTRL_R, DOWN, ENTER, RIGHT, TAB, Screen
 
 PROGRAM = str(Path(__file__).parents[2] / ".venv/bin/zabsh")
 
@@ -33,6 +35,23 @@ def places(tmp_path: Path) -> dict[str, str]:
         "LESS": "",
         "PROMPT_TOOLKIT_COLOR_DEPTH": "DEPTH_4_BIT",
     }
+
+
+@pytest.fixture(scope="module")
+def one_shell(one_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    make(one_server, "/terminal")
+    with zabsh(f"{one_server}/terminal", tmp_path_factory.mktemp("shell")) as screen:
+        yield screen
+
+
+@pytest.fixture
+def screen(one_shell: Screen, one_server: str) -> Screen:
+    """A shell that others have used before, with an empty screen."""
+    one_shell.type(CTRL_C + "pwd" + ENTER)
+    one_shell.until(lambda it: it.prompt == f"{one_server}/terminal />" and "status" not in it.text)
+    one_shell.type(CTRL_L)
+    one_shell.until(lambda it: it.lines[0] == it.prompt == f"{one_server}/terminal />")
+    return one_shell
 
 
 def make(hosts: str, *paths: str, data: bytes = b"") -> None:
@@ -61,51 +80,49 @@ def test_the_prompt_and_the_toolbar(hosts: str, tmp_path: Path) -> None:
         assert "Three things" not in screen.text
 
 
-def test_commands_flags_and_paths_are_completed(hosts: str, tmp_path: Path) -> None:
-    make(hosts, "/fruit/apple", "/fruit/apricot", "/fruit/two words", "/fruit/kiwi")
-    with zabsh(hosts, tmp_path) as screen:
-        screen.type("hel")
-        screen.until("help +All commands")
-        screen.type(TAB + " --")
-        screen.until("--help +How it is used")
-        screen.type(CTRL_C + "ls /fruit/")
-        screen.until("apple *\n.*apricot *\n.*kiwi *\n.*two words")
-        screen.type("ki")
-        screen.until(lambda it: "kiwi" in it.text and "apricot" not in it.text)
-        screen.type(TAB)
-        screen.until("/> ls /fruit/kiwi$")
-        screen.type(" /fruit/pr")  # not how it begins, but within
-        screen.until("apricot")
-        screen.type(DOWN)
-        screen.until("/> ls /fruit/kiwi /fruit/apricot$")
-        screen.type(ENTER)  # takes what is chosen, and does not run it
-        screen.type(" /fruit/tw")
-        screen.until("two words")
-        screen.type(TAB)
-        screen.until("/> ls /fruit/kiwi /fruit/apricot '/fruit/two words'$")
-        screen.type(ENTER + "ls nowhe\r")
-        screen.until("no such znode")
+def test_commands_flags_and_paths_are_completed(screen: Screen, one_server: str) -> None:
+    make(f"{one_server}/terminal", "/fruit/apple", "/fruit/apricot", "/fruit/two words", "/fruit/kiwi")
+    screen.type("hel")
+    screen.until("help +All commands")
+    screen.type(TAB + " --")
+    screen.until("--help +How it is used")
+    screen.type(CTRL_C + "ls /fruit/")
+    screen.until("apple *\n.*apricot *\n.*kiwi *\n.*two words")
+    screen.type("ki")
+    screen.until(lambda it: "kiwi" in it.text and "apricot" not in it.text)
+    screen.type(TAB)
+    screen.until("/> ls /fruit/kiwi$")
+    screen.type(" /fruit/pr")  # not how it begins, but within
+    screen.until("apricot")
+    screen.type(DOWN)
+    screen.until("/> ls /fruit/kiwi /fruit/apricot$")
+    screen.type(ENTER)  # takes what is chosen, and does not run it
+    screen.type(" /fruit/tw")
+    screen.until("two words")
+    screen.type(TAB)
+    screen.until("/> ls /fruit/kiwi /fruit/apricot '/fruit/two words'$")
+    screen.type(ENTER + "ls nowhe\r")
+    screen.until("no such znode")
 
 
-def test_words_have_colours_while_they_are_typed(hosts: str, tmp_path: Path) -> None:
-    make(hosts, "/there")
-    with zabsh(hosts, tmp_path) as screen:
-        screen.type("ls /there /gone ; lss 'x' | wc")
-        screen.until(lambda it: "lss: no such command; did you mean ls?" in it.text)
-        screen.until(lambda it: it.colour_of("/gone") == "red")
-        assert screen.colour_of("/there") == "green"
-        assert screen.colour_of("ls") == "blue"
-        assert screen.colour_of("lss") == "red"
-        assert screen.colour_of("'x'") == "brown"
-        assert screen.colour_of("wc") == "magenta"
-        screen.type(CTRL_C + "get '/x")
-        screen.until("> get '/x$")
-        screen.type(ENTER)
-        screen.until("the ' at column 5 does not end")
-        assert screen.lines.count(screen.prompt) == 1  # it was not run
-        screen.type("'" + CTRL_C + "ls --nope x")
-        screen.until("ls has no --nope")
-        assert screen.colour_of("--nope") == "red"
+def test_words_have_colours_while_they_are_typed(screen: Screen, one_server: str) -> None:
+    make(f"{one_server}/terminal", "/there")
+    screen.type("ls /there /gone ; lss 'x' | wc")
+    screen.until(lambda it: "lss: no such command; did you mean ls?" in it.text)
+    screen.until(lambda it: it.colour_of("/gone") == "red")
+    screen.until(lambda it: it.colour_of("/there") == "green")
+    assert screen.colour_of("ls") == "blue"
+    assert screen.colour_of("lss") == "red"
+    assert screen.colour_of("'x'") == "brown"
+    assert screen.colour_of("wc") == "magenta"
+    screen.type(CTRL_C + "get '/x")
+    screen.until("> get '/x$")
+    screen.type(ENTER)
+    screen.until("the ' at column 5 does not end")
+    assert screen.lines.count(screen.prompt) == 1  # it was not run
+    screen.type("'" + CTRL_C + "ls --nope x")
+    screen.until("ls has no --nope")
+    assert screen.colour_of("--nope") == "red"
 
 
 def test_history_is_searched_and_suggested_and_has_no_secrets(hosts: str, tmp_path: Path) -> None:
@@ -139,31 +156,29 @@ def test_history_is_searched_and_suggested_and_has_no_secrets(hosts: str, tmp_pa
         screen.until("> ls /$")
 
 
-def test_a_command_is_stopped_and_the_shell_goes_on(hosts: str, tmp_path: Path) -> None:
-    with zabsh(hosts, tmp_path) as screen:
-        screen.type("pwd | cat - /dev/zero > /dev/null; pwd\r")
-        screen.until(lambda it: not it.prompt.endswith("/>") and "zero" not in it.prompt)
-        screen.type(CTRL_C)
-        screen.until("status 130")
-        screen.type("half a li")
-        screen.until("> half a li")
-        screen.type(CTRL_C)
-        screen.until(lambda it: it.prompt == f"{hosts} />")
-        screen.type("pwd\r")
-        screen.until("> pwd\n/\n")
+def test_a_command_is_stopped_and_the_shell_goes_on(screen: Screen, one_server: str) -> None:
+    screen.type("pwd | cat - /dev/zero > /dev/null; pwd\r")
+    screen.until(lambda it: not it.prompt.endswith("/>") and "zero" not in it.prompt)
+    screen.type(CTRL_C)
+    screen.until("status 130")
+    screen.type("half a li")
+    screen.until("> half a li")
+    screen.type(CTRL_C)
+    screen.until(lambda it: it.prompt == f"{one_server}/terminal />")
+    screen.type("pwd\r")
+    screen.until("> pwd\n/\n")
 
 
-def test_long_output_is_paged_and_leaving_the_pager_ends_the_command(hosts: str, tmp_path: Path) -> None:
-    make(hosts, *[f"/many/n{number:03}" for number in range(100)])
-    with zabsh(hosts, tmp_path) as screen:
-        screen.type("ls /many\r")
-        screen.until("n022\n:$")
-        screen.type(" ")
-        screen.until("n045\n:$")
-        screen.type("q")
-        screen.until(lambda it: it.prompt == f"{hosts} />")
-        screen.type("pwd\r")  # shorter than the screen
-        screen.until("> pwd\n/\n")
+def test_long_output_is_paged_and_leaving_the_pager_ends_the_command(screen: Screen, one_server: str) -> None:
+    make(f"{one_server}/terminal", *[f"/many/n{number:03}" for number in range(100)])
+    screen.type("ls --output raw /many\r")
+    screen.until("n022\n:$")
+    screen.type(" ")
+    screen.until("n045\n:$")
+    screen.type("q")
+    screen.until(lambda it: it.prompt == f"{one_server}/terminal />")
+    screen.type("pwd\r")  # shorter than the screen
+    screen.until("> pwd\n/\n")
 
 
 def test_typing_goes_on_when_the_server_does_not_answer(tmp_path: Path) -> None:
@@ -187,7 +202,7 @@ def test_typing_goes_on_when_the_server_does_not_answer(tmp_path: Path) -> None:
 
 @pytest.fixture
 def server() -> Iterator[Servers]:
-    with Servers("zabpy", 1, more="tickTime=250\n") as servers:
+    with Servers("zabpy", 1, more="tickTime=150\n") as servers:
         yield servers
 
 
@@ -209,3 +224,81 @@ def test_a_lost_connection_and_a_lost_session_are_told(server: Servers, tmp_path
         server.start(1)
         screen.until(f"connected to {hosts} with a new session, 0x")
         screen.until(lambda it: it.prompt_colour == "green")
+
+
+def test_questions_are_asked_and_what_is_typed_then_is_nobody_s_business(screen: Screen, one_server: str) -> None:
+    make(f"{one_server}/terminal", "/question/a/b", "/question/c/d")
+    screen.type("rm -r /question/a\r")
+    screen.until(r"delete 2 znodes under /question/a\? \[y/N\]$")
+    screen.type(ENTER)
+    screen.until("nothing was done")
+    screen.type("rm -r /question/a\r")
+    screen.until(lambda it: it.prompt.endswith("[y/N]"))
+    screen.type(CTRL_C)
+    screen.until("status 130")
+    screen.type("rm -r /question/a\r")
+    screen.until(lambda it: it.prompt.endswith("[y/N]"))
+    screen.type("y\r")
+    screen.until(lambda it: it.prompt.endswith("/>"))
+    screen.type("ls /question\r")
+    screen.until("> ls /question\nc\n")
+    screen.type("auth digest ann\r")
+    screen.until("password of ann: $|password of ann:$")
+    screen.type("geheim\r")
+    screen.until(lambda it: it.prompt.endswith("/>"))
+    assert "geheim" not in screen.text
+
+
+def test_a_cluster_s_name_has_to_be_typed_where_the_profile_says_so(hosts: str, tmp_path: Path) -> None:
+    make(hosts, "/a/b")
+    (tmp_path / "config/zabpy").mkdir(parents=True)
+    (tmp_path / "config/zabpy/shell.toml").write_text(
+        f'[profile.prod]\nservers = "{hosts}"\nconfirm_name = true\ncolors = {{ prompt = "ansimagenta" }}\n'
+    )
+    with Screen([PROGRAM, "prod"], places(tmp_path)) as screen:
+        screen.until("connected, ")
+        screen.until(lambda it: it.prompt == "prod />" and it.prompt_colour == "magenta")
+        screen.type("rm -r /a\r")
+        screen.until("Type prod to do it")
+        screen.type("y\r")
+        screen.until("nothing was done")
+        screen.type("rm -r /a\r")
+        screen.until(lambda it: "Type prod to do it" in it.prompt)
+        screen.type("prod\r")
+        screen.until(lambda it: it.prompt == "prod />")
+        screen.type("ls /\r")
+        screen.until("> ls /\n *prod />|> ls /\nprod />")
+
+
+def test_another_program_has_the_terminal_while_our_session_lives(server: Servers, tmp_path: Path) -> None:
+    hosts = f"127.0.0.1:{server.client_ports[1]}"
+    with zabsh(hosts, tmp_path) as screen:
+        # Longer than the session would last without us.
+        screen.type("lock /l -- sh -c 'read word; echo got $word; sleep 4; echo still'\r")
+        screen.until(lambda it: "> lock" in it.text and not it.prompt.startswith(hosts))
+        screen.type("it\r")
+        screen.until("^got it\nstill\n")
+        screen.until(lambda it: it.prompt_colour == "green")
+        assert "lost" not in screen.text
+        screen.type("lock /l -- sleep 60\r")
+        screen.until(lambda it: "sleep 60" in it.text and not it.prompt.startswith(hosts))
+        screen.type(CTRL_C)
+        screen.until("status 130")
+
+
+def test_an_ensemble_with_a_shell_on_it_ends_with_the_shell(tmp_path: Path) -> None:
+    dev = str(Path(PROGRAM).with_name("zabpy"))
+    arguments = ["dev", "--servers", "1", "--port", "0", "--dir", str(tmp_path / "data"), "--shell"]
+    with Screen([dev, *arguments], places(tmp_path)) as screen:
+        screen.until("1 server is serving")
+        screen.until("connected, ")
+        screen.type("lock /l -- sleep 60\r")
+        screen.until(lambda it: "sleep 60" in it.text and not it.prompt.endswith("/>"))
+        screen.type(CTRL_C)  # is the shell's business, and no server's
+        screen.until("status 130")
+        (port,) = set(re.findall(r"127\.0\.0\.1:(\d+) />", screen.text))
+        screen.type(CTRL_D)
+        assert screen.until_end() == 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(port))).close()
+    assert "event=started" in (tmp_path / "data/servers.log").read_text()
