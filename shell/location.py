@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from .errors import ShellError, UsageError
 
 if TYPE_CHECKING:
-    from zabpy.client import Client
+    import zabpy
 
     from .cluster import Cluster
     from .shell import Shell
@@ -102,9 +102,9 @@ class Clients:
 
     def __init__(self, shell: "Shell", stack: AsyncExitStack) -> None:
         self._shell, self._stack = shell, stack
-        self._others: dict[str, Client] = {}
+        self._others: dict[str, zabpy.Client] = {}
 
-    async def of(self, znode: Znode) -> "Client":
+    async def of(self, znode: Znode) -> "zabpy.Client":
         """A client with a session.
 
         Raises:

@@ -184,6 +184,12 @@ def searched(data: bytes) -> str | None:
     return None if value.kind == "binary" else pretty(value)
 
 
+def lines_of_text(data: bytes) -> list[str]:
+    """The lines of what `pretty` shows; a text's own lines."""
+    text = as_text(data)
+    return (pretty(recognised(data)) if text is None else text).splitlines()
+
+
 def brief(data: bytes, width: int = 60) -> str:
     """The value on one line, not longer than this: for lists and events."""
     text = as_text(data)

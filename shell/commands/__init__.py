@@ -8,6 +8,8 @@ MODULES = (
     "walking",
     "reading",
     "finding",
+    "comparing",
+    "following",
     "writing",
     "removing",
     "access",
