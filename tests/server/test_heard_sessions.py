@@ -59,3 +59,18 @@ async def test_a_session_that_is_ending_gets_no_answer_that_would_tell_it_is_ali
         ask_for_end(servers.servers[leader], client.session_id)
         await client.send(Op.SYNC, r.SyncRequest("/"))
         assert await client.ended()
+
+
+async def test_a_leader_that_may_lead_no_more_tells_nobody_that_a_session_is_alive(autojump_clock: MockClock) -> None:
+    async with ensemble(servers=3) as servers:
+        leader, follower = await a_follower(servers)
+        others = [id for id in servers.configs if id != leader]
+        client = await client_of(servers, follower)
+        for at in (leader, follower, leader):
+            assert await client.resume(await servers.connect(at)), "while it leads it does"
+        for other in others:
+            servers.cut(leader, other)
+        with pytest.raises(EOFError):
+            await client.resume(await servers.connect(leader))
+        await servers.wait_serving(others)
+        assert await client.resume(await servers.connect(others[0]))

@@ -12,8 +12,9 @@ So that there is such a request, a heartbeat is sent whenever the last that coun
 reads or not: a sync, of "/", since its path means nothing to servers. Only to a server without a quorum, which has no
 leader to ask and keeps a session of its own, it is a ping, and any answer counts.
 
-*What this relies on.* Our leader counts a session as heard of with every request that a follower forwards, and confirms
-a sync with a quorum; so there it is exact, but for clocks that do not run at one speed. Apache's leader is told by a
+*What this relies on.* Our leader counts a session as heard of with every request that a follower forwards, and answers
+a sync, and a greeting, only once a quorum has confirmed that it still leads; a leader after it begins to count later.
+So there it is exact, but for clocks that do not run at one speed. Apache's leader is told by a
 follower only in the answer to its ping, every half a tick: of a follower that is cut off, or dies, within half a tick
 after it has answered a heartbeat, the leader may know only of the one before, and end the session up to a third of the
 timeout before it is lost here. The client has left that server by then (core.py says when), and learns of it from any

@@ -133,6 +133,9 @@ class Driver:
         self._last_time_ms = 0
         self._read_number = start_number << 32
         self._reads: dict[int, list[int]] = {}
+        #: Sessions found alive, to be told so once a quorum says that we still lead: at which server, by which request.
+        self._resumed: list[tuple[PeerId, int, int]] = []
+        self._resuming: dict[int, list[tuple[PeerId, int, int]]] = {}
         self._sync_waiting: deque[tuple[Zxid, int]] = deque()
         self._loaded: State | None = None
         self.counts = Counts() if counts is None else counts
@@ -270,6 +273,9 @@ class Driver:
                 self._sync_done(request_id, effect.zxid)
             else:
                 self.peers.send(origin, SyncDone(request_id, effect.zxid))
+        for owner, request_id, session_id in self._resuming.pop(effect.number, ()):
+            assert self._preparer is not None
+            self._tell_of_session(owner, request_id, session_id, self._preparer.pending.is_open(session_id))
 
     def _role_changed(self, effect: RoleChanged) -> None:
         leader = "none" if effect.leader is None else effect.leader
@@ -280,6 +286,8 @@ class Driver:
         self._requests.clear()
         self._syncs.clear()
         self._reads.clear()
+        self._resumed.clear()
+        self._resuming.clear()
         self._sync_waiting.clear()
         self._proposed.clear()
         # Nothing of a reign outlives it. A new leader knows of no owners: clients come back after every change of
@@ -330,7 +338,7 @@ class Driver:
     @property
     def busy(self) -> bool:
         """Whether `flush` has something to do."""
-        return bool(self._requests or self._syncs)
+        return bool(self._requests or self._syncs or self._resumed)
 
     def submit(self, request: Request) -> None:
         """A write, a sync or a session's beginning or end, of a client of ours. Handed on by the next `flush`."""
@@ -347,13 +355,13 @@ class Driver:
             elif self.replica.role is not Role.LEADING and self.replica.leader is not None:
                 for batch in _batches(requests):
                     self.peers.send(self.replica.leader, Forward(batch))
-        if self._syncs and not self.leading:
-            self._syncs = []
-        if self._syncs:
-            # One confirmation by a quorum serves all syncs that came before it was asked for.
-            syncs, self._syncs = self._syncs, []
+        if not self.leading:
+            self._syncs, self._resumed = [], []
+        if self._syncs or self._resumed:
+            # One confirmation by a quorum serves all that came before it was asked for.
             self._read_number += 1
-            self._reads[self._read_number] = syncs
+            self._reads[self._read_number], self._syncs = self._syncs, []
+            self._resuming[self._read_number], self._resumed = self._resumed, []
             self.feed(ReadAsked(self._read_number))
 
     def _propose(self, requests: list[Request]) -> None:
@@ -400,7 +408,7 @@ class Driver:
     def revalidate(self, request_id: int, session_id: int, timeout_ms: int) -> None:
         """Ask the leader whether this session lives; the answer goes to `Audience.revalidated`, or never comes."""
         if self.leading:
-            self.clients.revalidated(request_id, self._revalidate(session_id, timeout_ms, self.me))
+            self._revalidate(request_id, session_id, timeout_ms, self.me)
         elif self.serving and self.replica.leader is not None:
             self.counts.revalidations.value += 1
             self.peers.send(self.replica.leader, Revalidate(request_id, session_id, timeout_ms))
@@ -431,14 +439,25 @@ class Driver:
         """Where we lead: when silent sessions are over, in ms of the clock, and which; None elsewhere."""
         return None if self._upkeep is None else self._upkeep.deadlines()
 
-    def _revalidate(self, session_id: int, timeout_ms: int, owner: int) -> bool:
-        """Whether the session lives; if so it is ``owner``'s from now on, and was just heard from."""
+    def _revalidate(self, request_id: int, session_id: int, timeout_ms: int, owner: PeerId) -> None:
+        """Whether the session lives; if so it is ``owner``'s from now on, and was just heard from.
+
+        That it lives is told by a leader only who still is one: its client counts its time from here, and if there were
+        another leader by now, that one would not.
+        """
         assert self._preparer is not None and self._upkeep is not None
-        if not self._preparer.pending.is_open(session_id):
-            return False
-        self._owners[session_id] = owner
-        self._upkeep.heard(session_id, self._clock.now_ms(), timeout_ms)
-        return True
+        if self._preparer.pending.is_open(session_id):
+            self._owners[session_id] = owner
+            self._upkeep.heard(session_id, self._clock.now_ms(), timeout_ms)
+            self._resumed.append((owner, request_id, session_id))
+        else:
+            self._tell_of_session(owner, request_id, session_id, False)
+
+    def _tell_of_session(self, owner: PeerId, request_id: int, session_id: int, valid: bool) -> None:
+        if owner == self.me:
+            self.clients.revalidated(request_id, valid)
+        else:
+            self.peers.send(owner, Revalidated(request_id, session_id, valid))
 
     # What peers send past the replica ---------------------------------------------------------------------------------
 
@@ -470,8 +489,7 @@ class Driver:
 
     def _asked_to_revalidate(self, peer: PeerId, message: Revalidate) -> None:
         if self.leading:
-            valid = self._revalidate(message.session_id, message.timeout_ms, peer)
-            self.peers.send(peer, Revalidated(message.request_id, message.session_id, valid))
+            self._revalidate(message.request_id, message.session_id, message.timeout_ms, peer)
 
     def _told_of_session(self, peer: PeerId, message: Revalidated) -> None:
         if self.serving and peer == self.replica.leader:
