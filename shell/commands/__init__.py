@@ -19,6 +19,7 @@ MODULES = (
     "zkcli",
     "ensemble",
     "holders",
+    "dumping",
 )
 
 

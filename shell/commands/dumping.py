@@ -1,0 +1,326 @@
+"""Trees into files, and back."""
+
+import gzip
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import anyio
+import click
+
+import zabpy
+from zabpy.model import CodeError
+
+from ..applying import Applier
+from ..archive import Archive, ArchiveWriter, NdjsonWriter, TarWriter, problems_told, read_archive
+from ..command import ZPath, command
+from ..line import quoted
+from ..plan import Plan, at, carry_out, plan_for
+from ..problems import ShellError, Status, UsageError, told
+from ..progress import progress
+from ..records import Record
+from ..shell import Shell
+from ..sources import standard_input
+from ..stats import hexed
+from ..trees import TreeReader
+from .removing import counted, tell_problems
+
+FORMATS = ("ndjson", "ndjson.gz", "tar", "tar.gz")
+#: Records are handed to the thread that writes in pieces of about so many.
+WRITTEN_AT_ONCE = 1_000
+
+
+@command("export", group="Move")
+@click.argument("path", type=ZPath())
+@click.argument("file", required=False)
+@click.option("--format", "format", type=click.Choice(FORMATS), help="Else what the file's name ends with.")
+@click.option("--no-acl", "no_acl", is_flag=True, help="Without ACLs, which servers tell one by one: faster.")
+@click.option("-f", "--force", "force", is_flag=True, help="Write over a file that is there.")
+async def export(shell: Shell, path: str, file: str | None, format: str | None, no_acl: bool, force: bool) -> None:
+    """Write a znode and all below it into a FILE, or - or none for the standard output, for import to read.
+
+    With values, ACLs, kinds and stats, as NDJSON or tar; gzipped if the name ends with gz. It is no snapshot: each
+    group of some 200 znodes is of one moment, and at the end it is said how many have changed since the beginning. On
+    an ensemble where nothing is written meanwhile it is exact, and the file says so with two equal zxids.
+    """
+    zk = await shell.zk()
+    to_stdout = file in (None, "-")
+    kind = format or next((each for each in sorted(FORMATS, key=len, reverse=True) if (file or "").endswith(each)), "")
+    kind = kind or ("tar.gz" if (file or "").endswith(".tgz") else "ndjson.gz" if (file or "").endswith(".gz") else "")
+    if to_stdout:
+        await shell.out.flush()
+        sink = _ToOutput(shell)
+        await _export(shell, zk, path, sink, kind or "ndjson", acls=not no_acl)
+        await sink.drain()
+        return
+    target = _local(file or "")
+    if target.exists() and not force:
+        await shell.confirm(f"write over {target}?")
+    part = target.with_name(target.name + ".part")
+    try:
+        with await anyio.to_thread.run_sync(lambda: part.open("wb")) as stream:
+            complete = await _export(shell, zk, path, stream, kind or "ndjson", acls=not no_acl)
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    if complete is not None:
+        raise complete
+
+
+def _local(file: str) -> Path:
+    return Path(file).expanduser()
+
+
+class _ToOutput:
+    """A stream whose bytes go where the command prints."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell, self._held = shell, bytearray()
+
+    def write(self, data: bytes) -> int:
+        self._held += data
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    async def drain(self) -> None:
+        data, self._held = bytes(self._held), bytearray()
+        await self._shell.out.write(data)
+
+
+async def _export(
+    shell: Shell, zk: zabpy.Client, path: str, stream: "IO[bytes] | _ToOutput", kind: str, *, acls: bool
+) -> ShellError | None:
+    """Write it; what is to be said if it is not complete."""
+    is_gzip = kind.endswith("gz")
+    body: IO[bytes] = stream  # type: ignore[assignment]
+    zipped: gzip.GzipFile | None = None
+    writer: ArchiveWriter
+    if kind.startswith("tar"):
+        writer = TarWriter(body, is_gzip=is_gzip)
+    else:
+        if is_gzip:
+            zipped = gzip.GzipFile(fileobj=body, mode="wb", compresslevel=6)
+            body = zipped  # type: ignore[assignment]
+        writer = NdjsonWriter(body)
+    await zk.sync(path)
+    if await zk.exists(path) is None:
+        raise ShellError(f"{path}: no such znode", Status.NO)
+    began = zk.last_zxid
+    header = {"zabpy_export": 1, "path": path, "server": zk.server, "zxid": hexed(began)}
+    writer.begin({**header, "time_ms": time.time_ns() // 1_000_000, "acls": acls})
+    reader = TreeReader(zk, path, acls=acls)
+    count = changed = 0
+    held: list[Record] = []
+    begun_s = time.monotonic()
+
+    async def flush() -> None:
+        nonlocal held
+        records, held = held, []
+        await anyio.to_thread.run_sync(writer.add, records)
+        if isinstance(stream, _ToOutput):
+            await stream.drain()
+
+    total = None
+    if sys.stderr.isatty():
+        try:
+            total = await zk.count_descendants(path) + 1
+        except CodeError:
+            total = None
+    with progress("exporting", total) as advance:
+
+        async def keep(records: list[Record]) -> None:
+            nonlocal count, changed
+            held.extend(records)
+            count += len(records)
+            changed += sum(_changed_since(record, began) for record in records)
+            advance(len(records))
+            if len(held) >= WRITTEN_AT_ONCE:
+                await flush()
+
+        await reader.read(keep)
+        await flush()
+    await zk.sync(path)
+    denied = sorted({error.path or "" for error in reader.denied})
+    footer = {"znodes": count, "zxid": hexed(zk.last_zxid), "changed_meanwhile": changed, "denied": denied}
+    await anyio.to_thread.run_sync(writer.end, footer)
+    if zipped is not None:
+        await anyio.to_thread.run_sync(zipped.close)
+    took_s = max(time.monotonic() - begun_s, 0.001)
+    exact = zk.last_zxid == began
+    how = f"exactly as of zxid {hexed(began)}" if exact else f"{changed:,} of them changed meanwhile"
+    await shell.out.tell(f"{counted(count, 'znode')} exported in {took_s:.1f} s ({count / took_s:,.0f}/s), {how}")
+    if not denied:
+        return None
+    await tell_problems(shell, sorted({told(error) or "" for error in reader.denied}))
+    incomplete = ShellError(
+        f"{counted(len(denied), 'znode')} may not be read, and are missing with all that is below", Status.PARTIAL
+    )
+    if isinstance(stream, _ToOutput):
+        await stream.drain()
+        raise incomplete
+    return incomplete
+
+
+def _changed_since(record: Record, zxid: int) -> bool:
+    stat = record.stat
+    return stat is not None and max(stat.mzxid, stat.pzxid, stat.czxid) > zxid
+
+
+@command("import", group="Move", writes=True)
+@click.argument("file")
+@click.argument("path", type=ZPath(glob=False, new=True), required=False)
+@click.option("-n", "--plan", "--dry-run", "dry_run", is_flag=True, help="Only show what would be done.")
+@click.option("--delete", "mirror", is_flag=True, help="Delete what is there and not in the file.")
+@click.option("--no-acl", "no_acl", is_flag=True, help="Leave ACLs alone; new znodes are open to everybody.")
+@click.option(
+    "--partial", "partial", is_flag=True, help="Take what is good of a file that is cut off or has bad lines."
+)
+async def import_(
+    shell: Shell, file: str, path: str | None, dry_run: bool, mirror: bool, no_acl: bool, partial: bool
+) -> None:
+    """Have a tree be as an export says: at PATH, or where it was exported.
+
+    What is missing is created, what differs is set, what is the same is left alone; so an import that was broken off is
+    gone on with by the same command. What changes between the look and the write is not written over. Ephemerals are
+    left out. Versions, times and zxids are the servers' own and start anew, as do the numbers of znodes in sequence.
+    """
+    archive = await _read(shell, file)
+    if archive.problems:
+        for problem in problems_told(archive):
+            await shell.out.tell(f"{file}: {problem}")
+        if not partial:
+            raise ShellError(
+                f"{file}: {counted(len(archive.problems), 'problem')}, so nothing was done; --partial takes the rest",
+                Status.USAGE,
+            )
+        if mirror:
+            raise UsageError("--delete would delete what the damaged file has lost; not with --partial")
+    if mirror and archive.end.get("denied"):
+        raise UsageError("--delete would delete what could not be read when the file was written: see its last line")
+    target = path or archive.header.get("path")
+    if not isinstance(target, str):
+        raise UsageError("the file does not say where it was exported: give a PATH")
+    target = shell.path(target)
+    again = f"import {'--delete ' if mirror else ''}{quoted(file)} {quoted(target)}"
+    await write_tree(
+        shell, await shell.zk(), target, archive.records, acls=not no_acl, mirror=mirror, dry_run=dry_run, again=again
+    )
+
+
+async def _read(shell: Shell, file: str) -> Archive:
+    if file == "-":
+        import io
+
+        return await anyio.to_thread.run_sync(read_archive, io.BytesIO(await standard_input(shell)))
+
+    def read() -> Archive:
+        with Path(file).expanduser().open("rb") as stream:
+            return read_archive(stream)
+
+    return await anyio.to_thread.run_sync(read, abandon_on_cancel=True)
+
+
+async def write_tree(
+    shell: Shell,
+    zk: zabpy.Client,
+    target: str,
+    records: Sequence[Record],
+    *,
+    acls: bool,
+    mirror: bool = False,
+    dry_run: bool = False,
+    again: str,
+    asks_overwrite: bool = False,
+    quiet: bool = False,
+) -> Plan:
+    """Have the tree at ``target`` be as the records; ``again``: the command that goes on with it.
+
+    Raises:
+        ShellError: with `Status.PARTIAL`, what was done, what was not, and how to go on.
+    """
+    if shell.transaction is not None:
+        raise UsageError("this is not done in a transaction: commit or abort it first")
+    plan = await plan_for(zk, target, records, acls=acls, mirror=mirror)
+    if dry_run:
+        await _show(shell, plan)
+        return plan
+    if plan.delete:
+        await shell.confirm(f"delete {counted(len(plan.delete), 'znode')} under {target}?")
+    if asks_overwrite and plan.change:
+        number = len({write.path for write in plan.change})
+        await shell.confirm(f"write over {counted(number, 'znode')} at {target}?")
+    for one in plan.skipped[:3]:
+        await shell.out.tell(f"{at(target, one.path)}: left out, an ephemeral of session {hexed(one.owner or 0)}")
+    if len(plan.skipped) > 3:
+        await shell.out.tell(f"… and {len(plan.skipped) - 3:,} more ephemerals were left out")
+    total = len(plan.create) + len(plan.change)
+    deleted = 0
+    with progress("writing", total + len(plan.delete)) as advance:
+        applier = Applier(zk, advance)
+        try:
+            if plan.create and target != "/":
+                await zk.ensure(target.rpartition("/")[0] or "/")
+            await carry_out(applier, plan)
+            if applier.ended_by is None:
+                for path in plan.delete:
+                    deleted += await _delete(zk, path, applier)
+        except zabpy.ZabpyError as error:
+            applier.ended_by = error
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await shell.out.tell(
+                    f"stopped: {applier.done:,} of {total:,} writes are known to be done; to go on: {again}"
+                )
+            raise
+    problems = [f"{told(error) or error}" for _, error in applier.failed] + [told(error) or "" for error in plan.denied]
+    if applier.ended_by is not None:
+        raise ShellError(
+            f"{applier.done:,} of {total:,} writes are known to be done, then: {told(applier.ended_by)}."
+            f" What is done is left as it is by the same command again: {again}",
+            Status.PARTIAL,
+        )
+    made = f"{len(plan.create):,} created, {len(plan.change):,} changed"
+    if problems:
+        await tell_problems(shell, problems)
+        raise ShellError(
+            f"{applier.done:,} of {total:,} writes done, {deleted:,} deleted; {counted(len(problems), 'problem')}."
+            f" The same command again does the rest: {again}",
+            Status.PARTIAL,
+        )
+    if not quiet:
+        await shell.out.tell(f"{made}, {deleted:,} deleted, {len(plan.same):,} the same")
+    return plan
+
+
+async def _delete(zk: zabpy.Client, path: str, applier: Applier) -> int:
+    from ..applying import Write
+
+    try:
+        await zk.delete(path, lost_reply="again")
+    except zabpy.NoNodeError:
+        return 0
+    except CodeError as error:
+        applier.failed.append((Write("delete", path), error))
+        return 0
+    return 1
+
+
+async def _show(shell: Shell, plan: Plan) -> None:
+    async with shell.out.rows("action", "path", human=lambda row: f"{row['action']:7} {row['path']}") as rows:
+        for write in plan.create:
+            await rows.add(action="create", path=write.path, bytes=len(write.data))
+        for write in plan.change:
+            await rows.add(action=write.operation, path=write.path, bytes=len(write.data))
+        for path in plan.delete:
+            await rows.add(action="delete", path=path, bytes=0)
+        for record in plan.skipped:
+            await rows.add(action="skip", path=at(plan.target, record.path), bytes=len(record.data))
+    await shell.out.tell(
+        f"{len(plan.create):,} to create, {len(plan.change):,} to change, {len(plan.delete):,} to delete,"
+        f" {len(plan.same):,} the same, {len(plan.skipped):,} ephemerals left out; nothing was done"
+    )

@@ -1,0 +1,159 @@
+"""export and import: nothing is lost, a plan is right, bad files do no harm."""
+
+import gzip
+import json
+import tarfile
+from pathlib import Path
+
+import anyio
+import pytest
+from hypothesis import given, strategies as st
+
+import zabpy
+from shell.archive import line_of, record_of
+from shell.records import Record
+from shell.settings import Rules
+from shell.stats import stat_fields
+from shell.values import data_fields, data_of
+from zabpy.model import Acl, Stat
+
+from .conftest import Run
+
+YES = Rules(yes=True)
+TREE = (
+    "create /t top world:anyone:cdrwa",
+    "create -c /t/container",
+    "create -p '/t/a b/ü/%data' 'x y'",
+    "create /t/binary --hex 00ff80",
+    "create /t/acl '' world:anyone:cdra",
+    "create /t/seq; create -s /t/seq/n-; create -s /t/seq/n-",
+)
+
+
+def tree(hosts: str, top: str) -> dict[str, tuple[bytes, object, int]]:
+    """Paths below ``top``, with data, ACL and owner."""
+
+    async def read() -> dict[str, tuple[bytes, object, int]]:
+        found: dict[str, tuple[bytes, object, int]] = {}
+        waiting = [top]
+        async with zabpy.connect(hosts) as zk:
+            while waiting:
+                path = waiting.pop()
+                data, stat = await zk.get(path)
+                found[path[len(top) :]] = (data, (await zk.get_acl(path))[0], stat.ephemeral_owner)
+                waiting += [f"{path}/{name}" for name in await zk.children(path)]
+        return found
+
+    return anyio.run(read)
+
+
+@pytest.mark.parametrize("name", ["x.ndjson", "x.ndjson.gz", "x.tar", "x.tgz"])
+def test_nothing_is_lost(zabsh: Run, hosts: str, tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    told = zabsh(*TREE, f"export /t {file}", f"import {file} /u", f"import {file} /u", f"import -n {file} /u")
+    assert told.status == 0
+    told_lines = told.err.splitlines()
+    assert told_lines[0].startswith("10 znodes exported in ")
+    assert told_lines[1:3] == ["10 created, 0 changed, 0 deleted, 0 the same"] + [
+        "0 created, 0 changed, 0 deleted, 10 the same"
+    ]
+    assert tree(hosts, "/u") == tree(hosts, "/t")
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+def test_an_export_is_lines_of_json(zabsh: Run, tmp_path: Path) -> None:
+    told = zabsh("create -p /t/a '{}'", "export /t")
+    begin, top, below, end = map(json.loads, told.out.splitlines()[1:])
+    assert begin["zabpy_export"] == 1 and begin["path"] == "/t" and begin["zxid"].startswith("0x")
+    assert (top["path"], top["data"], top["num_children"], below["path"], below["data"]) == ("/", "", 1, "/a", "{}")
+    assert below["acl"] == "world:anyone:cdrwa" and below["kind"] == "persistent"
+    assert end["end"] is True and end["znodes"] == 2 and end["denied"] == []
+    told = zabsh(f"export --format ndjson.gz /t {tmp_path}/x", f"export --format tar.gz /t > {tmp_path}/y")
+    assert len(gzip.decompress((tmp_path / "x").read_bytes()).splitlines()) == 4
+    with tarfile.open(tmp_path / "y") as tar:
+        assert tar.getnames() == ["export.json", "znodes", "znodes/%data", "znodes/a", "end.json"]
+
+
+@given(st.text(), st.binary(max_size=20), st.builds(Stat, *[st.integers(-(2**63), 2**63 - 1)] * 11))
+def test_a_line_is_what_json_would_write(name: str, data: bytes, stat: Stat) -> None:
+    record = Record.of(f"/{name}", data, stat, (Acl(31, "world", 'any"one'),))
+    expected = {"path": f"/{name}", **data_fields(data), "acl": 'world:any"one:cdrwa', **stat_fields(stat)}
+    assert json.loads(line_of(record)) == expected and list(json.loads(line_of(record))) == list(expected)
+
+
+def test_a_line_is_read_as_it_was_written() -> None:
+    for owner in (0, -(1 << 63), 0x1_0000_0001, (0xFF << 56 | 5_000) - (1 << 64)):
+        record = Record.of("/a", b"\xff", Stat(1, 2, 3, 4, 5, 6, 7, owner, 9, 0, 11), (Acl(1, "ip", "::1"),))
+        fields = json.loads(line_of(record))
+        read = record_of(fields, data_of(fields) or b"")
+        record.stat = None
+        assert read == record
+
+
+def test_import_plans_and_mirrors(zabsh: Run, hosts: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.ndjson"
+    told = zabsh(
+        "create /t; create /t/same; create /t/old 1; create /t/gone; create /t/acl",
+        f"export /t {file}",
+        "set /t/old 2; rm /t/gone; create -p /t/new/below; acl /t/acl world:anyone:cdra",
+        f"import -n --delete {file}",
+        f"import --delete {file}",
+        rules=YES,
+    )
+    assert told.lines[6:] == [
+        "create  /t/gone",
+        "acl     /t/acl",
+        "set     /t/old",
+        "delete  /t/new/below",
+        "delete  /t/new",
+    ]
+    assert told.err.splitlines()[1:] == [
+        "1 to create, 2 to change, 2 to delete, 2 the same, 0 ephemerals left out; nothing was done",
+        "1 created, 2 changed, 2 deleted, 2 the same",
+    ]
+    assert sorted(tree(hosts, "/t")) == ["", "/acl", "/gone", "/old", "/same"]
+    assert "There is nobody to ask" in zabsh("create /t/more", f"import --delete {file}").err
+
+
+def test_ephemerals_are_left_out_and_said(zabsh: Run, hosts: str, tmp_path: Path) -> None:
+    told = zabsh("create /t; create -e /t/e", f"export /t {tmp_path}/x", f"import {tmp_path}/x /u")
+    assert "/u/e: left out, an ephemeral of session 0x" in told.err
+    assert sorted(tree(hosts, "/u")) == [""]
+
+
+def test_bad_files_do_nothing(zabsh: Run, tmp_path: Path) -> None:
+    file = tmp_path / "x.ndjson"
+    zabsh(*TREE, f"export /t {file}")
+    lines = file.read_text().splitlines()
+    lines[3] = lines[3].replace('"path": "/', '"path": "//')
+    lines[4] = lines[4][:20]
+    (tmp_path / "bad").write_text("\n".join(lines[:-1]))
+    told = zabsh(f"import {tmp_path}/bad /u", "ls /")
+    assert "t" in told.lines and "u" not in told.lines
+    assert "bad: line 4: path '//" in told.err and "bad: line 5: " in told.err
+    assert "so nothing was done; --partial takes the rest" in told.err
+    (tmp_path / "cut").write_text("\n".join(lines[:3]))
+    cut = tmp_path / "cut"
+    told = zabsh(f"import {cut} /u", f"import --partial {cut} /u", f"import --partial --delete {cut} /u")
+    assert "it is cut off: behind 2 znodes its end is missing" in told.err and "2 created" in told.err
+    (tmp_path / "no").write_text("hello")
+    assert "no export of zabpy: line 1: " in zabsh(f"import {tmp_path}/no /u").err
+    (tmp_path / "gz").write_bytes(gzip.compress(b"x" * 1_000)[:20])
+    assert "no export of zabpy: it cannot be read further" in zabsh(f"import {tmp_path}/gz /u").err
+    assert zabsh("import /nope /u").err == "import: /nope: No such file or directory\n"
+
+
+def test_what_may_not_be_read_is_said(zabsh: Run, tmp_path: Path) -> None:
+    told = zabsh("create /t; create /t/no '' ip:203.0.113.1:r; create /t/yes", f"export /t {tmp_path}/x")
+    assert told.status == 7
+    assert "/t/no: permission denied: get needs READ on /t/no" in told.err
+    assert json.loads((tmp_path / "x").read_text().splitlines()[-1])["denied"] == ["/t/no"]
+
+
+def test_many_znodes_and_large_ones(zabsh: Run, hosts: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.ndjson"
+    lines = ['{"zabpy_export": 1, "path": "/t"}', '{"path": "/"}']
+    lines += [json.dumps({"path": f"/n{i}", "data": "x" * (900_000 if i % 500 == 7 else i % 50)}) for i in range(2_000)]
+    file.write_text("\n".join([*lines, '{"end": true}']))
+    told = zabsh(f"import {file}", f"export /t {tmp_path}/y", f"import -n {tmp_path}/y")
+    assert told.status == 0 and "2,001 created" in told.err and "2,001 the same" in told.err
