@@ -6,8 +6,9 @@ NDJSON, one JSON object a line, perhaps gzip around it:
    the one that was exported, the zxid that of the server when it began.
 2. One line for each znode, parents before their children: ``path`` from the top of the export (``/`` is the top);
    ``data``, or ``data_base64`` for what is no UTF-8, or null; ``acl`` as zkCli.sh writes it, null if it was not read;
-   the fields of a stat, among them ``kind`` (persistent, ephemeral, container, ttl), ``ephemeral_owner``, ``ttl_ms``
-   and ``cversion``, by which servers count the names of znodes in sequence.
+   the fields of a stat, among them ``ephemeral_owner`` and ``cversion``, by which servers count the names of znodes in
+   sequence; and ``kind``: persistent or ephemeral. Servers tell no client which znodes are containers or have a
+   lifetime, so exports cannot either; in a file made by hand ``kind`` may be container, or ttl with ``ttl_ms``.
 3. ``{"end": true, "znodes": 3, "zxid": "0x...", "changed_meanwhile": 0, "denied": []}``: a file without this line is
    cut off. ``changed_meanwhile``: so many of the znodes have changed since the export began; ``denied``: paths that
    could not be read, which are missing with all that is below.
@@ -32,7 +33,7 @@ from zabpy.model import BadArgumentsError, validate
 from .acls import acl_text, parse_acl
 from .errors import UsageError
 from .records import Record
-from .stats import Nature, hexed, nature, stat_fields
+from .stats import hexed, stat_fields
 from .values import data_fields, data_of
 
 VERSION = 1
@@ -66,11 +67,11 @@ def fields_of(record: Record) -> dict[str, Any]:
     """Line 2 of above, without data."""
     assert record.stat is not None
     acl = None if record.acl is None else acl_text(record.acl)
-    return {"path": record.path or "/", "acl": acl, **stat_fields(record.stat)}
+    kind = "ephemeral" if record.stat.ephemeral_owner else "persistent"
+    return {"path": record.path or "/", "acl": acl, **stat_fields(record.stat), "kind": kind}
 
 
 _quoted = json.encoder.encode_basestring  # json.dumps of a text with ensure_ascii=False
-_PLAIN = Nature("persistent")
 
 
 def line_of(record: Record) -> str:
@@ -82,16 +83,16 @@ def line_of(record: Record) -> str:
     except UnicodeDecodeError:
         fields = data_fields(record.data)
         data, coded = "null", f'"{fields["data_base64"]}"'
-    kind, owner, ttl_ms = nature(stat) if stat.ephemeral_owner else _PLAIN
+    owner = stat.ephemeral_owner
     acl = "null" if record.acl is None else _quoted(acl_text(record.acl))
     return (
         f'{{"path": {_quoted(record.path or "/")}, "data": {data}, "data_base64": {coded}, "acl": {acl}, '
         f'"czxid": "{hexed(stat.czxid)}", "mzxid": "{hexed(stat.mzxid)}", "pzxid": "{hexed(stat.pzxid)}", '
         f'"ctime_ms": {stat.ctime_ms}, "mtime_ms": {stat.mtime_ms}, "version": {stat.version}, '
         f'"cversion": {stat.cversion}, "aversion": {stat.aversion}, '
-        f'"ephemeral_owner": {"null" if owner is None else _quoted(hexed(owner))}, '
+        f'"ephemeral_owner": {_quoted(hexed(owner)) if owner else "null"}, '
         f'"data_length": {stat.data_length}, "num_children": {stat.num_children}, '
-        f'"kind": "{kind}", "ttl_ms": {"null" if ttl_ms is None else ttl_ms}}}\n'
+        f'"kind": "{"ephemeral" if owner else "persistent"}"}}\n'
     )
 
 

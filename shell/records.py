@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from zabpy.model import Acls, Stat
 
-from .stats import nature
-
 
 @dataclass(slots=True)
 class Record:
@@ -15,6 +13,7 @@ class Record:
     data: bytes
     #: None: not known.
     acl: Acls | None = None
+    #: Servers tell no client which znodes are containers or have a lifetime; whoever writes a file by hand may say so.
     is_container: bool = False
     ttl_ms: int | None = None
     #: The session of an ephemeral one.
@@ -23,7 +22,4 @@ class Record:
 
     @classmethod
     def of(cls, path: str, data: bytes, stat: Stat, acl: Acls | None) -> "Record":
-        if stat.ephemeral_owner == 0:
-            return cls(path, data, acl, stat=stat)
-        kind, owner, ttl_ms = nature(stat)
-        return cls(path, data, acl, kind == "container", ttl_ms, owner, stat)
+        return cls(path, data, acl, owner=stat.ephemeral_owner or None, stat=stat)

@@ -42,7 +42,7 @@ async def found_below(zk: zabpy.Client, top: str) -> Found:
         except NoAuthError as error:
             found.denied.append(error)
             return []
-        if stat.ephemeral_owner and is_session(stat.ephemeral_owner):
+        if stat.ephemeral_owner:
             found.ephemerals[path] = stat.ephemeral_owner
         return [join(path, name) for name in names]
 
@@ -54,11 +54,6 @@ async def found_below(zk: zabpy.Client, top: str) -> Found:
             found.levels.append(there)
         level = [path for names in below for path in names or ()]
     return found
-
-
-def is_session(owner: int) -> bool:
-    """Of an ``ephemeral_owner``: no mark of a container or of a lifetime."""
-    return owner != 0 and owner != -(1 << 63) and (owner >> 56) & 0xFF != 0xFF
 
 
 @dataclass

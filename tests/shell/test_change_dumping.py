@@ -78,11 +78,12 @@ def test_an_export_is_lines_of_json(zabsh: Run, tmp_path: Path) -> None:
 def test_a_line_is_what_json_would_write(name: str, data: bytes, stat: Stat) -> None:
     record = Record.of(f"/{name}", data, stat, (Acl(31, "world", 'any"one'),))
     expected = {"path": f"/{name}", **data_fields(data), "acl": 'world:any"one:cdrwa', **stat_fields(stat)}
+    expected["kind"] = "ephemeral" if stat.ephemeral_owner else "persistent"
     assert json.loads(line_of(record)) == expected and list(json.loads(line_of(record))) == list(expected)
 
 
 def test_a_line_is_read_as_it_was_written() -> None:
-    for owner in (0, -(1 << 63), 0x1_0000_0001, (0xFF << 56 | 5_000) - (1 << 64)):
+    for owner in (0, 0x1_0000_0001, 0xFFFF_0000_0000_0001):
         record = Record.of("/a", b"\xff", Stat(1, 2, 3, 4, 5, 6, 7, owner, 9, 0, 11), (Acl(1, "ip", "::1"),))
         fields = json.loads(line_of(record))
         read = record_of(fields, data_of(fields) or b"")
@@ -157,3 +158,15 @@ def test_many_znodes_and_large_ones(zabsh: Run, hosts: str, tmp_path: Path) -> N
     file.write_text("\n".join([*lines, '{"end": true}']))
     told = zabsh(f"import {file}", f"export /t {tmp_path}/y", f"import -n {tmp_path}/y")
     assert told.status == 0 and "2,001 created" in told.err and "2,001 the same" in told.err
+
+
+def test_files_by_hand_may_ask_for_containers(zabsh: Run, tmp_path: Path) -> None:
+    lines = ['{"zabpy_export": 1}', '{"path": "/", "kind": "container", "data": "x"}', '{"end": true}']
+    (tmp_path / "x").write_text("\n".join(lines))
+    assert zabsh(f"import {tmp_path}/x /c", "rm /c").err == "1 created, 0 changed, 0 deleted, 0 the same\n"
+    (tmp_path / "y").write_text(lines[0] + '\n{"path": "/", "kind": "ttl"}\n{"path": "x"}\n{"path": "/a", "acl": "no"}')
+    assert [line.partition("y: ")[2] for line in zabsh(f"import {tmp_path}/y /c").err.splitlines()[:3]] == [
+        "line 2: ttl_ms: expected whole ms, not None",
+        "line 3: path 'x' does not start with a slash",
+        "line 4: no: expected SCHEME:ID:PERMISSIONS with letters of cdrwa, such as world:anyone:cdrwa",
+    ]
