@@ -83,6 +83,41 @@ def test_a_users_tests_have_servers(tmp_path: Path) -> None:
     assert done.stdout.count("event=started") == 1, "and no other's"
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_clients_are_fixtures_under_anyios_plugin(backend: str, tmp_path: Path) -> None:
+    tests = f"""
+import pytest
+import zabpy
+
+pytestmark = pytest.mark.anyio
+
+@pytest.fixture
+def anyio_backend():
+    return "{backend}"
+
+@pytest.fixture
+async def zk(zab_server):
+    async with zabpy.connect(zab_server.hosts) as zk:
+        yield zk
+
+@pytest.fixture
+async def held(zk):
+    async with zk.lock("/lock") as held:
+        yield held
+
+async def test_ours(held, zk, zab_client):
+    held.check()
+    await zk.create("/a", b"1")
+    assert zab_client.get("/a").data == b"1"
+
+async def test_again(zk):
+    assert await zk.children("/") == ["zookeeper"]
+"""
+    (tmp_path / "test_it.py").write_text(tests)
+    done = run(tmp_path, "-p", "no:trio", "-p", "no:pytest_trio")
+    assert "2 passed" in done.stdout, done.stdout
+
+
 def test_fixtures_are_listed_with_what_they_are(tmp_path: Path) -> None:
     write(tmp_path, "")
     listed = run(tmp_path, "--fixtures").stdout

@@ -12,6 +12,19 @@ Each test has servers of its own, with an empty tree, on ports of their own: tha
 nothing is shared, and nothing is left for the next test. They are plain fixtures, so tests may be ``async def`` under
 any plugin. When a test fails, its report shows what the servers said.
 
+**A client of one's own, for ``async def`` tests,** is a fixture under anyio's plugin and pytest-trio, which begin and
+end it in one task:
+
+    @pytest.fixture
+    async def zk(zab_server):
+        async with zabpy.connect(zab_server.hosts) as zk:
+            yield zk
+
+pytest-asyncio ends a fixture in another task than it began it in. No ``async with`` that cancels its body can be left
+so (anyio and `asyncio.TaskGroup` refuse it: "Attempted to exit cancel scope in a different task"), the client's and
+what is held among them. There write ``async with zabpy.connect(zab_server.hosts) as zk`` in the test itself, or take
+zab_client, which works under all of them.
+
 For other numbers, scopes and settings write your own:
 
     @pytest.fixture(scope="module")
