@@ -12,20 +12,22 @@ from zabpy.recipes.client import Client
 
 
 class Cancelling(trio.abc.Instrument):
-    """Cancels a scope before a step of its task: before each of them in turn, when told so again and again."""
+    """Cancels a scope before a step of any task, the servers' among them: so also while an answer is on its way."""
 
     def __init__(self, scope: trio.CancelScope, step: int) -> None:
-        self._task, self._scope, self._left = trio.lowlevel.current_task(), scope, step
+        self._scope, self._left = scope, step
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        if task is self._task:
-            self._left -= 1
-            if self._left == 0:
-                self._scope.cancel()
+        self._left -= 1
+        if self._left == 0:
+            self._scope.cancel()
 
 
 async def cancelled_anywhere(do: Callable[[], Awaitable[object]]) -> int:
-    """Do it, cancelled at its first await, at its second, and so on until it ends before. Gives how often it ended."""
+    """Do it, cancelled at the first step that anybody takes, at the second, and so on until it ends before.
+
+    Gives how often it was begun.
+    """
     for step in count(1):
         with trio.CancelScope() as scope:
             instrument = Cancelling(scope, step)
@@ -48,7 +50,7 @@ async def test_counting_and_changing(autojump_clock: MockClock) -> None:
             await value.update(lambda data: data + b".")
 
         steps = await cancelled_anywhere(change)
-        assert steps > 2
+        assert steps > 30, "a round trip takes some ten: each of the six was hit on its way"
         assert 1 <= await counter.get() <= steps and 1 <= len((await value.get()).data) <= steps
         before = await counter.get()
         with trio.fail_after(1):
@@ -71,7 +73,7 @@ async def test_putting_and_taking_what_is_due(autojump_clock: MockClock) -> None
             ended += 1
 
         steps = await cancelled_anywhere(put_and_take)
-        assert steps > 5
+        assert steps > 60
         await trio.sleep(2)
         await other.sync()
         assert await other.children("/later/taken") == [], "each lease was given back"
@@ -101,7 +103,7 @@ async def test_a_cache(what: str, autojump_clock: MockClock) -> None:
                         await anext(changes)
 
         async with zk.tree_cache("/top") as bystander:
-            assert await cancelled_anywhere(use) > 1
+            assert await cancelled_anywhere(use) > 30
             await trio.sleep(1)
             await bystander.wait_until((await other.set("/top/b", b"1")).mzxid)
         await trio.sleep(1)
