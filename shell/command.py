@@ -54,7 +54,10 @@ class ZLocation(ZPath):
     name = "location"
 
     def taken(self, word: str) -> object:
-        return of_url(word)
+        found = of_url(word)
+        if self.slash and isinstance(found, Znode) and word.endswith("/") and found.path != "/":
+            return Znode(found.path + "/", found.servers)
+        return found
 
 
 class Duration(click.ParamType[int]):

@@ -20,6 +20,7 @@ MODULES = (
     "ensemble",
     "holders",
     "dumping",
+    "copying",
 )
 
 
