@@ -67,6 +67,8 @@ LEFT_OUT: Final = {
 }
 #: Classes with nothing async in them whose methods need the loop all the same (its clock).
 NEED_THE_LOOP: Final = {"Session"}
+#: Classes whose coroutines await nothing but answers of servers, and so need no task.
+ASKING: Final = {"Operations", "Transaction"}
 #: What need not go to the loop: it looks into memory, in one step that no other thread can come in between, or writes
 #: down what only the caller knows of.
 DIRECT: Final = {
@@ -745,6 +747,8 @@ class Writer:
         how = "_call" if is_async and not is_generator else "_plain"
         if f"{source.name}.{member.name}" in DIRECT:
             how = "_direct"
+        if how == "_call" and source.name in ASKING:
+            how = "_ask"
         call = f"self.{how}({', '.join(filter(None, [f'self._bare.{member.name}', passed]))})"
         wraps = (
             bool(self.types.mentions(node.returns, source)) or "Stream[" in plain or "Context[" in plain

@@ -100,6 +100,28 @@ async def test_the_largest_frame_is_served_and_one_byte_more_is_not(autojump_clo
             await client.reply()
 
 
+@pytest.mark.parametrize("behind", [0, 1])
+async def test_a_small_limit_holds_for_frames_that_come_whole(autojump_clock: MockClock, behind: int) -> None:
+    """All of it in one receive, alone and behind others, as ZooKeeper has it: the connection is closed."""
+    async with ensemble(servers=1) as servers:
+        clients = servers.servers[1].clients
+        clients.config = replace(clients.config, frame_bytes_max=1024)
+        client = await client_of(servers, 1)
+        room = 1024 - 8 - 4 - 2 - 4 - 4
+        assert (await client.create("/b")).err == 0
+        set_ = struct.pack(">ii", 7, Op.SET_DATA)
+        fits = frame(set_ + r.packed(r.SetDataRequest("/b", b"x" * room, -1)))
+        await client.stream.send_all(
+            fits * behind + frame(set_ + r.packed(r.SetDataRequest("/b", b"y" * (room + 1), -1)))
+        )
+        with pytest.raises(EOFError):
+            for _ in range(behind + 1):
+                await client.reply()
+        assert any("event=client_garbage" in line and "limit=1024" in line for line in servers.lines)
+        other = await client_of(servers, 1)
+        assert (await other.get("/b"))[1] != b"y" * (room + 1)
+
+
 async def test_half_a_handshake_or_nothing_at_all_ends_after_ten_seconds(autojump_clock: MockClock) -> None:
     async with ensemble(servers=1) as servers:
         for first in (b"", b"\0\0", WISH[:20]):

@@ -77,6 +77,10 @@ class Blocking:
         """Await it on the loop."""
         return self._portal.call(functools.partial(fn, *args, **named), timeout_ms=self._timeout_ms)
 
+    def _ask(self, fn: Callable[P, Coroutine[Any, Any, R]], *args: P.args, **named: P.kwargs) -> R:
+        """The same for one that awaits nothing but answers of servers."""
+        return self._portal.ask(functools.partial(fn, *args, **named), timeout_ms=self._timeout_ms)
+
     def _plain(self, fn: Callable[P, R], *args: P.args, **named: P.kwargs) -> R:
         """Call a plain function of the async client, whose place is on the loop, too."""
         return self._portal.call_plain(functools.partial(fn, *args, **named))

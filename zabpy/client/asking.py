@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from zabpy.model import BadArgumentsError, ZabpyError, validate
 from zabpy.wire import Reader
@@ -16,6 +16,12 @@ from .watches import Watch
 
 #: What a write does when it was sent and the connection broke before the answer.
 LostReply = Literal["raise", "again", "once", "find"]
+
+
+class Waking(Protocol):
+    """What can be waited for: it calls ``wake`` when there is something to look at."""
+
+    wake: Callable[[], None] | None
 
 
 class Asking(ABC):
@@ -49,6 +55,10 @@ class Asking(ABC):
     @abstractmethod
     async def _ask_all(self, requests: Sequence[Call], operation: str, path: str | None) -> None:
         """Send all of them in one go, and wait until each is done. Of reads only."""
+
+    @abstractmethod
+    async def _woken(self, by: Waking) -> None:
+        """Wait until it wakes us."""
 
     @abstractmethod
     async def _explain(self, error: ZabpyError) -> None:

@@ -10,12 +10,12 @@ their ``lost_reply``. Cancelling a call never hurts the client; a write that was
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from random import Random
 from ssl import SSLContext
-from types import TracebackType
+from types import TracebackType, coroutine
 from typing import Any, Self, TypeVar
 
 import anyio
@@ -23,6 +23,7 @@ import anyio
 from zabpy.model import BadArgumentsError, NoNodeError, ZabpyError
 from zabpy.wire import CLIENT_FRAME_BYTES_MAX, Op, Reader, packed, records as r
 
+from .asking import Waking
 from .background import Background
 from .call import Call, Credential
 from .clock import Clock
@@ -444,17 +445,29 @@ class Client(Trees, Transactions, Watching):
         return about(error, operation, path, session_id=session_id, server=self.core.server)
 
     async def _wait(self, call: Call) -> None:
-        event = self._new_event()
-        call.wake = event.set
         if call.sent:
             self._connection.flush()
         else:
             self._connection.poke()
         try:
-            await event.wait()
+            await self._woken(call)
         except BaseException:
             self.core.give_up(call)
             raise
+
+    async def _woken(self, by: Waking) -> None:
+        if self._home.in_task():
+            event = self._new_event()
+            by.wake = event.set
+            await event.wait()
+        else:
+            await _driven(by)
+
+
+@coroutine
+def _driven(by: Waking) -> Generator[Waking, None, None]:
+    """Who runs this without a task is given what wakes us, and goes on then: `zabpy.blocking`."""
+    yield by
 
 
 def _check_ms(name: str, value: object, least: int) -> None:

@@ -14,7 +14,7 @@ from anyio.abc import ByteStream, SocketAttribute, SocketStream, TaskGroup
 from .burial import end_session
 from .clock import Clock
 from .core import Core, Link
-from .dialling import Dial
+from .dialling import Dial, Pushing
 from .errors import NoServerError
 from .failures import SPEAKS_TLS, Failure, failure_of
 from .hosts import Host, Hosts
@@ -182,20 +182,28 @@ class Connection:
     async def _read(self, stream: ByteStream, host: Host, tasks: TaskGroup) -> None:
         core, clock = self._core, self._clock
         was_up = False
-        try:
-            while not core.link_broken:
-                data = await stream.receive(RECEIVE_BYTES_MAX)
-                if core.link is Link.GREETING and data.startswith(TLS_ALERT):
-                    self._broke(Failure(SPEAKS_TLS, True))
-                    break
+
+        def received(data: bytes) -> None:
+            nonlocal was_up
+            if core.link is Link.GREETING and data.startswith(TLS_ALERT):
+                self._broke(Failure(SPEAKS_TLS, True))
+            else:
                 core.receive(data, clock.now_ms())
-                if core.has_output:
-                    self._to_write.set()
-                if not was_up and core.link is Link.UP:
-                    was_up = True
-                    self.poke()  # its deadline may be another one than before
-                    if core.undead:
-                        tasks.start_soon(self._bury, host)
+            if core.has_output:
+                self._to_write.set()
+            if not was_up and core.link is Link.UP:
+                was_up = True
+                self.poke()  # its deadline may be another one than before
+                if core.undead:
+                    tasks.start_soon(self._bury, host)
+            if core.link_broken:
+                self._link_over.set()
+
+        try:
+            if isinstance(stream, Pushing):
+                await stream.push(received)
+            while not core.link_broken:
+                received(await stream.receive(RECEIVE_BYTES_MAX))
         except Exception as error:
             self._broke(self._failure_of_link(error))
         self._link_over.set()

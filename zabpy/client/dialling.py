@@ -1,5 +1,6 @@
 """How connections are opened: names looked up each time, every address tried, a TLS handshake where it is wanted."""
 
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from random import Random
 from socket import SOCK_STREAM
@@ -11,9 +12,20 @@ from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 
 from .failures import DialError, Failure, failure_of
+from .home import on_asyncio
 
 #: Opens a connection to a server. Raises OSError, or what `anyio.connect_tcp` raises.
 Dial = Callable[[str, int], Awaitable[ByteStream]]
+
+
+class Pushing(ByteStream):
+    """A stream that can hand what comes to a function."""
+
+    @abstractmethod
+    async def push(self, received: Callable[[bytes], object]) -> None:
+        """Have ``received`` called with all that comes. Raises what `receive` does, once there will be nothing more."""
+
+
 #: How long one address may take before the next one is tried besides (happy eyeballs, RFC 8305).
 NEXT_ADDRESS_MS: Final = 250
 
@@ -42,13 +54,13 @@ class TcpDial:
 async def _first(addresses: list[str], port: int) -> tuple[str, ByteStream]:
     """Raises OSError when none of them answers: the only one's own, or one that names each."""
     if len(addresses) == 1:
-        return addresses[0], await anyio.connect_tcp(addresses[0], port)
+        return addresses[0], await _connected(addresses[0], port)
     won: list[tuple[str, ByteStream]] = []
     failures: dict[str, Failure] = {}
 
     async def attempt(address: str, over: anyio.Event) -> None:
         try:
-            stream: ByteStream = await anyio.connect_tcp(address, port)
+            stream = await _connected(address, port)
         except OSError as error:
             failures[address] = failure_of(error)
         else:
@@ -74,6 +86,14 @@ async def _first(addresses: list[str], port: int) -> tuple[str, ByteStream]:
     if not won:
         raise DialError(Failure(", ".join(f"{address}: {failure.why}" for address, failure in failures.items())))
     return won[0]
+
+
+async def _connected(address: str, port: int) -> ByteStream:
+    if on_asyncio():
+        from . import pushing  # who works with trio is not to load asyncio
+
+        return await pushing.dialled(address, port)
+    return await anyio.connect_tcp(address, port)
 
 
 class TlsDial:

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from threading import get_ident
 
+import anyio
+
 from .errors import ForkedClientError, WrongLoopError
 
 #: How often the process that this is was forked from another since the first import.
@@ -49,6 +51,9 @@ class Home(Process):
         self._thread = get_ident()
         self._running_loop = _running_loop()
         self._loop = self._running_loop()
+        self.on_asyncio = on_asyncio()
+        #: Whether a task runs this; plain code may do without, see blocking/portal.py.
+        self.in_task: Callable[[], object] = sys.modules["asyncio"].current_task if self.on_asyncio else lambda: True
 
     def check(self) -> None:
         """Raise `ForkedClientError` or `WrongLoopError` where the client must not be used.
@@ -62,9 +67,11 @@ class Home(Process):
         if self._running_loop() is not self._loop:
             raise WrongLoopError("called in another event loop than the one that the client was opened in")
 
-    @property
-    def on_asyncio(self) -> bool:
-        return self._loop is not None
+
+def on_asyncio() -> bool:
+    """Whether it is asyncio that runs the task this is called in. Of its loop alone trio may be a guest."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and anyio.get_cancelled_exc_class() is asyncio.CancelledError
 
 
 def _running_loop() -> Callable[[], object]:

@@ -15,23 +15,24 @@ is this one write's until its outcome is known, and the mark is put there only a
   the slot is looked at again, and there is the mark (or an earlier fence whose answer was lost).
 
 Nothing but the order of writes is relied upon. With the session the slots go, and a write that was under way then is of
-unknown outcome: `SessionLostError`. A slot that does not exist yet is created by the first write that uses it, and
-fenced by being created. Many writes at a time have a slot each, so that one which fails (its znode exists, say) does
-not disturb the others; slots are used again and again.
+unknown outcome: `SessionLostError`. A slot is made before the first write that uses it, and not by that write: one that
+somebody has deleted (`ConnectionLossError`) is not to look like one whose write was not done. Many writes at a time
+have a slot each, so that one which fails (its znode exists, say) does not disturb the others; slots are used again and
+again.
 
 Who may not write below ``/zookeeper``, or has a session that only its server knows, has no slots: the write is then
 sent as it is, and a lost answer is a `ConnectionLossError`.
 """
 
+from collections import deque
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import NamedTuple
-
-import anyio
 
 from zabpy.model import OPEN_ACL, BadVersionError, CodeError, NodeExistsError, NoNodeError, Stat
 from zabpy.wire import Op, packed, records as r
 
-from .asking import Asking
+from .asking import Asking, Waking
 from .errors import ConnectionLossError, NoServerError, SessionLostError
 from .session import Session
 
@@ -73,6 +74,22 @@ class Done(NamedTuple):
         return Stat(zxid, zxid, time_ms, time_ms, 0, 0, 0, owner, len(data or b""), 0, zxid)
 
 
+class Turn:
+    """Somebody waits for a slot. He is woken with one that was given back, or with none and has to ask anew."""
+
+    __slots__ = ("slot", "over", "wake")
+
+    def __init__(self) -> None:
+        self.slot: Slot | None = None
+        self.over = False
+        self.wake: Callable[[], None] | None = None
+
+    def end(self, slot: Slot | None) -> None:
+        self.slot, self.over = slot, True
+        if self.wake is not None:
+            self.wake()
+
+
 class Ledger:
     """The slots of a client."""
 
@@ -82,32 +99,52 @@ class Ledger:
         self._session: Session | None = None
         self._free: list[Slot] = []
         self._made = self._number = 0
-        self._freed = anyio.Event()
-        #: Servers do not let us have slots.
-        self.refused = False
+        #: In the order they came. A slot wakes one of them: were all woken, many writes at once would take the square.
+        self._turns: deque[Turn] = deque()
+        #: Servers do not let this session have slots.
+        self.refused: Session | None = None
 
-    async def take(self, session: Session) -> Slot:
+    async def take(self, session: Session, woken: Callable[[Waking], Awaitable[None]]) -> Slot:
         while True:
             if session.lost:  # this is going to fail, and is not to cost the session there is now its slots
                 return Slot(f"{self.name}-0", session)
             if session is not self._session:
                 self._session, self._free, self._made = session, [], 0
+                turns, self._turns = self._turns, deque()
+                for turn in turns:
+                    turn.end(None)
             if self._free:
                 return self._free.pop()
             if self._made < SLOTS_MAX:
                 self._made += 1
                 self._number += 1
                 return Slot(f"{self.name}-{self._number}", session)
-            await self._freed.wait()
+            turn = Turn()
+            self._turns.append(turn)
+            try:
+                await woken(turn)
+            except BaseException:
+                turn.over = True
+                if turn.slot is not None:
+                    self.give_back(turn.slot)
+                raise
+            if turn.slot is not None:
+                if turn.slot.session is session and not session.lost:
+                    return turn.slot
+                self.give_back(turn.slot)
 
     def give_back(self, slot: Slot) -> None:
-        if slot.session is self._session:
-            if slot.known:
-                self._free.append(slot)
-            else:
-                self._free.insert(0, slot)
-        freed, self._freed = self._freed, anyio.Event()
-        freed.set()
+        if slot.session is not self._session:
+            return
+        while self._turns:
+            turn = self._turns.popleft()
+            if not turn.over:
+                turn.end(slot)
+                return
+        if slot.known:
+            self._free.append(slot)
+        else:
+            self._free.insert(0, slot)
 
     def mark(self) -> bytes:
         return b"write %016x" % self._rng.getrandbits(64)
@@ -134,18 +171,25 @@ class Once(Asking):
                 meddled with the slot or no server could be asked.
         """
         ledger = self._ledger
-        if 8 + len(_multi(writes, f"{ledger.name}-{2**31}", None, ledger.mark())) > self.frame_bytes_max:
+        if 8 + len(_multi(writes, f"{ledger.name}-{2**31}", 0, ledger.mark())) > self.frame_bytes_max:
             return None
-        sendings = 0
-        while not ledger.refused:
+        sendings = makings = 0
+        while True:
             while (current := session or self.core.session) is None:
                 # Until there is one; this waits as any operation does.
                 body = packed(r.ExistsRequest("/", False))
                 await self._ask(Op.EXISTS, body, r.ExistsResponse.read, operation, path, None)
-            slot = await ledger.take(current)
+            if ledger.refused is current:
+                return None
+            slot = await ledger.take(current, self._woken)
             try:
                 if not slot.known:
-                    await self._look(slot, operation, path)
+                    await self._look(slot, operation, path, session)
+                if slot.version is None:
+                    makings += 1
+                    await self._make(slot, operation, path, session, is_last=makings >= SENDINGS_MAX)
+                    if slot.version is None:
+                        continue
                 slot.known = False
                 mark = ledger.mark()
                 sendings += 1
@@ -172,17 +216,43 @@ class Once(Asking):
                     slot.known = True
                     return Done(reply.results[: len(writes)], None, sendings)
                 if err_of(reply.results[failed]) not in OUT_OF_DATE:
-                    ledger.refused = True
+                    ledger.refused = current
             finally:
                 ledger.give_back(slot)
-        return None
 
-    async def _look(self, slot: Slot, operation: str, path: str | None) -> r.GetDataResponse | None:
+    async def _make(
+        self, slot: Slot, operation: str, path: str | None, session: Session | None, *, is_last: bool
+    ) -> None:
+        """Have the slot be there; or not, if it was refused, which the ledger is told, or if one has to look again.
+
+        In a transaction: a session that only its server knows would be made known to all by an ephemeral znode.
+        """
+        body = packed(r.MultiRequest(((Op.CREATE, r.CreateRequest(slot.path, b"", OPEN_ACL, 1)),)))
+        slot.known = False
+        try:
+            reply = await self._ask(Op.MULTI, body, r.MultiResponse.read, operation, path, slot.session)
+        except ConnectionLossError:
+            if is_last:
+                raise
+            return
+        except SessionLostError:
+            if session is not None or self.core.session is slot.session:
+                raise
+            return  # nothing was done, and there will be another session
+        err = err_of(reply.results[0])
+        if err == 0:
+            slot.version, slot.known = 0, True
+        elif err != NodeExistsError.code:
+            self._ledger.refused = slot.session
+
+    async def _look(
+        self, slot: Slot, operation: str, path: str | None, session: Session | None
+    ) -> r.GetDataResponse | None:
         """What is in the slot, and of which version it is."""
         body = packed(r.GetDataRequest(slot.path, False))
         try:
             found: r.GetDataResponse = await self._ask(
-                Op.GET_DATA, body, r.GetDataResponse.read, operation, path, slot.session
+                Op.GET_DATA, body, r.GetDataResponse.read, operation, path, session
             )
         except NoNodeError:
             slot.version = None
@@ -195,10 +265,11 @@ class Once(Asking):
     ) -> Stat | None:
         """The slot's stat, as the write left it. None: it was not applied, and never will be."""
         slot.session = session = self._same_session(operation, path, lost)
+        assert slot.version is not None
         before, fence = slot.version, mark.replace(b"write", b"fence")
         try:
             while True:
-                found = await self._look(slot, operation, path)
+                found = await self._look(slot, operation, path, session)
                 if found is not None and found.data == mark:
                     return found.stat
                 if found is not None and found.data == fence:
@@ -207,16 +278,11 @@ class Once(Asking):
                     lost.add_note(f"the slot {slot.path} was changed by somebody else")
                     raise lost
                 try:
-                    if before is None:
-                        body = packed(r.CreateRequest(slot.path, fence, OPEN_ACL, 1))
-                        await self._ask(Op.CREATE, body, r.CreateResponse.read, operation, path, session)
-                        slot.version = 0
-                    else:
-                        body = packed(r.SetDataRequest(slot.path, fence, before))
-                        done = await self._ask(Op.SET_DATA, body, r.SetDataResponse.read, operation, path, session)
-                        slot.version = done.stat.version
+                    body = packed(r.SetDataRequest(slot.path, fence, before))
+                    done = await self._ask(Op.SET_DATA, body, r.SetDataResponse.read, operation, path, session)
+                    slot.version = done.stat.version
                     return None
-                except (ConnectionLossError, NodeExistsError, BadVersionError):
+                except (ConnectionLossError, BadVersionError):
                     pass  # it may have been done, or the write was: look again
         except (NoServerError, CodeError) as error:  # or we may have no slots, or somebody deletes them
             raise lost from error
@@ -232,13 +298,9 @@ class Once(Asking):
         raise error from lost
 
 
-def _multi(writes: list[Write], slot: str, version: int | None, mark: bytes) -> bytes:
-    more: list[Write] = []
-    if version is None:
-        more.append((Op.CREATE, r.CreateRequest(slot, b"", OPEN_ACL, 1)))
-    # By this answer the zxid and the time of the whole are known: servers give no stat of a create in a multi.
-    more.append((Op.SET_DATA, r.SetDataRequest(slot, mark, version or 0)))
-    return packed(r.MultiRequest((*writes, *more)))
+def _multi(writes: list[Write], slot: str, version: int, mark: bytes) -> bytes:
+    # By the mark's answer the zxid and the time of the whole are known: servers give no stat of a create in a multi.
+    return packed(r.MultiRequest((*writes, (Op.SET_DATA, r.SetDataRequest(slot, mark, version)))))
 
 
 def err_of(result: r.MultiResult) -> int:

@@ -281,7 +281,7 @@ class Connection:
                 missing = 4 - left
                 break
             stop = at + 4 + length
-            if stop > end or length < 8:
+            if stop > end or not 8 <= length <= limit:
                 if not 8 <= length <= limit:
                     self._end_of_output(full - room, count, quick)
                     self.drop_garbage(f"a frame of {length} bytes", limit=limit, key=FRAME_KEY)
