@@ -1,6 +1,7 @@
 """The client in plain code, on a real server."""
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import trio
 
 import zabpy
 import zabpy.blocking
+from tests.blocking.conftest import eventually
 from tests.client.conftest import told
 from zabpy.blocking import Client, TimedOutError
 
@@ -233,3 +235,42 @@ def test_a_value_is_changed_by_a_function_of_this_thread(zk: Client) -> None:
     for thread in threads:
         thread.join(20)
     assert value.get().data == b"15"
+
+
+def threads_of_clients() -> int:
+    return sum(thread.name == "zabpy" for thread in threading.enumerate())
+
+
+def test_a_client_that_nobody_holds_any_more_ends_with_a_warning(hosts: str, zk: Client) -> None:
+    before = threads_of_clients()
+    clients = [zabpy.blocking.connect(hosts).open()]
+    clients[0].create("/mine", ephemeral=True)
+    with pytest.warns(ResourceWarning, match="was dropped without being closed"):
+        clients.clear()
+    eventually(lambda: zk.exists("/mine") is None)
+    eventually(lambda: threads_of_clients() == before)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_client_is_not_dropped_while_somebody_has_a_part_of_it(hosts: str) -> None:
+    lock = zabpy.blocking.connect(hosts).open().with_timeout(20_000).lock("/l")
+    gc.collect()
+    with lock as held:
+        del lock
+        gc.collect()
+        held.check()
+        assert held.token > 0
+        parts = [held]
+    del held
+    gc.collect()
+    with pytest.warns(ResourceWarning):
+        parts.clear()
+    eventually(lambda: threads_of_clients() == 0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_client_that_was_closed_is_dropped_without_a_word(hosts: str) -> None:
+    client = zabpy.blocking.connect(hosts).open()
+    client.close()
+    del client
+    gc.collect()

@@ -39,9 +39,10 @@ class Inbox:
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
 
-    def __del__(
-        self,
-    ) -> None:  # no earlier: somebody may be about to write to it, and then its number is another file's
+    def __del__(self) -> None:
+        # No earlier: somebody may be about to write to it, and its number would be another file's. What finalizers of
+        # the same garbage still want to put comes later.
+        self._over = True
         if self._fd >= 0:
             os.close(self._fd)
 

@@ -1,6 +1,8 @@
 """The client's beginning, end and fork; what it can do besides stands in `client.py`, which is generated."""
 
 import atexit
+import warnings
+import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +18,8 @@ class Opening(Blocking):
     """A client in plain code: ``with connect(...) as zk``, or ``open()`` and ``close()``.
 
     May be used by any number of threads. What is called before it is open, or after it is closed, raises
-    `ClosedClientError`. If the program ends without closing it, it is closed then.
+    `ClosedClientError`. If the program ends without closing it, it is closed then. If nobody holds it any more, nor
+    anything that was had from it, its session is ended with a ResourceWarning.
 
     **Forks** (gunicorn, Celery, uWSGI, multiprocessing): a session belongs to one process. In a fork of the process
     that opened the client every call raises `ForkedClientError` at once, until ``after_fork()`` is called there, which
@@ -34,6 +37,8 @@ class Opening(Blocking):
 
     **Notebooks** run an event loop in the thread that runs the cells; that does no harm here, for ours is another one.
     """
+
+    _home: "_Home"
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._home = _Home(make)
@@ -98,8 +103,26 @@ class _There:
 
 
 class _ClientStay(Stay):
+    _over_is_told: Callable[[], object] | None = None
+
     async def _see_the_body_out(self) -> None:
         """The client broke down. Whoever calls it will be told, so nobody is waited for."""
+
+    def drop(self, over: Callable[[], object]) -> None:
+        """Leave, and end the thread. Waits for nothing; ``over`` is called on the thread when the session has ended."""
+        self._over_is_told = over
+        self.portal.tell(self._drop)
+
+    def _drop(self) -> None:
+        self._body_over.set()
+        if self._over.finished:
+            self._finish(False)
+
+    def _finish(self, swallowed: bool, error: BaseException | None = None) -> None:
+        super()._finish(swallowed, error)
+        if self._over_is_told is not None:
+            self._over_is_told()
+            self.portal.stop()
 
 
 class _Home:
@@ -149,16 +172,33 @@ class _Home:
 
     def at_exit(self) -> None:
         """End the session, so that nobody waits for what it leaves behind. The thread may stay as it is."""
-        there = self._there
-        if there is not None and not there.portal.forked:
+        there, self._there = self._there, None
+        if there is None:
+            return
+        if there.portal.forked:
+            _inherited.append(there)
+        else:
             there.stay.leave(None)
+
+    def __del__(self) -> None:
+        there = self._there
+        if there is None:
+            return
+        if there.portal.forked:
+            _inherited.append(there)
+            return
+        _dropped.add(there)
+        there.stay.drop(lambda: _dropped.discard(there))
+        warnings.warn(f"{there.bare!r} was dropped without being closed: close() it", ResourceWarning, 2, source=self)
 
     def __repr__(self) -> str:
         there = self._there
         return "closed" if there is None else "of another process" if there.portal.forked else repr(there.bare)
 
 
-_open: set[_Home] = set()
+_open: weakref.WeakSet[_Home] = weakref.WeakSet()
+#: Clients that nobody holds any more, and whose sessions are being ended.
+_dropped: set[_There] = set()
 #: Clients of the process that this one is a fork of. They share its sockets and its epoll, so let nobody tidy them up.
 _inherited: list[_There] = []
 
@@ -167,3 +207,6 @@ _inherited: list[_There] = []
 def _close_all() -> None:
     for home in list(_open):
         home.at_exit()
+    for there in list(_dropped):
+        if not there.portal.forked:
+            there.stay.leave(None)

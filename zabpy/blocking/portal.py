@@ -209,7 +209,7 @@ class Portal:
         if self.forked or self.closed:
             return
         self.closed = True
-        self.tell(self._stop.set)
+        self.tell(self.stop)
         if threading.get_ident() != self._ident:
             self._thread.join(JOIN_MS / 1000)
         self._fail_all()
@@ -285,6 +285,10 @@ class Portal:
         self._jobs.discard(job)
         if why:
             job.finish(None, ClosedClientError(why))
+
+    def stop(self) -> None:
+        """The thread is to end, once what runs here has been told."""
+        self._stop.set()
 
     def soon(self, fn: Callable[[], object]) -> None:
         """Call it in a moment."""

@@ -36,6 +36,7 @@ class Blocking:
     classes: ClassVar[dict[type, type["Blocking"]]] = {}
 
     def __init__(self, parent: "Blocking", bare: Any) -> None:
+        self._home: object = parent._home  # the client is not dropped while somebody has a part of it
         self._portal: Portal = parent._portal
         self._bare: Any = bare
         self._timeout_ms: int | None = parent._timeout_ms
