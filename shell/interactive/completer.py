@@ -11,16 +11,18 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 
-from ..command import REGISTRY
+from ..command import REGISTRY, ZLocation
 from ..line import quoted
 from .fuzzy import fitting
 from .known import Known
-from .place import Cursor, Kind, Part, cursor, is_path, options_of, takes_value
+from .place import Cursor, Kind, Part, cursor, is_path, is_taken, options_of, takes_value
 
 #: So many are offered of what may be very many.
 SHOWN_MAX = 200
 #: Local directories may be somebody else's disk.
 FILES_WAIT_S = 0.5
+#: What stands before a file where a znode could stand, too.
+FILE = "file:"
 
 
 class ShellCompleter(Completer):
@@ -48,13 +50,15 @@ class ShellCompleter(Completer):
             found = self._commands(part)
         elif here.is_file or (part.param is not None and isinstance(part.param.type, click.Path | click.File)):
             found = self._files(part)
+        elif part.typed.startswith(FILE) and isinstance(part.param and part.param.type, ZLocation):
+            found = self._files(part, FILE)
         elif part.kind is Kind.FLAG or (part.kind is Kind.VALUE and not part.typed and _asks_nothing(here)):
             found = self._flags(here, part)
         elif isinstance(part.param and part.param.type, click.Choice):
             found = self._choices(part)
         elif part.param is not None and part.param.name == "name" and here.command and here.command.name == "help":
             found = self._commands(part)
-        elif is_path(part.param) and not part.is_pattern:
+        elif is_path(part.param) and not part.is_pattern and not is_taken(part):
             found = self._paths(document, part, complete_event.completion_requested)
         else:
             return
@@ -92,8 +96,8 @@ class ShellCompleter(Completer):
         async for name in fitting(sorted(map(str, part.param.type.choices)), part.typed, SHOWN_MAX):
             yield _offer(quoted(name), part, name)
 
-    async def _files(self, part: Part) -> AsyncGenerator[Completion, None]:
-        folder, slash, name = part.typed.rpartition("/")
+    async def _files(self, part: Part, scheme: str = "") -> AsyncGenerator[Completion, None]:
+        folder, slash, name = part.typed.removeprefix(scheme).rpartition("/")
         try:
             listing = asyncio.to_thread(_local, folder + slash)
             names = await asyncio.wait_for(listing, FILES_WAIT_S)
@@ -101,7 +105,7 @@ class ShellCompleter(Completer):
             return
         names = [each for each in names if name.startswith(".") or not each.startswith(".")]
         async for each in fitting(names, name, SHOWN_MAX):
-            yield _offer(quoted(folder + slash + each), part, each)
+            yield _offer(quoted(scheme + folder + slash + each), part, each)
 
     async def _paths(self, document: Document, part: Part, was_asked: bool) -> AsyncGenerator[Completion, None]:
         folder, slash, name = part.typed.rpartition("/")

@@ -10,7 +10,7 @@ from prompt_toolkit.lexers import Lexer
 from ..command import REGISTRY, ZPath
 from ..line import parse_so_far
 from .known import Known
-from .place import Kind, Part, is_path, parts
+from .place import Kind, Part, is_path, is_taken, parts
 
 
 class ShellLexer(Lexer):
@@ -63,7 +63,7 @@ class ShellLexer(Lexer):
             return "file"
         else:
             looks = "value"
-        if not is_path(part.param):
+        if not is_path(part.param) or is_taken(part):
             return looks
         if part.is_pattern:
             return "pattern"

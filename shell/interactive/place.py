@@ -63,6 +63,15 @@ def is_path(param: click.Parameter | None) -> bool:
     return isinstance(param.type, ZPath) or (param.type is click.STRING and (param.name or "").startswith("path"))
 
 
+def is_taken(part: Part) -> bool:
+    """Whether it is not a path of this tree, though it stands where one is expected: a URL, a part of a value."""
+    kind = part.param.type if part.param is not None else None
+    try:
+        return isinstance(kind, ZPath) and kind.taken(part.typed) is not None
+    except Exception:  # it is neither, or not yet
+        return True
+
+
 def parts(text: str, statement: Statement) -> Iterator[Part]:
     """All words of a statement, in order."""
     words = statement.words

@@ -62,6 +62,14 @@ class Screen:
         return line.rstrip()
 
     @property
+    def cursor(self) -> tuple[int, int]:
+        return self._screen.cursor.y, self._screen.cursor.x
+
+    def cell(self, row: int, column: int) -> Any:
+        """pyte's: data, fg, bg, bold and so on."""
+        return self._screen.buffer[row][column]
+
+    @property
     def prompt_colour(self) -> str:
         return str(self._screen.buffer[self._screen.cursor.y][0].fg)
 
@@ -94,9 +102,9 @@ class Screen:
         return status
 
     def colour_of(self, text: str) -> str:
-        """The foreground of this text in the line with the cursor, which must be the same for all of it."""
-        column = self.prompt.index(text)
+        """The foreground of this text in the line with the cursor; several, where it has several; empty without it."""
+        column = self.prompt.find(text)
+        if column < 0:
+            return ""
         row = self._screen.buffer[self._screen.cursor.y]
-        colours = {row[at].fg for at in range(column, column + len(text))}
-        assert len(colours) == 1, f"{text!r} has several colours: {colours}"
-        return str(colours.pop())
+        return "+".join(sorted({row[at].fg for at in range(column, column + len(text))}))

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -302,3 +303,38 @@ def test_an_ensemble_with_a_shell_on_it_ends_with_the_shell(tmp_path: Path) -> N
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", int(port))).close()
     assert "event=started" in (tmp_path / "data/servers.log").read_text()
+
+
+def test_a_command_waits_for_the_first_session(server: Servers, tmp_path: Path) -> None:
+    hosts = f"127.0.0.1:{server.client_ports[1]}"
+    server.kill(1)
+    with Screen([PROGRAM, "--server", hosts, "--auth", "digest:ann"], places(tmp_path)) as screen:
+        screen.until("Password of .*: ?$")  # before anything else
+        screen.type("geheim\r")
+        screen.until(lambda it: it.prompt == f"{hosts} />" and it.prompt_colour == "red")
+        screen.until("no session yet: .* connection refused")
+        screen.type("whoami --output raw\r")
+        server.start(1)
+        screen.until("^(digest|ip)$")
+        screen.until(lambda it: it.prompt == f"{hosts} />" and it.prompt_colour == "green")
+        assert "geheim" not in screen.text
+        screen.type("create -e /mine\r")
+        screen.until("> create -e /mine\n.*mine")
+        screen.child.kill(signal.SIGTERM)
+        assert screen.until_end() == 128 + signal.SIGTERM
+
+    async def story() -> None:
+        async with zabpy.connect(hosts) as zk:
+            assert await zk.exists("/mine") is None  # its session was ended, not left to run out
+
+    anyio.run(story, backend="trio")
+
+
+def test_what_takes_long_to_load_is_not_loaded_before_the_prompt() -> None:
+    late = "zabpy.client zabpy.model zabpy_shell.commands.general anyio._backends rich pygments yaml cbor2 trio".split()
+    code = (
+        "import sys, zabpy_shell.main, zabpy_shell.interactive.terminal;"
+        f"print(*[each for each in {late} if each in sys.modules])"
+    )
+    told = subprocess.run([PROGRAM.replace("zabsh", "python"), "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == []
