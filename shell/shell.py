@@ -111,7 +111,12 @@ class Shell:
         if not glob or pattern is None:
             return [self.path(word)]
         full = pattern if pattern.startswith("/") else f"{_escaped(self.cwd)}/{pattern}"
-        found = await matches(await self.zk(), full)
+        denied: list[str] = []
+        found = await matches(await self.zk(), full, denied)
+        for path in denied[:20]:
+            await self.out.tell(f"{path}: permission denied: READ is needed; what is below is not in {word}")
+        if len(denied) > 20:
+            await self.out.tell(f"and {len(denied) - 20:,} more may not be read")
         if not found:
             raise ShellError(f"{word}: no znode matches", Status.NO)
         return found
