@@ -21,6 +21,7 @@ MODULES = (
     "holders",
     "dumping",
     "copying",
+    "editing",
 )
 
 
