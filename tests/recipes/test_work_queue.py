@@ -400,3 +400,28 @@ def test_what_is_buried_is_as_secret_as_it_was(on_both: Callable[[Story], None],
                 assert entry.scheme == "digest", path
 
     on_both(story)
+
+
+async def test_who_tried_in_vain_takes_what_the_winner_gives_back(autojump_clock: MockClock) -> None:
+    async with crowd(servers=1) as all, all.client("a") as a, all.client("b") as b:
+        took: list[Client] = []
+
+        async def consume(zk: Client) -> None:
+            async with zk.work_queue("/queue") as queue:
+                with pytest.raises(LookupError):
+                    async with queue.take():
+                        took.append(zk)
+                        raise LookupError
+
+        for _ in range(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(consume, a)
+                nursery.start_soon(consume, b)
+                await trio.sleep(1)
+                took.clear()
+                await a.work_queue("/queue").put(b"x")
+                await trio.sleep(10)
+                assert set(took) == {a, b}
+                nursery.cancel_scope.cancel()
+            async with a.work_queue("/queue") as queue, queue.take():
+                pass
