@@ -58,7 +58,7 @@ of these names. Options come first, then these, then the profile.
 
 \b
 Status: 0 done, 1 no such znode or the answer is no, 2 wrong usage, 3 conflict, 4 denied, 5 no connection,
-6 out of time, 7 partly done, 8 failed, 130 interrupted, 141 nobody reads the output.
+6 out of time, 7 partly done, 8 failed, 9 lock lost, 130 interrupted, 141 nobody reads the output.
 """
 
 
@@ -71,7 +71,12 @@ Status: 0 done, 1 no such znode or the answer is no, 2 wrong usage, 3 conflict, 
     epilog=EPILOG,
 )
 @click.option(
-    "-s", "--server", "servers", metavar="SERVERS", help="HOST:PORT,...[/CHROOT]; 127.0.0.1:2181 unless told."
+    "-s",
+    "--server",
+    "-server",
+    "servers",
+    metavar="SERVERS",
+    help="HOST:PORT,...[/CHROOT]; 127.0.0.1:2181 unless told.",
 )
 @click.option("-p", "--profile", metavar="NAME", help="One of shell.toml's.")
 @click.option("-c", "lines", multiple=True, metavar="LINE", help="Run this line. May be given several times.")

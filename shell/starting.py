@@ -1,5 +1,6 @@
 """A shell is opened on what its `Settings` say, used, and closed: for prompts and scripts alike."""
 
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,6 +24,8 @@ async def started(
     Raises:
         ShellError: a password is not to be had; before anything is opened.
     """
+    # Without -v the client's log goes nowhere, and not to stderr, as Python would have it.
+    logging.getLogger("zabpy").addHandler(logging.NullHandler())
     asker = asker or Asker()
     client = await settings.for_client(asker)
     for remark in settings.remarks:

@@ -49,11 +49,9 @@ def program(hosts: str, environment: dict[str, str]) -> Program:
 
 
 def test_one_command_lines_and_stdin(program: Program) -> None:
-    assert program("ls", "/") == (0, "", "")
     assert program("--output", "json", "ls", "/") == (0, "[]\n", "")
     assert program("-c", "pwd", "-c", "cd / && pwd") == (0, "/\n/\n", "")
-    assert program(stdin="pwd # not a comment\n# one\n\npwd\n")[0] == 2
-    assert program("-f", "-", stdin="pwd\npwd") == (0, "/\n/\n", "")
+    assert program("-f", "-", stdin="# one\n\npwd\npwd") == (0, "/\n/\n", "")
 
 
 def test_a_script_ends_with_its_first_failure_and_says_where(program: Program, tmp_path: Path) -> None:
@@ -86,11 +84,10 @@ def test_lines_of_stdin_are_run_as_they_come(program: Program) -> None:
 def test_words_reach_a_command_as_they_are(program: Program) -> None:
     assert program("cd", "/a b;c") == (1, "", "cd: /a b;c: no such znode\n")
     assert program("ls", "/a*")[2] == "ls: /a*: no znode matches\n"
-    assert program("lss")[0] == 2
 
 
 def test_wrong_usage_is_status_2(program: Program, tmp_path: Path) -> None:
-    assert program("--outptu", "json", "ls")[0] == 2
+    assert program("lss")[0] == 2
     status, _, err = program("-c", "pwd", "ls", "/")
     assert (status, err) == (2, "zabpy shell: A command, -c and -f exclude each other. Try 'zabpy shell --help'.\n")
     assert program("-f", str(tmp_path / "none"))[0] == 2
@@ -104,7 +101,7 @@ def test_no_server_is_status_5_and_each_is_named(program: Program) -> None:
         server = f"127.0.0.1:{closed.getsockname()[1]}"
         began = time.monotonic()
         status, _, err = program("-s", server, "--timeout", "700ms", "ls", "/")
-    assert status == 5 and server in err
+    assert status == 5 and len(err.splitlines()) == 1 and server in err
     assert time.monotonic() - began < 5
 
 
@@ -142,18 +139,19 @@ def test_output_that_cannot_be_written_is_a_failure(program: Program) -> None:
 
 
 @pytest.fixture
-def silent() -> Iterator[str]:
+def silent() -> Iterator[socket.socket]:
     """A server that takes connections and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        yield listening
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it(program: Program, silent: str, number: signal.Signals) -> None:
-    process = program.start("-s", silent, "-c", "ls /", stderr=subprocess.PIPE)
-    time.sleep(1)  # Python's own start, before which a signal has Python's own effect
-    process.send_signal(number)
-    assert process.wait(10) == 128 + number
+def test_a_signal_ends_it(program: Program, silent: socket.socket, number: signal.Signals) -> None:
+    process = program.start("-s", f"127.0.0.1:{silent.getsockname()[1]}", "-c", "ls /", stderr=subprocess.PIPE)
+    connection, _ = silent.accept()  # it is there
+    with connection:
+        process.send_signal(number)
+        assert process.wait(20) == 128 + number
     assert process.stderr is not None and process.stderr.read() == b""
 
 
