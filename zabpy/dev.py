@@ -216,7 +216,11 @@ def _check_directory(directory: str, servers: int) -> None:
 def _write(directory: str, number: int, ports: list[Ports]) -> str:
     data = os.path.join(directory, str(number), "data")
     os.makedirs(data, exist_ok=True)
-    members = "".join(f"server.{at}={LOOPBACK}:{each.peer}:{each.election}\n" for at, each in enumerate(ports, 1))
+    # With the clients' ports, so that whoever asks one server learns where the others are.
+    members = "".join(
+        f"server.{at}={LOOPBACK}:{each.peer}:{each.election}:participant;{LOOPBACK}:{each.client}\n"
+        for at, each in enumerate(ports, 1)
+    )
     with open(os.path.join(data, "myid"), "w", encoding="utf-8") as file:
         file.write(f"{number}\n")
     path = os.path.join(directory, str(number), "zoo.cfg")
