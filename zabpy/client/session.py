@@ -14,13 +14,13 @@ leader to ask and keeps a session of its own, it is a ping, and any answer count
 
 *What this relies on.* Our leader counts a session as heard of with every request that a follower forwards, and answers
 a sync, and a greeting, only once a quorum has confirmed that it still leads; a leader after it begins to count later.
-So there it is exact, but for clocks that do not run at one speed. Apache's leader is told by a
-follower only in the answer to its ping, every half a tick: of a follower that is cut off, or dies, within half a tick
-after it has answered a heartbeat, the leader may know only of the one before, and end the session up to a third of the
-timeout before it is lost here. The client has left that server by then (core.py says when), and learns of it from any
-other that it can reach; only one that reaches none goes on believing. And an Apache leader that is itself cut off
-answers syncs until it notices, which takes it about as long as it takes the others to give it up; they begin to count
-anew then, so that this costs a tick or two at most. Against both only a fencing token helps.
+So there it is exact, but for clocks that do not run at one speed. Apache's leader is told by a follower only in the
+answer to its ping, every half a tick: of a follower that is cut off, or dies, within half a tick after it has answered
+a heartbeat, the leader may know only of the one before, and end the session up to a third of the timeout before it is
+lost here. The client has left that server by then (core.py says when), and learns of it from any other that it can
+reach; only one that reaches none goes on believing. And an Apache leader that is itself cut off answers syncs until it
+notices, which takes it about as long as it takes the others to give it up; they begin to count anew then, so that this
+costs a tick or two at most. Against both only a fencing token helps.
 """
 
 import logging
