@@ -22,6 +22,8 @@ MODULES = (
     "dumping",
     "copying",
     "editing",
+    "doctor",
+    "top",
 )
 
 
