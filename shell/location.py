@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import ShellError, UsageError
+from .errors import ShellError, Status, UsageError
 
 if TYPE_CHECKING:
     import zabpy
@@ -103,11 +103,13 @@ class Clients:
     def __init__(self, shell: "Shell", stack: AsyncExitStack) -> None:
         self._shell, self._stack = shell, stack
         self._others: dict[str, zabpy.Client] = {}
+        self._read_only: dict[str, bool] = {}
 
-    async def of(self, znode: Znode) -> "zabpy.Client":
-        """A client with a session.
+    async def of(self, znode: Znode, *, writes: bool = False) -> "zabpy.Client":
+        """A client with a session. ``writes``: something is to be changed there.
 
         Raises:
+            ShellError: the profile of that other cluster says that it is read-only.
             NoServerError: and so on; as `Cluster.client`.
         """
         if not znode.servers:
@@ -117,7 +119,10 @@ class Clients:
                 raise ShellError(f"{znode}: no other cluster can be reached from here")
             cluster = await self._shell.open_cluster(znode.servers)
             self._stack.push_async_callback(_close, cluster)
+            self._read_only[znode.servers] = cluster.rules.read_only
             self._others[znode.servers] = await cluster.client()
+        if writes and self._read_only[znode.servers]:
+            raise ShellError(f"{znode}: the profile is read-only, so nothing was done", Status.DENIED)
         return self._others[znode.servers]
 
 

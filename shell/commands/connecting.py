@@ -46,7 +46,7 @@ async def close(shell: Shell) -> None:
 async def whoami(shell: Shell) -> None:
     """Who the server thinks this session is; ACLs are about these."""
     async with shell.out.rows("scheme", "id") as rows:
-        for each in await (await shell.zk()).whoami():
+        for each in sorted(await (await shell.zk()).whoami()):
             await rows.add(scheme=each.scheme, id=each.id)
 
 

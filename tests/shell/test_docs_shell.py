@@ -18,7 +18,6 @@ from typing import NamedTuple
 import anyio
 import pytest
 
-import zabpy
 from shell.command import REGISTRY
 from shell.errors import Status
 from shell.output import Look, Output
@@ -62,26 +61,13 @@ def stories() -> dict[str, list[Typed]]:
 
 
 STORIES = stories()
-_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
+def one_server() -> Iterator[str]:
     """One that answers all four-letter words."""
     with Servers(TESTED_ON, 1, more="4lw.commands.whitelist=*\n") as servers:
         yield f"127.0.0.1:{servers.client_ports[1]}"
-
-
-@pytest.fixture
-def hosts(server: str) -> str:
-    chroot = f"/page-{next(_numbers)}"
-
-    async def make() -> None:
-        async with zabpy.connect(server, connect_timeout_ms=30_000) as zk:
-            await zk.create(chroot)
-
-    anyio.run(make)
-    return server + chroot
 
 
 class Yes(Asker):

@@ -1,12 +1,18 @@
 """Where trees are: here, in another cluster, in a file."""
 
+from pathlib import Path
+
+import anyio
 import click
 import pytest
 
 from shell.command import REGISTRY, ZLocation, command
 from shell.location import File, Location, Znode, clients, of_url
-from shell.problems import UsageError
+from shell.output import Output
+from shell.problems import ShellError, Status, UsageError
+from shell.settings import Settings
 from shell.shell import Shell
+from shell.starting import started
 from zabpy import State
 
 from .conftest import Run
@@ -48,3 +54,22 @@ def test_a_command_has_one_client_a_cluster(hosts: str, zabsh: Run, monkeypatch:
 
     assert zabsh(f"try-locations . / zk://{servers}/a zk://{servers}/*") == (0, "", "")
     assert seen == [Znode("/"), Znode("/"), Znode("/a", servers), Znode("/*", servers)]
+
+
+def test_another_cluster_has_rules_of_its_own(
+    zabsh: Run, hosts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZABPY_SHELL_CONFIG", str(tmp_path / "shell.toml"))
+    (tmp_path / "shell.toml").write_text(f"[profile.prod]\nservers = '{hosts}'\nread_only = true\n")
+
+    async def story() -> None:
+        output = Output(bytearray().extend, bytearray().extend)
+        async with started(Settings(hosts), output, keeps_trying=False) as shell, clients(shell) as found:
+            there = Znode("/a", "prod")
+            assert await (await found.of(there)).exists("/") is not None
+            with pytest.raises(ShellError, match="zk://prod/a: the profile is read-only") as caught:
+                await found.of(there, writes=True)
+            assert caught.value.status == Status.DENIED
+            await found.of(Znode("/a"), writes=True)
+
+    anyio.run(story, backend="asyncio")
