@@ -1,7 +1,7 @@
 """Access control lists as text: ``world:anyone:cdrwa,digest:bob:HASH:r``, as zkCli.sh reads them; and in words."""
 
 import re
-from collections.abc import Iterable
+from functools import lru_cache
 
 from zabpy.model import ADMIN, CREATE, DELETE, READ, WRITE, Acl, Acls, perms_of
 
@@ -50,7 +50,8 @@ def entry_text(acl: Acl) -> str:
     return f"{acl.scheme}:{acl.id}:{letters_of(acl.perms)}"
 
 
-def acl_text(acls: Iterable[Acl]) -> str:
+@lru_cache(1024)
+def acl_text(acls: Acls) -> str:
     """What `parse_acl` reads."""
     return ",".join(map(entry_text, acls))
 

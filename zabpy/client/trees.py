@@ -5,8 +5,8 @@ from typing import TypeVar
 
 import anyio
 
-from zabpy.model import ERRORS, Acls, CodeError, NoNodeError, NotEmptyError, Stat, UnimplementedError, join
-from zabpy.wire import Op, packed, records as r
+from zabpy.model import ERRORS, STAT_STRUCT, Acls, CodeError, NoNodeError, NotEmptyError, Stat, UnimplementedError, join
+from zabpy.wire import Op, Reader, packed, records as r
 
 from .arguments import bad
 from .call import Call
@@ -41,7 +41,7 @@ class Trees(Operations):
             NoAuthError: with the path of the first that may not be read.
         """
         wanted = [(path, self._full(path, "get_many")) for path in paths]
-        reads = [(p, r.GetDataRequest(f, False)) for p, f in wanted]
+        reads = [(p, f, r.GetDataRequest(f, False)) for p, f in wanted]
         replies = await self._read_many("get_many", Op.GET_DATA, reads, session)
         if replies is None:
             return await in_parallel(
@@ -56,7 +56,7 @@ class Trees(Operations):
         Of one moment and with the errors of `get_many`.
         """
         wanted = [(path, self._full(path, "children_many")) for path in paths]
-        reads = [(p, r.GetChildrenRequest(f, False)) for p, f in wanted]
+        reads = [(p, f, r.GetChildrenRequest(f, False)) for p, f in wanted]
         replies = await self._read_many("children_many", Op.GET_CHILDREN, reads, session)
         if replies is None:
             return await in_parallel(
@@ -74,11 +74,24 @@ class Trees(Operations):
         Raises:
             NoAuthError: with the path of the first that may not be read.
         """
+        known: dict[bytes, Acls] = {}  # most znodes of a tree have the same few
+
+        def read(reader: Reader) -> r.GetACLResponse:
+            encoded = reader.rest[: -STAT_STRUCT.size]
+            acl = known.get(encoded)
+            if acl is not None:
+                reader.at += len(encoded)
+                return r.GetACLResponse(acl, r.read_stat(reader))
+            reply = r.GetACLResponse.read(reader)
+            if not reader.left:
+                known[encoded] = reply.acl
+            return reply
+
         calls = [
             Call(
                 Op.GET_ACL,
                 packed(r.GetACLRequest(self._full(path, "get_acl_many"))),
-                r.GetACLResponse.read,
+                read,
                 "get_acl_many",
                 path,
                 session=session,
@@ -106,14 +119,14 @@ class Trees(Operations):
             return None
 
     async def _read_many(
-        self, operation: str, opcode: int, wanted: Sequence[tuple[str, r.Record]], session: Session | None
+        self, operation: str, opcode: int, wanted: Sequence[tuple[str, str, r.Record]], session: Session | None
     ) -> list[r.Record | None] | None:
         """The replies, None for a missing znode; or None at all, where servers have no such operation."""
         found: list[r.Record | None] = []
         for part in self._parts(wanted):
             if not self._reads_many:
                 return None
-            body = packed(r.MultiReadRequest(tuple((opcode, record) for _, record in part)))
+            body = packed(r.MultiReadRequest(tuple((opcode, record) for _, _, record in part)))
             try:
                 reply = await self._ask(Op.MULTI_READ, body, r.MultiResponse.read, operation, part[0][0], session)
             except UnimplementedError:
@@ -121,7 +134,7 @@ class Trees(Operations):
                 return None
             if len(reply.results) != len(part):
                 raise ProtocolError(f"{len(reply.results)} results of {len(part)} reads")
-            for (path, _), result in zip(part, reply.results, strict=True):
+            for (path, _, _), result in zip(part, reply.results, strict=True):
                 if isinstance(result.body, r.ErrorResponse):
                     if result.body.err != NoNodeError.code:
                         error = ERRORS.get(result.body.err, CodeError)(f"{operation} {path}")
@@ -132,15 +145,16 @@ class Trees(Operations):
                     found.append(result.body)
         return found
 
-    def _parts(self, wanted: Sequence[tuple[str, r.Record]]) -> Iterable[list[tuple[str, r.Record]]]:
-        part: list[tuple[str, r.Record]] = []
+    def _parts(self, wanted: Sequence[tuple[str, str, r.Record]]) -> Iterable[list[tuple[str, str, r.Record]]]:
+        part: list[tuple[str, str, r.Record]] = []
         size = 0
-        for path, record in wanted:
-            more = len(packed(record)) + 9  # and the header of one operation
+        for path, full, record in wanted:
+            # The record is the path behind its length, and a boolean; before it is the header of one operation.
+            more = (len(full) if full.isascii() else len(packed(record)) - 5) + 5 + 9
             if part and size + more > self.frame_bytes_max - 64:
                 yield part
                 part, size = [], 0
-            part.append((path, record))
+            part.append((path, full, record))
             size += more
         if part:
             yield part
