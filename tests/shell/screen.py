@@ -33,6 +33,7 @@ class Screen:
         self.child: Any = pexpect.spawn(
             command[0], command[1:], env={**os.environ, **env}, dimensions=(lines, columns), timeout=WAIT_S
         )
+        self.child.delaybeforesend = None  # which would be 50 ms, for programs that turn off the echo late
         self._screen: Any = _Answering(columns, lines, self.child.send)
         self._stream: Any = pyte.ByteStream(self._screen)
 
@@ -46,6 +47,14 @@ class Screen:
 
     def type(self, text: str) -> None:
         self.child.send(text)
+
+    def run(self, line: str) -> None:
+        """Type a line at an empty prompt, and wait for the next one: what is typed before is for the command."""
+        self.until(lambda it: it.prompt.endswith(">"))
+        prompt = self.prompt
+        before = self.text.count(f"{prompt} {line}")
+        self.type(line + ENTER)
+        self.until(lambda it: it.text.count(f"{prompt} {line}") > before and it.prompt.endswith(">"))
 
     @property
     def lines(self) -> list[str]:

@@ -55,20 +55,15 @@ def main() -> None:
         with Screen([str(ROOT / ".venv/bin/zabsh"), "demo"], env, columns=COLUMNS, lines=LINES) as screen:
             screen.until("connected, ")
             for line in SETUP.splitlines():
-                run(screen, line)
+                screen.run(line)
             screen.type("\x0c")
             for line in ("tree /app", "get /app/config", "ls -l /app", "cd /app/workers"):
-                run(screen, line)
+                screen.run(line)
             screen.type("get /app/nothing /app/")
             screen.until("workers *$")
             screen.until("(leader|follower) │ connected.* ms")
             screen.until(lambda it: it.colour_of("/app/nothing") == "red")
             (ROOT / "docs/shell.svg").write_text(svg(screen))
-
-
-def run(screen: Screen, line: str) -> None:
-    screen.type(line + "\r")
-    screen.until(lambda it: f"> {line[:40]}" in it.text and re.fullmatch(r"demo \S+>", it.prompt))
 
 
 def svg(screen: Screen) -> str:
