@@ -93,11 +93,13 @@ def test_commands_flags_and_paths_are_completed(screen: Screen, one_server: str)
     screen.until(lambda it: "kiwi" in it.text and "apricot" not in it.text)
     screen.type(TAB)
     screen.until("/> ls /fruit/kiwi$")
-    screen.type(" /fruit/pr")  # not how it begins, but within
-    screen.until("apricot")
-    screen.type(DOWN)
+    screen.type(" /fruit/wo")  # not how it begins, but within
+    screen.until("two words")
+    screen.type("\b\bp")
+    screen.until("apple *\n.*apricot *$")
+    screen.type(DOWN + DOWN)
     screen.until("/> ls /fruit/kiwi /fruit/apricot$")
-    screen.type(ENTER)  # takes what is chosen, and does not run it
+    screen.type(ENTER)  # takes what is chosen of several, and does not run it
     screen.type(" /fruit/tw")
     screen.until("two words")
     screen.type(TAB)
