@@ -87,7 +87,7 @@ def when(ms: int) -> str:
         at = datetime.fromtimestamp(ms / 1000, UTC)
     except (OverflowError, ValueError, OSError):
         return f"{ms} ms"
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def shown(name: str) -> str:

@@ -65,7 +65,7 @@ class Reading:
             if self._seen >= FIRST and self._bytes / self._seen <= SMALL_BYTES and self._reads_many:
                 found += [None if one is None else one.stat or DENIED for one in await self.values(left)]
             else:
-                some = left[: FIRST if self._reads_many and not self._seen else len(left)]
+                some = left[: FIRST if self._reads_many and self._seen < FIRST else len(left)]
                 found += await self._each_stat(some)
         return found
 

@@ -9,7 +9,7 @@ import zabpy
 from zabpy.model import NoAuthError, NoNodeError, Stat, join, name_of
 
 from ..command import ZPath, command
-from ..looks import in_columns, when
+from ..looks import escaped, in_columns, when
 from ..output import Look, plain
 from ..problems import ShellError, Status, status_of, told
 from ..shell import Shell
@@ -181,6 +181,7 @@ def long_cells(look: Look) -> dict[str, Callable[[Any], str]]:
         def shown(row: Any) -> str:
             style = "ephemeral" if row["ephemeral_owner"] else "parent" if row["num_children"] else ""
             text = look.name(row[column])
+            text = text if text.isprintable() else escaped(text)
             return look.paint(style, text) if style else text
 
         return shown

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio
 import cbor2
@@ -237,3 +238,39 @@ def test_one_shot_watches_are_told_when_they_fire(zabsh: Run, fill: Fill) -> Non
     assert sorted(told.err.splitlines()) == [
         "stat: /nope: no such znode", "watch: /bin: children changed", "watch: /nope: created",
         "watch: /text: changed"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line", ["ls -l /m", "tree /m", "ls -R /m", "find / -name x", "grep -r x /m", "du /m", "ls -d /m/*"]
+)
+def test_many_are_read_with_few_requests(zabsh: Run, fill: Fill, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    async def many(zk: zabpy.Client) -> None:
+        await zk.create("/m")
+        async with anyio.create_task_group() as tasks:
+            for n in range(1_000):
+                tasks.start_soon(zk.create, f"/m/{n}", b"x")
+
+    fill(many)
+    asked = 0
+    ask = zabpy.Client._ask
+
+    async def counted(*args: Any, **settings: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await ask(*args, **settings)
+
+    monkeypatch.setattr(zabpy.Client, "_ask", counted)
+    assert len(zabsh(line).lines) >= (1_000 if "find" not in line else 0)
+    assert asked < 100
+
+
+def test_names_that_would_turn_lines_round(zabsh: Run, fill: Fill) -> None:
+    async def odd(zk: zabpy.Client) -> None:
+        await zk.create("/o")
+        for name in ("a\u202eb", "it's", "日本"):
+            await zk.create(f"/o/{name}")
+
+    fill(odd)
+    assert zabsh("ls -l /o").lines[1].endswith("  a\\u202eb")
+    assert zabsh("ls -1 /o", look=TERMINAL).lines == ["'a\\u202eb'", '"it\'s"', "日本"]
+    assert json.loads(zabsh("ls /o", format="json").out)[0]["name"] == "a\u202eb"
