@@ -23,6 +23,7 @@ async def two(zk: zabpy.Client) -> None:
         await zk.create(f"{top}/bin", b"\xff" if top == "/old" else b"\xfe\xff")
     await zk.create("/old/a-gone", b"x")
     await zk.create("/old/a-gone/below", b"x")
+    await zk.create("/new/b-new", b"x")
     await zk.create("/new/zz", b"x")
 
 
@@ -41,7 +42,7 @@ def test_two_values(zabsh: Run, fill: Fill) -> None:
 
 
 TREES = [
-    "/a/deep changed", "/a-gone removed", "/a-gone/below removed", "/bin changed", "/conf changed",
+    "/a/deep changed", "/a-gone removed", "/a-gone/below removed", "/b-new added", "/bin changed", "/conf changed",
     "/zz added"]  # fmt: skip
 
 
@@ -51,6 +52,7 @@ def test_two_trees(hosts: str, zabsh: Run, fill: Fill) -> None:
     assert (told.status, told.err) == (1, "")
     assert told.lines == [
         "/old/a/deep and /new/a/deep differ", "- only: /old/a-gone", "- only: /old/a-gone/below",
+        "+ only: /new/b-new",
         "/old/bin and /new/bin differ", "/old/conf and /new/conf differ", "+ only: /new/zz"]  # fmt: skip
     lines = zabsh("diff -r /old /new").lines
     assert lines[:9] == [
@@ -59,13 +61,13 @@ def test_two_trees(hosts: str, zabsh: Run, fill: Fill) -> None:
     assert "/old/bin and /new/bin: binary values differ: 1 bytes, 2 bytes" in lines
     rows = json.loads(zabsh("diff -r /old /new", format="json").out)
     assert [f"{row['path']} {row['change']}" for row in rows] == TREES
-    assert (rows[4]["old_data"], rows[4]["new_data"], rows[3]["old_data_base64"]) == ("a\nb\nc\n", "a\nB\nc\n", "/w==")
+    assert (rows[5]["old_data"], rows[5]["new_data"], rows[4]["old_data_base64"]) == ("a\nb\nc\n", "a\nB\nc\n", "/w==")
     assert zabsh("diff -r /old /old", format="json") == (0, "[]\n", "")
     # The same in another cluster: here another session of the same one, with the chroot in the path.
     servers, _, chroot = hosts.partition("/")
     told = zabsh(f"diff -r -q /old zk://{servers}/{chroot}/new")
     assert (told.status, told.lines[-1]) == (1, f"+ only: zk://{servers}/{chroot}/new/zz")
-    assert len(told.lines) == 6
+    assert len(told.lines) == 7
 
 
 def test_a_znode_and_a_file(zabsh: Run, fill: Fill, tmp_path: Path) -> None:
@@ -99,4 +101,4 @@ def test_what_may_not_be_read(zabsh: Run, fill: Fill) -> None:
     told = zabsh("diff -r -q /old /new")
     assert told.status == 7
     assert told.err == "/new/conf: permission denied: READ is needed; what is there and below is not compared\n"
-    assert len(told.lines) == 5
+    assert len(told.lines) == 6

@@ -9,9 +9,11 @@ import pytest
 
 import zabpy
 from shell.cluster import Cluster
+from shell.following import Following
 from shell.output import Look, Output
 from shell.shell import Shell
 from tests.client.conftest import reconnect
+from zabpy.client import Changed, Deleted
 
 from .conftest import Told
 
@@ -120,6 +122,21 @@ def test_a_burst_is_told_whole(hosts: str) -> None:
     assert (told.status, len(rows)) == (0, 201)
     assert {row["event"] for row in rows[1:]} == {"changed"}
     assert [row["data"] for row in rows if row["data"] is not None][-1] == "199"
+
+
+def test_of_several_changes_the_last_has_the_value(hosts: str) -> None:
+    async def story(watched: Watched) -> None:
+        await made(watched)
+        following = Following(watched.zk, "/a", recursive=True)
+        changed, deleted, gone = Changed("/a", 7), Deleted("/a/b"), Changed("/nope", 8)
+        found = await following._looked_into([changed, gone, changed, deleted])
+        assert [(each.path, each.data, each.is_latest) for each in found] == [
+            ("/a", None, False), ("/nope", None, False), ("/a", b"one", True), ("/a/b", None, True)]  # fmt: skip
+        # What was read already is not told as if it were new.
+        (again,) = await following._looked_into([changed])
+        assert (again.data, again.is_latest) == (b"one", False)
+
+    told_of(hosts, "pwd", nothing, before=story)
 
 
 def test_a_gap_is_told_and_what_it_hid_is_found(hosts: str) -> None:
