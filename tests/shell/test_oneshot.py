@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
 
 ZABSH = [sys.executable, "-m", "zabpy", "shell"]
@@ -153,6 +154,34 @@ def test_a_signal_ends_it(program: Program, silent: socket.socket, number: signa
         process.send_signal(number)
         assert process.wait(20) == 128 + number
     assert process.stderr is not None and process.stderr.read() == b""
+
+
+def test_the_session_ends_before_the_process_does(program: Program) -> None:
+    process = program.start("-c", "create -e /here && sleep 60", stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"/here\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 143
+    assert program("exists", "/here") == (1, "no\n", "")
+
+
+def test_who_is_at_the_terminal_is_asked(program: Program) -> None:
+    """For a command that was not typed at our prompt, too."""
+    child = pexpect.spawn(
+        ZABSH[0],
+        [*ZABSH[1:], "--auth", "digest:ann", "-c", "create /a x auth::cdrwa; get /a; rm -r /a; rm -r /a"],
+        env={**program.environment, "ZABPY_SERVERS": program.hosts, "TERM": "dumb"},
+        encoding="utf-8",
+        timeout=30,
+    )
+    child.expect_exact("Password of digest:ann: ")
+    child.sendline("hush")
+    child.expect_exact("delete 1 znode under /a? [y/N] ")
+    assert child.before is not None and "x" in child.before and "hush" not in child.before
+    child.sendline("n")
+    child.expect_exact("rm: nothing was done")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
 
 
 def test_version_and_help(program: Program) -> None:
