@@ -9,6 +9,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "config": ("config", "config -c"),
     "connect": ("connect prod", "connect zk1:2181,zk2:2181/app", "connect"),
     "count": ("count /app",),
+    "cp": ("cp -r /app /copy", "cp -r /app zk://test/app", "cp /app/logo file:logo.png"),
     "create": (
         "create /app/db '{\"port\": 5432}'",
         "create -p /app/a/b/c",
@@ -17,6 +18,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "diff": ("diff /a /b", "diff -r /app zk://prod/app"),
     "du": ("du /app",),
+    "edit": ("edit /app/db",),
     "elect": ("elect /leader -- ./serve",),
     "exit": ("exit", "exit 1"),
     "export": ("export /app app.ndjson.gz", "export /app | gzip > app.gz"),
@@ -28,6 +30,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "lock": ("lock /jobs/nightly -- ./backup", "lock --try /jobs/nightly -- ./backup"),
     "locks": ("locks /jobs",),
     "ls": ("ls", "ls -l /app", "ls -l -t -r /app/{db,web}", "ls -R /app | grep old"),
+    "mv": ("mv /app/old /app/older",),
     "option": ("option output json", "option read_only on"),
     "quota": ("quota /app", "quota -n 1000 -B 10M /app", "quota --delete /app"),
     "redo": ("redo", "redo 3"),
