@@ -64,7 +64,11 @@ class Applier:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None and self.ended_by is None:
-            await self._send()
+            try:
+                await self._send()
+            except BaseException as own:  # cancelled while it waits for its turn: the tasks are to end all the same
+                await self._tasks.__aexit__(type(own), own, own.__traceback__)
+                raise
         await self._tasks.__aexit__(kind, error, trace)
 
     async def put(self, write: Write) -> None:

@@ -21,6 +21,7 @@ from zabpy.model import (
     NodeExistsError,
     NoNodeError,
     NotEmptyError,
+    QuotaExceededError,
     ZabpyError,
 )
 from zabpy.recipes import LeasesMaxError, LostError
@@ -88,6 +89,8 @@ def told(error: BaseException) -> str | None:
         return f"{error.path}: exists already"
     if isinstance(error, NotEmptyError) and error.path is not None:
         return f"{error.path}: has children; rm -r deletes them with it"
+    if isinstance(error, QuotaExceededError) and error.path is not None:
+        return f"{error.path}: a quota does not allow it; quota / shows them"
     if isinstance(error, BadVersionError) and error.path is not None:
         return f"{error.path}: has another version than the one given; somebody changed it"
     if isinstance(error, BrokenPipeError | anyio.BrokenResourceError):

@@ -3,12 +3,12 @@
 import click
 
 import zabpy
-from zabpy.model import BadVersionError, NodeExistsError
+from zabpy.model import BadVersionError, NodeExistsError, UnimplementedError
 
 from ..acls import parse_acl
 from ..command import Duration, ZPath, command
 from ..planned import Planned
-from ..problems import UsageError
+from ..problems import ShellError, UsageError
 from ..shell import Shell
 from ..sources import value_of, value_options
 from ..stats import stat_fields
@@ -79,7 +79,14 @@ async def create(
         raise UsageError("-p is not for transactions: create the parents in it, one by one")
     if await put_off(shell, planned):
         return
-    made = await planned.create(await shell.zk(), parents=parents)
+    try:
+        made = await planned.create(await shell.zk(), parents=parents)
+    except UnimplementedError as error:
+        if ttl_ms is None:
+            raise
+        raise ShellError(
+            f"{path}: these servers give znodes no lifetime; zookeeper.extendedTypesEnabled=true has them do so"
+        ) from error
     await shell.out.show({"path": made}, human=made, raw=made + "\n")
 
 

@@ -7,9 +7,11 @@ from shell.acls import acl_text, in_words, parse_acl
 from shell.problems import UsageError
 from shell.quotas import Numbers
 from shell.shell import Rules
+from tests.client.conftest import TESTED_ON
+from zabpy.bench.systems import Servers
 from zabpy.model import Acl
 
-from .conftest import Run
+from .conftest import Run, runner
 from .test_change_writing import Answers
 
 BOB = "digest:bob:kHJ4a+HdR+Z1VqfR4RZnqQJX0Fk="
@@ -135,3 +137,16 @@ def test_quota_texts() -> None:
     for each in (Numbers(), Numbers(1, 2), Numbers(-1, -1, 3), Numbers(1, 2, 3, 4)):
         assert Numbers.read(each.packed()) == each
     assert Numbers(-1, -1, 3, 4).packed() == b"count=-1,bytes=-1=;byteHardLimit=4;countHardLimit=3"
+
+
+def test_servers_that_enforce_quotas_refuse_what_is_beyond() -> None:
+    with Servers(TESTED_ON, 1, more="enforceQuota=true\n") as servers:
+        zabsh = runner(f"127.0.0.1:{servers.client_ports[1]}")
+        told = zabsh(
+            "create /q", "quota /q -N 2 -B 10", "create /q/a 123", "create /q/b", "set /q/a 12345678901", "quota /q"
+        )
+    assert told.lines[-1].split() == ["/q", "2", "2", "hard", "3", "10", "hard"]
+    assert told.err.splitlines() == [
+        "create: /q/b: a quota does not allow it; quota / shows them",
+        "set: /q/a: a quota does not allow it; quota / shows them",
+    ]

@@ -42,6 +42,23 @@ def run(ensemble: Ensemble, *lines: str) -> tuple[int, str, str]:
     return status, out.decode(), err.decode()
 
 
+def stopped(ensemble: Ensemble, line: str, hook: Callable[[Callable[[], object]], None]) -> str:
+    """What a command says that is cancelled, as Ctrl-C does it, once ``hook``'s function is called."""
+    err = bytearray()
+
+    async def story() -> None:
+        settings = Settings(ensemble.hosts, rules=Rules(yes=True))
+        out = Output(lambda data: None, err.extend, "table", Look())
+        async with started(settings, out, keeps_trying=False) as shell:
+            with anyio.CancelScope() as scope:
+                hook(scope.cancel)
+                await shell.run(line)
+            assert scope.cancelled_caught
+
+    anyio.run(story)
+    return err.decode()
+
+
 def exported(tmp_path: Path) -> Path:
     file = tmp_path / "x.ndjson"
     lines = ['{"zabpy_export": 1, "path": "/t"}', '{"path": "/"}']
@@ -114,3 +131,15 @@ def test_a_connection_that_comes_back_is_no_trouble(
         dies_after(patch, Remover, "_delete", 1_000, again)
         status, _, err = run(ensemble, "rm -r /t")
     assert (status, err) == (0, "")
+
+
+def test_ctrl_c(ensemble: Ensemble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = exported(tmp_path)
+    err = stopped(ensemble, f"import {file}", lambda stop: dies_after(monkeypatch, Applier, "_count", 2, stop))
+    assert re.fullmatch(r"stopped: [\d,]+ of 3,001 writes are known to be done; to go on: import \S+ /t\n", err)
+    monkeypatch.undo()
+    assert run(ensemble, f"import {file}")[0] == 0
+    err = stopped(ensemble, "rm -r /t", lambda stop: dies_after(monkeypatch, Remover, "_delete", 1_000, stop))
+    assert re.fullmatch(r"rm: stopped: [\d,]+ of 3,001 znodes were deleted; rm -r /t goes on\n", err)
+    monkeypatch.undo()
+    assert run(ensemble, "rm -r /t", "exists /t")[0] == 1
