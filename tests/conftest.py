@@ -6,7 +6,7 @@ from tests.client.conftest import TESTED_ON
 from zabpy.bench.systems import apache_is_here
 
 #: The fixtures that start such servers; everything else would test the same as it does on ours.
-SERVERS = {"one_server", "accounts", "open_to_all", "closed", "three_servers"}
+SERVERS = {"one_server", "accounts", "open_to_all", "closed", "three_servers", "shell_servers"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

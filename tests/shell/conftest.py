@@ -16,9 +16,9 @@ from shell.shell import Asker, Leave, Shell
 from shell.starting import started
 from tests.client.conftest import hosts, one_server
 
-from .three_servers import ensemble
+from .three_servers import shell_servers
 
-__all__ = ["ensemble", "hosts", "one_server"]
+__all__ = ["shell_servers", "hosts", "one_server"]
 
 load()
 

@@ -14,17 +14,17 @@ from .test_terminal import places, zabsh
 from .three_servers import hosts_of, wait
 
 
-def test_top_once(ensemble: Servers) -> None:
-    told = runner(hosts_of(ensemble))("top --once --interval 200ms", format="json")
+def test_top_once(shell_servers: Servers) -> None:
+    told = runner(hosts_of(shell_servers))("top --once --interval 200ms", format="json")
     rows = json.loads(told.out)
     assert [row["id"] for row in rows] == [1, 2, 3]
     assert all(row["requests_per_s"] > 0 and row["writes_per_s"] >= 0 for row in rows)
 
 
 @pytest.mark.parametrize("leave", ["q", CTRL_C])
-def test_top_is_drawn_again_and_again_until_it_is_left(ensemble: Servers, tmp_path: Path, leave: str) -> None:
+def test_top_is_drawn_again_and_again_until_it_is_left(shell_servers: Servers, tmp_path: Path, leave: str) -> None:
     """Then there is a prompt, and what is typed is seen. (pyte knows no other screen, which would be left.)"""
-    hosts = hosts_of(ensemble)
+    hosts = hosts_of(shell_servers)
     with Screen(["env", str(Path(__file__).parents[2] / ".venv/bin/zabsh"), "--server", hosts], places(tmp_path)) as it:
         it.until("connected, ")
         it.type("pwd\r")

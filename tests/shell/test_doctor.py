@@ -184,18 +184,18 @@ def test_errors_come_first() -> None:
 
 
 @pytest.fixture
-def three(ensemble: Servers) -> Run:
-    return runner(hosts_of(ensemble))
+def three(shell_servers: Servers) -> Run:
+    return runner(hosts_of(shell_servers))
 
 
-def test_on_three_servers(three: Run, ensemble: Servers) -> None:
+def test_on_three_servers(three: Run, shell_servers: Servers) -> None:
     told = three("doctor", format="json")
     found = json.loads(told.out)
     assert {each["level"] for each in found} <= {"note"}, found
     assert (told.status, told.err) == (0, "nothing wrong with 3 servers that were asked\n")
     assert three("doctor --strict").status == 1
-    down = f"127.0.0.1:{ensemble.client_ports[2]}"
-    with one_down(ensemble, 2):
+    down = f"127.0.0.1:{shell_servers.client_ports[2]}"
+    with one_down(shell_servers, 2):
         told = three("doctor")
     assert told.status == 1
     assert told.lines[:2] == [

@@ -18,30 +18,30 @@ from .three_servers import AUTH, hosts_of, wait_all
 
 
 @pytest.fixture
-def three(ensemble: Servers) -> Run:
-    return runner(hosts_of(ensemble))
+def three(shell_servers: Servers) -> Run:
+    return runner(hosts_of(shell_servers))
 
 
 @contextmanager
-def one_down(ensemble: Servers, id: int) -> Iterator[None]:
-    ensemble.kill(id)
+def one_down(shell_servers: Servers, id: int) -> Iterator[None]:
+    shell_servers.kill(id)
     try:
         yield
     finally:
-        ensemble.start(id)
-        wait_all(ensemble)
+        shell_servers.start(id)
+        wait_all(shell_servers)
 
 
 def as_super(shell: Shell) -> None:
     shell.cluster.settings["auth"] = AUTH
 
 
-def test_status_of_all_servers(three: Run, ensemble: Servers) -> None:
+def test_status_of_all_servers(three: Run, shell_servers: Servers) -> None:
     told = three("status", format="json")
     assert told.status == 0, told.err
     rows = json.loads(told.out)
     assert [row["id"] for row in rows] == [1, 2, 3]
-    assert [row["server"] for row in rows] == hosts_of(ensemble).split(",")
+    assert [row["server"] for row in rows] == hosts_of(shell_servers).split(",")
     assert sorted(row["role"] for row in rows) == ["follower", "follower", "leader"]
     assert {row["version"] for row in rows} == {"zabpy 0.1.0" if TESTED_ON == "zabpy" else "3.8.0"}
     assert all(row["problem"] is None and row["lag"] >= 0 and row["zxid"].startswith("0x") for row in rows)
@@ -50,19 +50,19 @@ def test_status_of_all_servers(three: Run, ensemble: Servers) -> None:
     assert len(lines) == 3
 
 
-def test_one_server_named_finds_the_others_only_by_the_configuration(ensemble: Servers) -> None:
+def test_one_server_named_finds_the_others_only_by_the_configuration(shell_servers: Servers) -> None:
     """Which has no client ports here: so they are shown as not to be asked, and how to change that."""
-    told = runner(f"127.0.0.1:{ensemble.client_ports[2]}")("status", format="json")
+    told = runner(f"127.0.0.1:{shell_servers.client_ports[2]}")("status", format="json")
     rows = json.loads(told.out)
     assert [(row["id"], row["role"] == "unknown") for row in rows] == [(1, True), (2, False), (3, True)]
     assert "--server" in rows[0]["problem"]
 
 
-def test_a_server_that_is_down_is_shown_as_such(three: Run, ensemble: Servers) -> None:
-    with one_down(ensemble, 1):
+def test_a_server_that_is_down_is_shown_as_such(three: Run, shell_servers: Servers) -> None:
+    with one_down(shell_servers, 1):
         told = three("status", format="json")
     rows = json.loads(told.out)
-    down = f"127.0.0.1:{ensemble.client_ports[1]}"
+    down = f"127.0.0.1:{shell_servers.client_ports[1]}"
     assert [row["role"] for row in rows if row["server"] == down] == ["unreachable"]
     assert told.status == 7
     assert told.err == f"{down}: srvr: connection refused\n"
@@ -74,14 +74,14 @@ def test_no_server_at_all() -> None:
     assert "unreachable" in told.out
 
 
-def test_words(three: Run, ensemble: Servers) -> None:
-    first, second = (f"127.0.0.1:{ensemble.client_ports[i]}" for i in (1, 2))
+def test_words(three: Run, shell_servers: Servers) -> None:
+    first, second = (f"127.0.0.1:{shell_servers.client_ports[i]}" for i in (1, 2))
     assert three(f"4lw ruok {first}; isro {second}; ruok").lines == ["imok", "rw", "imok"]
     told = json.loads(three(f"mntr {second}", format="json").out)
     assert (told["server"], told["word"]) == (second, "mntr")
     assert told["values"]["server_state"] in ("leader", "follower")
     assert three("4lw --all ruok").lines == [
-        line for port in ensemble.client_ports.values() for line in (f"==> 127.0.0.1:{port}", "imok")
+        line for port in shell_servers.client_ports.values() for line in (f"==> 127.0.0.1:{port}", "imok")
     ]
     assert three("crst", rules=Rules(read_only=True)).status == 4
     assert three("4lw crst", rules=Rules(read_only=True)).status == 4
@@ -106,7 +106,7 @@ def test_ephemerals_are_found_without_words_too(zabsh: Run) -> None:
     assert [line.split()[0] for line in told.lines[-2:]] == ["PATH", "/a/mine"]
 
 
-def test_config(three: Run, ensemble: Servers) -> None:
+def test_config(three: Run, shell_servers: Servers) -> None:
     told = three("config")
     assert [line.split("=")[0] for line in told.lines] == ["server.1", "server.2", "server.3", "version"]
     shown = json.loads(three("config -s", format="json").out)
@@ -114,7 +114,7 @@ def test_config(three: Run, ensemble: Servers) -> None:
     assert shown["mzxid"].startswith("0x")
 
 
-def test_reconfig_shows_asks_and_does(three: Run, ensemble: Servers) -> None:
+def test_reconfig_shows_asks_and_does(three: Run, shell_servers: Servers) -> None:
     """An observer is added, that is not there, and removed."""
     line = 'reconfig -add "server.9=127.0.0.1:1:2:observer;3"'
     run = partial(three, setup=as_super)

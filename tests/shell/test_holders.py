@@ -15,8 +15,8 @@ from .three_servers import hosts_of
 
 
 @pytest.fixture
-def three(ensemble: Servers) -> Run:
-    return runner(hosts_of(ensemble))
+def three(shell_servers: Servers) -> Run:
+    return runner(hosts_of(shell_servers))
 
 
 def rows(run: Run, line: str) -> list[dict[str, Any]]:
@@ -26,12 +26,12 @@ def rows(run: Run, line: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_queue_of_a_lock(three: Run, ensemble: Servers) -> None:
+def test_the_queue_of_a_lock(three: Run, shell_servers: Servers) -> None:
     found: list[list[dict[str, Any]]] = []
     session_ids: list[str] = []
 
     async def story() -> None:
-        async with zabpy.connect(hosts_of(ensemble)) as one, zabpy.connect(hosts_of(ensemble)) as two:
+        async with zabpy.connect(hosts_of(shell_servers)) as one, zabpy.connect(hosts_of(shell_servers)) as two:
             session_ids.extend(str(zk.session) for zk in (one, two))
             async with one.lock("/q/lock", data=b"first") as held:
                 async with anyio.create_task_group() as tasks:
@@ -57,8 +57,8 @@ def test_the_queue_of_a_lock(three: Run, ensemble: Servers) -> None:
     assert [row["state"] for row in election] == ["leads", "stands"]
 
 
-def test_layouts_and_leases(three: Run, ensemble: Servers) -> None:
-    kazoo = KazooClient(hosts_of(ensemble))
+def test_layouts_and_leases(three: Run, shell_servers: Servers) -> None:
+    kazoo = KazooClient(hosts_of(shell_servers))
     kazoo.start()
     try:
         kazoo.Lock("/k/lock", "me").acquire()
@@ -85,8 +85,8 @@ def test_layouts_and_leases(three: Run, ensemble: Servers) -> None:
     assert election == {"/k/lock", "/k/curator-latch-", "/k/curator-lock-"}
 
 
-def test_those_who_share_hold_together(three: Run, ensemble: Servers) -> None:
-    kazoo = KazooClient(hosts_of(ensemble))
+def test_those_who_share_hold_together(three: Run, shell_servers: Servers) -> None:
+    kazoo = KazooClient(hosts_of(shell_servers))
     kazoo.start()
     try:
         for name in ("__rlock__", "__rlock__", "__lock__", "__rlock__"):
@@ -98,12 +98,12 @@ def test_those_who_share_hold_together(three: Run, ensemble: Servers) -> None:
     assert shown == [("holds", True), ("holds", True), ("waits", False), ("waits", True)]
 
 
-def test_sessions_ephemerals_and_watches(three: Run, ensemble: Servers) -> None:
+def test_sessions_ephemerals_and_watches(three: Run, shell_servers: Servers) -> None:
     found: dict[str, Any] = {}
     server: list[str] = []
 
     async def story() -> None:
-        async with zabpy.connect(hosts_of(ensemble), session_timeout_ms=7_000) as zk:
+        async with zabpy.connect(hosts_of(shell_servers), session_timeout_ms=7_000) as zk:
             server.extend((str(zk.session), zk.server))
             await zk.create("/s", b"")
             for name in ("x", "with space"):
@@ -112,7 +112,7 @@ def test_sessions_ephemerals_and_watches(three: Run, ensemble: Servers) -> None:
             _, _, fired = await zk.get_watched("/s")
             for line in ("sessions", "ephemerals /s", "watches", "watches --by session", "watches --summary"):
                 found[line] = await anyio.to_thread.run_sync(rows, three, line)
-            found["chroot"] = await anyio.to_thread.run_sync(rows, runner(hosts_of(ensemble) + "/s"), "ephemerals")
+            found["chroot"] = await anyio.to_thread.run_sync(rows, runner(hosts_of(shell_servers) + "/s"), "ephemerals")
             fired.cancel()
             await zk.delete_tree("/s")
 

@@ -49,28 +49,28 @@ def pid_in(file: Path) -> int:
     return int(file.read_text())
 
 
-def test_five_shells_while_servers_and_shells_are_killed(ensemble: Servers, tmp_path: Path) -> None:
+def test_five_shells_while_servers_and_shells_are_killed(shell_servers: Servers, tmp_path: Path) -> None:
     rng = random.Random(5)
     file = tmp_path / "held"
     file.touch()
     line = f"lock /five --grace 300ms -- {sys.executable} -I -S {ALONE} {file} 40"
-    shells = [open_shell(ensemble, *[line] * 10_000) for _ in range(SHELLS)]
+    shells = [open_shell(shell_servers, *[line] * 10_000) for _ in range(SHELLS)]
     end = time.monotonic() + SECONDS
     try:
         while time.monotonic() < end:
             time.sleep(rng.uniform(0.2, 1.5))
-            down = rng.choice(list(ensemble.client_ports))
-            ensemble.kill(down)
+            down = rng.choice(list(shell_servers.client_ports))
+            shell_servers.kill(down)
             time.sleep(rng.uniform(0, 1.0))
             at = rng.randrange(SHELLS)
             if rng.random() < 0.3:
                 shells[at].kill()
                 shells[at].communicate()
-                shells[at] = open_shell(ensemble, *[line] * 10_000)
+                shells[at] = open_shell(shell_servers, *[line] * 10_000)
             elif rng.random() < 0.3:
                 shells[at].send_signal(signal.SIGSTOP)
-            ensemble.start(down)
-            wait(lambda: serves(ensemble.client_ports[down]), 60)  # noqa: B023
+            shell_servers.start(down)
+            wait(lambda: serves(shell_servers.client_ports[down]), 60)  # noqa: B023
             for each in shells:
                 each.send_signal(signal.SIGCONT)
     finally:
@@ -85,19 +85,19 @@ def test_five_shells_while_servers_and_shells_are_killed(ensemble: Servers, tmp_
     wait(lambda: not any(runs(int(pid)) for _, _, pid in log), 10)
 
 
-def test_a_command_is_ended_before_the_session_is_over(ensemble: Servers, tmp_path: Path) -> None:
+def test_a_command_is_ended_before_the_session_is_over(shell_servers: Servers, tmp_path: Path) -> None:
     """It does not listen to SIGTERM, so it is killed; a child of it, too. It has as much grace as the session has."""
-    ports = list(ensemble.client_ports)
+    ports = list(shell_servers.client_ports)
     child, grandchild, told = tmp_path / "child", tmp_path / "grandchild", tmp_path / "told"
     script = f"trap 'date +%s%3N > {told}' TERM; (trap '' TERM; sh -c 'echo $PPID' > {grandchild}; sleep 60) & "
     script += f"echo $$ > {child}; while :; do wait; done"
-    shell = open_shell(ensemble, f'lock /ended --grace 5s -- sh -c "{script}"')
+    shell = open_shell(shell_servers, f'lock /ended --grace 5s -- sh -c "{script}"')
     pids = [pid_in(child), pid_in(grandchild)]
     try:
         time.sleep(0.5)
         before = time.monotonic()
         for id in ports:
-            ensemble.kill(id)
+            shell_servers.kill(id)
         wait(lambda: told.exists() and told.read_text())
         warned = time.monotonic()
         assert all(map(runs, pids))
@@ -111,15 +111,15 @@ def test_a_command_is_ended_before_the_session_is_over(ensemble: Servers, tmp_pa
         shell.kill()
         shell.communicate()
         for id in ports:
-            ensemble.start(id)
-        wait_all(ensemble)
+            shell_servers.start(id)
+        wait_all(shell_servers)
 
 
-def test_a_lock_whose_znode_is_deleted_ends_the_command(ensemble: Servers, tmp_path: Path) -> None:
+def test_a_lock_whose_znode_is_deleted_ends_the_command(shell_servers: Servers, tmp_path: Path) -> None:
     child = tmp_path / "child"
-    shell = open_shell(ensemble, f"lock /gone -- sh -c 'echo $$ > {child}; exec sleep 60'", timeout_ms=30_000)
+    shell = open_shell(shell_servers, f"lock /gone -- sh -c 'echo $$ > {child}; exec sleep 60'", timeout_ms=30_000)
     pid = pid_in(child)
-    other = open_shell(ensemble, *[f"lock /gone --try -- true || {LOSE}"])
+    other = open_shell(shell_servers, *[f"lock /gone --try -- true || {LOSE}"])
     assert other.wait(30) == 0, other.communicate()
     assert shell.wait(10) == 9
     assert not runs(pid)
@@ -131,11 +131,13 @@ LOSE = f"lock /delete -- {sys.executable} -m tests.shell.delete_children /gone"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_signals_to_the_shell_are_for_the_command(ensemble: Servers, tmp_path: Path, number: signal.Signals) -> None:
+def test_signals_to_the_shell_are_for_the_command(
+    shell_servers: Servers, tmp_path: Path, number: signal.Signals
+) -> None:
     child = tmp_path / "child"
     name = number.name.removeprefix("SIG")
     script = f"trap 'kill $!; exit 7' {name}; sleep 60 & echo $$ > {child}; wait"
-    shell = open_shell(ensemble, f'lock /signals -- sh -c "{script}"')
+    shell = open_shell(shell_servers, f'lock /signals -- sh -c "{script}"')
     pid_in(child)
     shell.send_signal(number)
     assert shell.wait(10) == 7, shell.communicate()
@@ -143,10 +145,10 @@ def test_signals_to_the_shell_are_for_the_command(ensemble: Servers, tmp_path: P
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_command_does_not_outlive_its_shell(ensemble: Servers, tmp_path: Path, how: signal.Signals) -> None:
+def test_a_command_does_not_outlive_its_shell(shell_servers: Servers, tmp_path: Path, how: signal.Signals) -> None:
     child = tmp_path / "child"
     shell = open_shell(
-        ensemble, f"lock /outlive --grace 400ms -- sh -c 'trap : TERM; echo $$ > {child}; while :; do :; done'"
+        shell_servers, f"lock /outlive --grace 400ms -- sh -c 'trap : TERM; echo $$ > {child}; while :; do :; done'"
     )
     pid = pid_in(child)
     before = time.monotonic()
@@ -160,10 +162,10 @@ def test_a_command_does_not_outlive_its_shell(ensemble: Servers, tmp_path: Path,
     shell.communicate()
 
 
-def test_kill_at_once(ensemble: Servers, tmp_path: Path) -> None:
+def test_kill_at_once(shell_servers: Servers, tmp_path: Path) -> None:
     child, told = tmp_path / "child", tmp_path / "told"
     script = f"trap 'touch {told}; exit' TERM; echo $$ > {child}; while :; do sleep 0.05; done"
-    shell = open_shell(ensemble, f'lock /at-once --kill-at-once -- sh -c "{script}"')
+    shell = open_shell(shell_servers, f'lock /at-once --kill-at-once -- sh -c "{script}"')
     pid = pid_in(child)
     shell.kill()
     wait(lambda: not runs(pid), 2)
@@ -171,11 +173,13 @@ def test_kill_at_once(ensemble: Servers, tmp_path: Path) -> None:
     shell.communicate()
 
 
-def test_what_a_command_leaves_behind_ends_before_the_lock_is_given_back(ensemble: Servers, tmp_path: Path) -> None:
+def test_what_a_command_leaves_behind_ends_before_the_lock_is_given_back(
+    shell_servers: Servers, tmp_path: Path
+) -> None:
     child = tmp_path / "child"
     script = f"sh -c 'echo $$ > {child}; exec sleep 60' & sleep 0.3"
     line = f"lock /left -- sh -c {quoted(script)}"
-    shell = open_shell(ensemble, line)
+    shell = open_shell(shell_servers, line)
     pid = pid_in(child)
     assert shell.wait(10) == 0, shell.communicate()
     assert not runs(pid)

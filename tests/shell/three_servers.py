@@ -21,7 +21,7 @@ DigestAuthenticationProvider.superDigest=super:D/InIHSb7yEEbrWz8b9l71RjZJU=
 
 
 @pytest.fixture(scope="session")
-def ensemble() -> Iterator[Servers]:
+def shell_servers() -> Iterator[Servers]:
     """All three serve when a test begins; who kills one starts it again, and waits for it."""
     with Servers(TESTED_ON, 3, more=SETTINGS) as servers:
         wait_all(servers)
