@@ -5,7 +5,7 @@ found by comparing all there is with all there was.
 A znode that came and went within such a gap, or was set several times, shows as what is left of that.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,8 +57,9 @@ class Following:
         """The value as it was last told; None if there is none, or it is too large to be kept."""
         return self._values.get(path)
 
-    async def happenings(self) -> AsyncIterator[Happening]:
-        """The first one is ``resynced``: from then on all is told; `known` is what there is at that time."""
+    async def happenings(self) -> AsyncGenerator[Happening, None]:
+        """The first one is ``resynced``: from then on all is told; `known` is what there is at that time. To be closed,
+        as by `contextlib.aclosing`: it watches until then."""
         async with self._zk.watch(self.path, recursive=self._recursive) as events:
             is_first = True
             async for event in events:

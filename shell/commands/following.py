@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 
@@ -85,8 +86,11 @@ class Telling:
         following, out = self._following, self._out
         is_first = True
         self._now: Happening  # what is being shown
-        async with out.rows("path", live=True, human=self._human) as rows:
-            async for each in following.happenings():
+        async with (
+            out.rows("path", live=True, human=self._human) as rows,
+            aclosing(following.happenings()) as happenings,
+        ):
+            async for each in happenings:
                 if is_first and out.format == "table":
                     count = len(following.known)
                     there = f"{count:,} znode{'s' * (count != 1)}" if count else "not there yet"
@@ -208,24 +212,25 @@ async def tail(shell: Shell, follow: bool, lines: int, path: str) -> None:
         await show((await zk.get(path)).data)
         return
     before: bytes | None = None
-    async for each in Following(zk, path, recursive=False).happenings():
-        if each.what == "resynced":
-            if before is None:
-                try:
-                    before = (await zk.get(path)).data
-                    await show(before)
-                except NoNodeError:
-                    await out.tell(f"{shown(path)}: not there yet")
-            else:
-                await out.tell(f"{shown(path)}: resynced: there was a gap")
-        elif each.what == "deleted":
-            await out.tell(f"{shown(path)}: deleted")
-            before = b""
-        elif each.data is not None and each.data != before:
-            if before and each.data.startswith(before):
-                added = each.data[len(before) :]
-                await out.line("\n".join(lines_of_text(added.removeprefix(b"\n"))))
-            else:
-                await show(each.data)
-            before = each.data
-        await out.flush()
+    async with aclosing(Following(zk, path, recursive=False).happenings()) as happenings:
+        async for each in happenings:
+            if each.what == "resynced":
+                if before is None:
+                    try:
+                        before = (await zk.get(path)).data
+                        await show(before)
+                    except NoNodeError:
+                        await out.tell(f"{shown(path)}: not there yet")
+                else:
+                    await out.tell(f"{shown(path)}: resynced: there was a gap")
+            elif each.what == "deleted":
+                await out.tell(f"{shown(path)}: deleted")
+                before = b""
+            elif each.data is not None and each.data != before:
+                if before and each.data.startswith(before):
+                    added = each.data[len(before) :]
+                    await out.line("\n".join(lines_of_text(added.removeprefix(b"\n"))))
+                else:
+                    await show(each.data)
+                before = each.data
+            await out.flush()
