@@ -69,8 +69,8 @@ async def watch(
     with anyio.move_on_after(None if timeout_ms is None else timeout_ms / 1000):
         await telling.tell_all(zk)
         return 0
-    wanted = "" if until is None else f": not {'='.join(filter(None, until))}"
-    raise ShellError(f"{path}{wanted} within {timeout_ms} ms", Status.TIMEOUT)
+    wanted = "watched for" if until is None else f"not {'='.join(filter(None, until))} within"
+    raise ShellError(f"{path}: {wanted} {timeout_ms} ms", Status.TIMEOUT)
 
 
 class Telling:

@@ -207,6 +207,8 @@ def test_until_deleted_of_what_is_not_there_and_timeouts(hosts: str) -> None:
     assert told_of(hosts, "watch /nope --until deleted", nothing) == (0, "", "watching /nope: not there yet\n")
     told = told_of(hosts, "watch /nope --until created --timeout 50ms", nothing)
     assert (told.status, told.err.splitlines()[-1]) == (6, "watch: /nope: not created within 50 ms")
+    told = told_of(hosts, "watch /nope --timeout 50ms", nothing)
+    assert (told.status, told.err.splitlines()[-1]) == (6, "watch: /nope: watched for 50 ms")
     told = told_of(hosts, "watch /nope --until never", nothing)
     assert told.status == 2 and "expected created, deleted, changed, value=TEXT or count=N" in told.err
 
