@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 import zabpy
+from shell.commands import load
 from shell.output import Look, Output
 from shell.settings import Settings
 from shell.starting import started
@@ -17,6 +18,8 @@ from tests.interop.programs import JVM, REPLY_SECONDS
 from tests.interop.test_command_lines import ZKCLI, CommandLine
 from tests.shell.zkcli import CASES, COMMANDS
 from zabpy.bench.systems import Servers
+
+load()
 
 #: Of each znode: its value, ACL, versions, number of children, and whether it is ephemeral.
 Tree = dict[str, tuple[object, ...]]
