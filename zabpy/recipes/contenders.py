@@ -49,6 +49,8 @@ _AIOZK: Final = re.compile("(lock|write|read)-[0-9a-f]{32}-")
 
 
 class Contender(NamedTuple):
+    """A child that stands in line, by its name: its number in the order, and whether it shares (a reader)."""
+
     name: str
     number: int
     shared: bool
