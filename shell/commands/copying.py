@@ -102,7 +102,7 @@ async def _copy(
             acls=acls,
             dry_run=dry_run,
             again=again,
-            asks_overwrite=not force,
+            asks_overwrite=not force or shell.rules.confirm_name,
             quiet=len(records) == 1,
         )
     else:

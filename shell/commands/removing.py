@@ -36,7 +36,9 @@ async def rm(shell: Shell, paths: tuple[str, ...], recursive: bool, version: int
     if recursive and version != -1:
         raise UsageError("-v is for one znode, not for a subtree")
     if recursive:
-        await remove_trees(shell, paths, asks=not force, dry_run=dry_run, must_exist=not force)
+        await remove_trees(
+            shell, paths, asks=not force or shell.rules.confirm_name, dry_run=dry_run, must_exist=not force
+        )
         return
     if version != -1 and len(paths) > 1:
         raise UsageError(f"-v is for one znode, not for {len(paths)}")

@@ -136,6 +136,13 @@ def test_rm_of_a_tree_counts_and_asks(zabsh: Run) -> None:
     assert told.lines == ["/a/b", "would delete /a/b", "would delete /a"]
 
 
+def test_force_is_not_stronger_than_a_profile(zabsh: Run) -> None:
+    no = Answers(yes=False)
+    rules = Rules(confirm_name=True, name="prod")
+    told = zabsh("create /a", "rm -rf /a", "create /b x", "cp -f /b /a", "ls /", asker=no, rules=rules)
+    assert no.asked == ["delete 1 znode under /a?", "write over 1 znode at /a?"] and told.lines[-2:] == ["a", "b"]
+
+
 def test_rm_keeps_what_is_the_servers(zabsh: Run) -> None:
     assert zabsh("rm -r /", rules=Rules(yes=True)) == (
         4,
