@@ -32,7 +32,15 @@ STYLES = {
     "hint": "ansibrightblack",
 }
 #: For who wants none.
-PLAIN = Style.from_dict({"bottom-toolbar": "noreverse", "path.missing": "underline", "command.unknown": "underline"})
+PLAIN = Style.from_dict(
+    {
+        "prompt.bad": "reverse",
+        "path.missing": "underline",
+        "command.unknown": "underline",
+        "flag.unknown": "underline",
+        "bottom-toolbar": "noreverse",
+    }
+)
 
 
 def style_of(own: Mapping[str, str]) -> Style:

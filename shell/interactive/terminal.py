@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 #: Between two drawings of the toolbar, where the session's time runs.
 REFRESH_S = 1.0
+#: A terminal that cannot be drawn on (TERM=dumb) never tells that it was; then this is long enough.
+UNDRAWN_S = 0.5
 HINT = """\
 Three things to try:
   create /greeting "hello"        a znode with a value; Tab completes commands, flags and paths
@@ -87,6 +89,7 @@ class Terminal:
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._ended, 128 + number)
         self._session.app.after_render += lambda _: self._drawn.set()
+        loop.call_later(UNDRAWN_S, self._drawn.set)
         if not self._history.is_anything_kept():
             self._say("hint", HINT)
         for remark in self._settings.remarks:

@@ -331,6 +331,14 @@ def test_a_command_waits_for_the_first_session(server: Servers, tmp_path: Path) 
     anyio.run(story, backend="trio")
 
 
+def test_a_terminal_that_can_little_will_do(hosts: str, tmp_path: Path) -> None:
+    with Screen([PROGRAM, "--server", hosts], {**places(tmp_path), "TERM": "dumb"}) as screen:
+        screen.until("/>")
+        screen.type("pwd; exit 3\r")
+        screen.until("^/$")
+        assert screen.until_end() == 3
+
+
 def test_what_takes_long_to_load_is_not_loaded_before_the_prompt() -> None:
     late = "zabpy.client zabpy.model zabpy_shell.commands.general anyio._backends rich pygments yaml cbor2 trio".split()
     code = (
