@@ -48,6 +48,8 @@ class Standing:
                     await cluster.wait_changed()
             else:
                 await self._follow(zk)
+                with anyio.move_on_after(0.1):  # it is closed, and about to be gone
+                    await cluster.wait_changed()
 
     def _is_away(self, problem: Exception | None) -> None:
         self.state = State.CONNECTING

@@ -331,6 +331,16 @@ def test_a_command_waits_for_the_first_session(server: Servers, tmp_path: Path) 
     anyio.run(story, backend="trio")
 
 
+def test_the_prompt_is_of_the_cluster_that_one_has_gone_to(hosts: str, tmp_path: Path) -> None:
+    make(hosts, "/a")
+    with zabsh(hosts, tmp_path) as screen:
+        screen.run("close")
+        screen.until("closed; connect begins another session")
+        assert screen.prompt_colour == "red"
+        screen.run(f"connect {hosts}/a")
+        screen.until(lambda it: it.prompt == f"{hosts}/a />" and it.prompt_colour == "green")
+
+
 def test_a_terminal_that_can_little_will_do(hosts: str, tmp_path: Path) -> None:
     with Screen([PROGRAM, "--server", hosts], {**places(tmp_path), "TERM": "dumb"}) as screen:
         screen.until("/>")
