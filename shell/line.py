@@ -8,6 +8,7 @@ The rules are those of sh, as far as people use them, and of zkCli.sh where both
 * A backslash takes the meaning from a space, a quote, a backslash or one of ``*?[]{};|&<>#``; before all else it
   stands for itself.
 * ``;`` and a new line part statements; behind ``&&`` one is run only if the one before succeeded, behind ``||`` if not.
+  A ``;`` in the midst of a word, behind ``=``, is one of its characters, as in ``server.4=host:2888:3888;2181``.
 * ``| sh...`` hands what a statement prints to that command line of the system's shell; ``> FILE`` and ``>> FILE``
   write it.
 * ``#`` at the beginning of a statement begins a comment.
@@ -164,7 +165,9 @@ class _Parser:
         quotes = True  # whether a quote here is one
         while self._at < len(text):
             char = text[self._at]
-            if char in " \t\r\n;|>" or text.startswith("&&", self._at):
+            if char in " \t\r\n|>" or text.startswith("&&", self._at):
+                break
+            if char == ";" and not ("=" in plain and text[self._at + 1 : self._at + 2].strip(" \t\r\n;")):
                 break
             if char in "'\"" and quotes:
                 for each in self._quoted(char):

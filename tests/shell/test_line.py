@@ -22,6 +22,8 @@ from shell.line import After, LineError, parse, parse_so_far, quoted
         ("set /a C:\\temp", ["set", "/a", "C:\\temp"]),
         ("set /a ''", ["set", "/a", ""]),
         ("set /a it's", ["set", "/a", "it's"]),
+        ("reconfig -add server.4=h:1:2;2181 -v 1; ", ["reconfig", "-add", "server.4=h:1:2;2181", "-v", "1"]),
+        ("option output=json;", ["option", "output=json"]),
         ("get /a#b # ", ["get", "/a#b", "#"]),
     ],
 )
