@@ -15,6 +15,7 @@ import zabpy
 from zabpy.model import BadVersionError, name_of
 
 from ..command import ZPath, command
+from ..differences import unified
 from ..problems import ShellError, Status, UsageError
 from ..shell import Shell
 from ..values import Kind, recognised
@@ -64,9 +65,24 @@ async def edit(shell: Shell, path: str, creates: bool, invalid: bool) -> None:
     draft = await anyio.to_thread.run_sync(_begun, path, data, version, value.kind)
     try:
         await _edit(shell, zk, draft, invalid=invalid)
+    except BaseException:
+        # Whatever ends it, Ctrl-C and lost connections included: what was typed is nowhere else.
+        if not draft.is_kept and _holds_text(draft, data):
+            draft.is_kept = True
+            with anyio.CancelScope(shield=True):
+                await shell.out.tell(f"what was typed is in {draft.file}")
+        raise
     finally:
         if not draft.is_kept:
             draft.file.unlink(missing_ok=True)
+
+
+def _holds_text(draft: Draft, original: bytes) -> bool:
+    """Whether there is anything in the file that the znode had not."""
+    try:
+        return draft.file.read_bytes() != original  # a small file of ours
+    except OSError:
+        return False
 
 
 def _begun(path: str, data: bytes, version: int | None, kind: Kind) -> Draft:
@@ -78,42 +94,22 @@ def _begun(path: str, data: bytes, version: int | None, kind: Kind) -> Draft:
 
 
 async def _edit(shell: Shell, zk: zabpy.Client, draft: Draft, *, invalid: bool) -> None:
-    shown = draft.before
     while True:
-        try:
-            new = await _edited(shell, draft)
-        except BaseException:
-            draft.is_kept = await _differs(draft, shown)
-            if draft.is_kept:
-                with anyio.CancelScope(shield=True):
-                    await shell.out.tell(f"what was typed is in {draft.file}")
-            raise
+        new = await _edited(shell, draft)
         if new == draft.before:
             await shell.out.tell("unchanged; nothing was written")
             return
         wrong = _wrong(draft, new, invalid=invalid)
         if wrong:
             await _ask_again(shell, draft, wrong)
-            shown = new
             continue
         try:
             version = await _write(zk, draft, new)
         except (BadVersionError, zabpy.NodeExistsError):
-            shown = await _merge(shell, zk, draft, new)
-        except zabpy.ZabpyError:
-            draft.is_kept = True
-            await shell.out.tell(f"what was typed is in {draft.file}")
-            raise
+            await _merge(shell, zk, draft, new)
         else:
             await shell.out.tell(f"{draft.path}: written, version {version}")
             return
-
-
-async def _differs(draft: Draft, shown: bytes) -> bool:
-    try:
-        return draft.file.read_bytes() != shown  # a small file of ours
-    except OSError:
-        return False
 
 
 async def _edited(shell: Shell, draft: Draft) -> bytes:
@@ -182,8 +178,8 @@ async def _ask_again(shell: Shell, draft: Draft, wrong: str, status: Status = St
     raise ShellError(f"{draft.path}: {wrong}; nothing was written. What was typed is in {draft.file}", status)
 
 
-async def _merge(shell: Shell, zk: zabpy.Client, draft: Draft, mine: bytes) -> bytes:
-    """Show what others changed, and have both in the file; what is in it now."""
+async def _merge(shell: Shell, zk: zabpy.Client, draft: Draft, mine: bytes) -> None:
+    """Show what others changed, and have both in the file."""
     try:
         theirs, stat = await zk.get(draft.path)
     except zabpy.NoNodeError:
@@ -192,27 +188,40 @@ async def _merge(shell: Shell, zk: zabpy.Client, draft: Draft, mine: bytes) -> b
             f"{draft.path}: somebody has deleted it meanwhile; what was typed is in {draft.file}", Status.CONFLICT
         ) from None
     names = ("before", f"version {stat.version}, by others")
-    for line in difflib.unified_diff(_lines(draft.before), _lines(theirs), *names, lineterm=""):
+    for line in unified(draft.before, theirs, names, shell.out.look.paint):
         await shell.out.line(line)
     await shell.out.flush()
     await _ask_again(shell, draft, "somebody has changed it meanwhile", Status.CONFLICT)
     both = _both(mine, theirs, f"version {stat.version}, by others")
     draft.before, draft.version = theirs, stat.version
-    await anyio.to_thread.run_sync(draft.file.write_bytes, both)
-    return both
+    await anyio.to_thread.run_sync(_replace, draft.file, both)
 
 
-def _lines(data: bytes) -> list[str]:
-    return data.decode("utf-8", "replace").splitlines()
+def _replace(file: Path, data: bytes) -> None:
+    """Have it hold this, or on a full disk what it held before."""
+    number, new = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
+    try:
+        with os.fdopen(number, "wb") as stream:
+            stream.write(data)
+        os.replace(new, file)
+    except BaseException:
+        os.unlink(new)
+        raise
+
+
+def _lines(data: bytes) -> list[bytes]:
+    """Parted at line feeds and nowhere else, so that every other byte stays as it was."""
+    return data.removesuffix(b"\n").split(b"\n")
 
 
 def _both(mine: bytes, theirs: bytes, name: str) -> bytes:
     """The lines of both, those that differ between marks, as git has them."""
     ours, others = _lines(mine), _lines(theirs)
-    found: list[str] = []
+    begin, middle, end_of = (mark.encode() for mark in (f"{MARKS[0]}yours", MARKS[1], MARKS[2] + name))
+    found: list[bytes] = []
     for tag, start, end, other_start, other_end in difflib.SequenceMatcher(None, ours, others).get_opcodes():
         if tag == "equal":
             found += ours[start:end]
         else:
-            found += [f"{MARKS[0]}yours", *ours[start:end], MARKS[1], *others[other_start:other_end], MARKS[2] + name]
-    return ("\n".join(found) + "\n").encode("utf-8", "surrogateescape")
+            found += [begin, *ours[start:end], middle, *others[other_start:other_end], end_of]
+    return b"\n".join(found) + b"\n"

@@ -4,9 +4,12 @@ import os
 import stat
 from pathlib import Path
 
+import anyio
 import pytest
 
+import zabpy
 from shell.settings import Rules
+from shell.shell import Shell
 
 from .conftest import Run
 from .test_change_writing import Answers, value_at
@@ -82,6 +85,54 @@ def test_a_conflict_is_shown_and_both_are_opened(
         and left(tmp_path)[0].read_bytes() == b"mine\nlast"
         and value_at(hosts, "/a") == b"theirs\nlast"
     )
+
+
+def test_after_a_conflict_every_byte_of_both_is_there(
+    zabsh: Run, hosts: str, editor: Path, tmp_path: Path, one_server: str
+) -> None:
+    """Line ends of Windows, and what only Unicode takes for one; and the text stays when the second editor fails."""
+    other = f"{Path.cwd()}/.venv/bin/zabsh --server {hosts}"
+    editor.write_text(
+        f'if test -e {tmp_path}/seen; then exit 1; fi; touch {tmp_path}/seen\n'
+        f'{other} set /a "$(printf "theirs\\r\\nlast\\r\\n")"; printf "mine\\r\\n\\342\\200\\250\\f\\r\\n" > "$1"'
+    )
+    told = zabsh("create /a 'first\r\nlast\r\n'", "edit /a", asker=Answers())
+    assert told.status != 0
+    (file,) = left(tmp_path)
+    assert f"what was typed is in {file}" in told.err
+    text = file.read_bytes()
+    assert b"mine\r\n" in text and b"\xe2\x80\xa8\f\r\n" in text and b"theirs\r\n" in text
+
+
+@pytest.mark.parametrize("broken", ["set", "get"])
+def test_what_was_typed_stays_when_the_command_is_cancelled_while_it_writes(
+    zabsh: Run, editor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """As by Ctrl-C while the servers do not answer; also while it looks what others wrote."""
+    editor.write_text('printf "long work" > "$1"')
+    zabsh("create /a x")
+    calls = 0
+
+    def setup(shell: Shell) -> None:
+        async def hangs(self: object, *args: object, **settings: object) -> object:
+            nonlocal calls
+            calls += 1
+            if broken == "get":
+                if calls == 1:
+                    return await get(self, *args)  # type: ignore[arg-type]
+            raise anyio.get_cancelled_exc_class()
+
+        async def refuses(*args: object, **settings: object) -> object:
+            raise zabpy.BadVersionError("somebody else was faster")
+
+        get = zabpy.Client.get
+        monkeypatch.setattr(zabpy.Client, broken, hangs)
+        if broken == "get":
+            monkeypatch.setattr(zabpy.Client, "set", refuses)
+
+    with pytest.raises(BaseException):  # noqa: B017, PT011  # the cancellation of nothing goes all the way
+        zabsh("edit /a", setup=setup)
+    assert left(tmp_path)[0].read_bytes() == b"long work"
 
 
 def test_editors_that_fail(zabsh: Run, editor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
