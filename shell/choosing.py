@@ -90,7 +90,8 @@ def of_place(where: str, file: File, now: Settings) -> Settings:
     """Those of another place, named within a shell: a profile, or HOST:PORT,...[/CHROOT], of which no more is known."""
     if where not in file.profiles and (any(char in where for char in ":.,/") or not near(where, file.profiles)):
         return choose(Options(servers=where, yes=now.rules.yes, timeout_ms=now.timeout_ms), {}, file)
-    return choose(Options(profile=where, yes=now.rules.yes), {}, file)
+    confirm = where if now.rules.yes and now.profile == where else None
+    return choose(Options(profile=where, yes=now.rules.yes, confirm=confirm), {}, file)
 
 
 def _profile(options: Options, env: "_Environment", file: File) -> tuple[Profile, int]:
@@ -107,8 +108,8 @@ def _rules(options: Options, env: "_Environment", profile: Profile) -> Rules:
         here = f"the profile is {profile.name}" if profile.name else "there is no profile"
         raise UsageError(f"--confirm {options.confirm}: {here}")
     yes = options.confirm is not None or (options.yes and not profile.confirm_name)
-    read_only = options.read_only or profile.read_only or env.flag("READ_ONLY")
-    return Rules(read_only, yes, profile.confirm_name, profile.name, profile.forbid)
+    stays = options.read_only or env.flag("READ_ONLY")
+    return Rules(stays or profile.read_only, yes, profile.confirm_name, profile.name, profile.forbid, stays)
 
 
 def _identities(what: str, texts: Iterable[str]) -> list[Identity]:

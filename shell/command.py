@@ -22,6 +22,7 @@ from .location import Znode, of_url
 from .output import FORMATS
 
 if TYPE_CHECKING:
+    from .settings import Rules
     from .shell import Shell
 
 Run = Callable[..., Awaitable[int | None]]
@@ -107,7 +108,8 @@ class HelpAsked(Exception):
 class Command(click.Command):
     """``writes``: it changes znodes, so a read-only shell refuses it. ``aliases``: its other names. ``hidden`` ones are
     spellings for muscle memory, and stand only in their own help. ``secret``: its line may have a password in it, and
-    is not kept."""
+    is not kept. ``same_as``: the command of which it is a spelling with a page of its own; who forbids that forbids it.
+    """
 
     def __init__(
         self,
@@ -118,6 +120,7 @@ class Command(click.Command):
         writes: bool,
         aliases: Sequence[str],
         secret: bool = False,
+        same_as: str = "",
         **settings: Any,
     ) -> None:
         super().__init__(name, callback=None, add_help_option=False, **settings)
@@ -125,7 +128,7 @@ class Command(click.Command):
             help = "How results are printed."
             self.params.append(click.Option(["--output", FORMAT], type=click.Choice(FORMATS), help=help))
         self.run, self.group, self.writes, self.aliases = run, group, writes, tuple(aliases)
-        self.secret = secret
+        self.secret, self.same_as = secret, same_as
 
     def parse(self, name: str, words: Sequence[Word]) -> click.Context:
         """The arguments, taken apart and checked, but for what only the servers know.
@@ -138,6 +141,12 @@ class Command(click.Command):
         if "--help" in before:
             raise HelpAsked
         return self.make_context(name, list(words))
+
+    def is_forbidden(self, rules: "Rules") -> bool:
+        """By any of its names."""
+        return bool(rules.forbid) and not {each.lower() for each in rules.forbid}.isdisjoint(
+            each.lower() for each in (self.name or "", self.same_as, *self.aliases)
+        )
 
     def usage(self) -> str:
         """``ls [OPTIONS] [PATH]...``"""
@@ -156,6 +165,7 @@ def command(
     interspersed: bool = True,
     hidden: bool = False,
     secret: bool = False,
+    same_as: str = "",
 ) -> Callable[[Run], Run]:
     """Make a command of an async function whose first parameter is the shell, and whose docstring is the help.
 
@@ -173,6 +183,7 @@ def command(
             writes=writes,
             aliases=aliases,
             secret=secret,
+            same_as=same_as,
             params=params,
             help=inspect.cleandoc(run.__doc__ or ""),
             hidden=hidden,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import ShellError, Status, UsageError
+from .settings import Rules
 
 if TYPE_CHECKING:
     import zabpy
@@ -103,13 +104,15 @@ class Clients:
     def __init__(self, shell: "Shell", stack: AsyncExitStack) -> None:
         self._shell, self._stack = shell, stack
         self._others: dict[str, zabpy.Client] = {}
-        self._read_only: dict[str, bool] = {}
+        self._rules: dict[str, Rules] = {}
+        self._confirmed: set[str] = set()
 
-    async def of(self, znode: Znode, *, writes: bool = False) -> "zabpy.Client":
-        """A client with a session. ``writes``: something is to be changed there.
+    async def of(self, znode: Znode, *, writes: str = "") -> "zabpy.Client":
+        """A client with a session. ``writes``: the command that is to change something there, if one is; what the
+        profile of that other cluster says of it holds, and if its name is to be typed it is asked for, once.
 
         Raises:
-            ShellError: the profile of that other cluster says that it is read-only.
+            ShellError: the profile does not allow it, or the person has not.
             NoServerError: and so on; as `Cluster.client`.
         """
         if not znode.servers:
@@ -119,11 +122,24 @@ class Clients:
                 raise ShellError(f"{znode}: no other cluster can be reached from here")
             cluster = await self._shell.open_cluster(znode.servers)
             self._stack.push_async_callback(_close, cluster)
-            self._read_only[znode.servers] = cluster.rules.read_only
+            self._rules[znode.servers] = cluster.rules
             self._others[znode.servers] = await cluster.client()
-        if writes and self._read_only[znode.servers]:
-            raise ShellError(f"{znode}: the profile is read-only, so nothing was done", Status.DENIED)
+        if writes and znode.servers not in self._confirmed:
+            await self._check(znode, self._rules[znode.servers], writes)
+            self._confirmed.add(znode.servers)
         return self._others[znode.servers]
+
+    async def _check(self, znode: Znode, rules: Rules, command: str) -> None:
+        from .command import find
+
+        if rules.read_only:
+            raise ShellError(f"{znode}: the profile is read-only, so nothing was done", Status.DENIED)
+        if find(command).is_forbidden(rules):
+            raise ShellError(f"the profile {rules.name} forbids {command}, so nothing was done", Status.DENIED)
+        if rules.confirm_name and not rules.yes:
+            question = f"{command} changes {znode}, in a cluster whose name is to be typed first."
+            if not await self._shell.asker.confirm(question, rules.name):
+                raise ShellError("nothing was done", Status.INTERRUPTED)
 
 
 async def _close(cluster: "Cluster") -> None:

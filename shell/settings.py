@@ -15,13 +15,15 @@ TIMEOUT_MS = 15_000
 @dataclass
 class Rules:
     """What may be done here. ``yes``: nothing is asked. ``name``: of the cluster, to be typed if ``confirm_name``.
-    ``forbid``: commands that are refused, by any of their names."""
+    ``forbid``: commands that are refused, by any of their names. ``stays_read_only``: not the profile has it so but the
+    person, who means all clusters that this shell goes to."""
 
     read_only: bool = False
     yes: bool = False
     confirm_name: bool = False
     name: str = ""
     forbid: frozenset[str] = frozenset()
+    stays_read_only: bool = False
 
 
 @dataclass

@@ -219,7 +219,7 @@ class Shell:
         with found.parse(name, words) as context:
             if found.writes and self.rules.read_only:
                 raise ShellError("this shell is read-only, so nothing was done", Status.DENIED)
-            if self.rules.forbid and self.rules.forbid & {name, found.name, *found.aliases}:
+            if found.is_forbidden(self.rules):
                 raise ShellError(f"the profile {self.rules.name} forbids it, so nothing was done", Status.DENIED)
             format = context.params.pop(FORMAT, None)
             params = await expanded(self, context)

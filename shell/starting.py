@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 
@@ -35,6 +36,8 @@ async def started(
 
         async def open_cluster(where: str) -> Cluster:
             other = of_place(where, load(os.environ), settings) if where else settings
+            if shell.rules.stays_read_only:
+                other = replace(other, rules=replace(other.rules, read_only=True, stays_read_only=True))
             return started_one(other, await other.for_client(shell.asker))
 
         def started_one(settings: Settings, client: dict[str, object]) -> Cluster:

@@ -90,7 +90,7 @@ async def _copy(
         _refuse_overlap(source, target, await of.of(source) is await of.of(target), recursive=recursive)
     records, denied = await _read(shell, of, source, recursive=recursive, acls=acls and isinstance(target, Znode))
     if isinstance(target, Znode):
-        zk = await of.of(target, writes=not dry_run)
+        zk = await of.of(target, writes="" if dry_run else "cp")
         await _check_parent(zk, target)
         flags = " ".join(flag for flag, there in (("-r", recursive), ("-p", acls), ("-f", force)) if there)
         again = f"cp {flags} {quoted(str(source))} {quoted(str(target))}"
@@ -208,7 +208,8 @@ async def mv(shell: Shell, locations: tuple[Location, ...], dry_run: bool) -> No
 
 
 async def _move(shell: Shell, of: Clients, source: Znode, target: Znode, *, dry_run: bool) -> None:
-    zk, there = await of.of(source, writes=not dry_run), await of.of(target, writes=not dry_run)
+    writes = "" if dry_run else "mv"
+    zk, there = await of.of(source, writes=writes), await of.of(target, writes=writes)
     _refuse_overlap(source, target, zk is there, recursive=True)
     if source.path == "/":
         raise UsageError(f"{source}: the root does not move")

@@ -148,7 +148,7 @@ async def option(shell: Shell, name: str | None, value: str | None) -> None:
     elif name == "color":
         shell.out.look.colour = look_of(_one_of(COLOURS, value), {}).colour
     elif _one_of(("on", "off"), value) == "on":
-        shell.rules.read_only = True
+        shell.rules.read_only = shell.rules.stays_read_only = True
     elif shell.rules.read_only:
         raise ShellError("a shell that is read-only stays so", Status.DENIED)
 

@@ -22,7 +22,7 @@ from .removing import remove_one, remove_trees
 GROUP = "zkCli.sh"
 
 
-@command("delete", group=GROUP, writes=True)
+@command("delete", group=GROUP, same_as="rm", writes=True)
 @click.option("-v", "version", type=int, default=-1, help="Only if the znode has this version.")
 @click.argument("path", type=ZPath())
 @click.argument("old_version", metavar="[VERSION]", type=int, required=False)
@@ -31,7 +31,7 @@ async def delete(shell: Shell, version: int, path: str, old_version: int | None)
     await remove_one(shell, path, version if old_version is None else old_version)
 
 
-@command("deleteall", group=GROUP, writes=True, aliases=("rmr",))
+@command("deleteall", group=GROUP, same_as="rm", writes=True, aliases=("rmr",))
 @click.option("-b", "batch", type=int, help="Taken, and of no use: requests are many at a time anyway.")
 @click.argument("path", type=ZPath())
 async def deleteall(shell: Shell, batch: int | None, path: str) -> None:
@@ -39,7 +39,7 @@ async def deleteall(shell: Shell, batch: int | None, path: str) -> None:
     await remove_trees(shell, [path], asks=shell.rules.confirm_name)
 
 
-@command("getAcl", group=GROUP)
+@command("getAcl", group=GROUP, same_as="acl")
 @click.option("-s", "shows_stat", is_flag=True, help="And the stat.")
 @click.argument("path", type=ZPath())
 async def get_acl(shell: Shell, shows_stat: bool, path: str) -> None:
@@ -47,7 +47,7 @@ async def get_acl(shell: Shell, shows_stat: bool, path: str) -> None:
     await show_acl(shell, path, shows_stat=shows_stat)
 
 
-@command("setAcl", group=GROUP, writes=True)
+@command("setAcl", group=GROUP, same_as="acl", writes=True)
 @click.option("-s", "shows_stat", is_flag=True, help="Show the stat then.")
 @click.option("-v", "version", type=int, default=-1, help="Only if the ACL has this version, which is its aversion.")
 @click.option("-R", "recursive", is_flag=True, help="Of the znode and all below it.")
@@ -63,7 +63,7 @@ async def set_acl(shell: Shell, shows_stat: bool, version: int, recursive: bool,
         await shell.out.show({"path": path, **stat_fields(stat)})
 
 
-@command("getAllChildrenNumber", group=GROUP)
+@command("getAllChildrenNumber", group=GROUP, same_as="count")
 @click.argument("path", type=ZPath(), default=".")
 async def get_all_children_number(shell: Shell, path: str) -> None:
     """How many znodes are below one, counted by the server: count."""
@@ -80,7 +80,7 @@ async def get_ephemerals(shell: Shell, path: str) -> None:
             await rows.add(path=each)
 
 
-@command("ls2", group=GROUP)
+@command("ls2", group=GROUP, same_as="ls")
 @click.argument("words", nargs=-1, metavar="[PATH]", type=click.UNPROCESSED)
 async def ls2(shell: Shell, words: Sequence[str]) -> int:
     """The children of a znode and its stat: ls -s."""
@@ -90,14 +90,14 @@ async def ls2(shell: Shell, words: Sequence[str]) -> int:
 # Quotas ---------------------------------------------------------------------------------------------------------------
 
 
-@command("listquota", group=GROUP)
+@command("listquota", group=GROUP, same_as="quota")
 @click.argument("path", type=ZPath(glob=False))
 async def listquota(shell: Shell, path: str) -> None:
     """The quotas at a znode and below: quota PATH."""
     await show_quotas(shell, path)
 
 
-@command("setquota", group=GROUP, writes=True)
+@command("setquota", group=GROUP, same_as="quota", writes=True)
 @click.option("-n", "znodes", type=int, help="At most so many znodes, itself included: beyond that, a warning.")
 @click.option("-b", "data_bytes", type=Size(), help="At most so many bytes: beyond that, a warning.")
 @click.option("-N", "znodes_hard", type=int, help="At most so many znodes: more are refused.")
@@ -111,7 +111,7 @@ async def setquota(shell: Shell, path: str, **limits: int | None) -> None:
     await set_quota(shell, path, given)
 
 
-@command("delquota", group=GROUP, writes=True)
+@command("delquota", group=GROUP, same_as="quota", writes=True)
 @click.option("-n", "znodes", is_flag=True, help="Only the warning beyond so many znodes.")
 @click.option("-b", "data_bytes", is_flag=True, help="Only the warning beyond so many bytes.")
 @click.option("-N", "znodes_hard", is_flag=True, help="Only the limit of znodes.")
@@ -125,7 +125,7 @@ async def delquota(shell: Shell, path: str, **limits: bool) -> None:
 # Watches --------------------------------------------------------------------------------------------------------------
 
 
-@command("addWatch", group=GROUP)
+@command("addWatch", group=GROUP, same_as="watch")
 @click.option(
     "-m",
     "mode",

@@ -93,7 +93,7 @@ def test_after_a_conflict_every_byte_of_both_is_there(
     """Line ends of Windows, and what only Unicode takes for one; and the text stays when the second editor fails."""
     other = f"{Path.cwd()}/.venv/bin/zabsh --server {hosts}"
     editor.write_text(
-        f'if test -e {tmp_path}/seen; then exit 1; fi; touch {tmp_path}/seen\n'
+        f"if test -e {tmp_path}/seen; then exit 1; fi; touch {tmp_path}/seen\n"
         f'{other} set /a "$(printf "theirs\\r\\nlast\\r\\n")"; printf "mine\\r\\n\\342\\200\\250\\f\\r\\n" > "$1"'
     )
     told = zabsh("create /a 'first\r\nlast\r\n'", "edit /a", asker=Answers())
@@ -130,7 +130,7 @@ def test_what_was_typed_stays_when_the_command_is_cancelled_while_it_writes(
         if broken == "get":
             monkeypatch.setattr(zabpy.Client, "set", refuses)
 
-    with pytest.raises(BaseException):  # noqa: B017, PT011  # the cancellation of nothing goes all the way
+    with pytest.raises(BaseException):  # noqa: B017  # the cancellation of nothing goes all the way
         zabsh("edit /a", setup=setup)
     assert left(tmp_path)[0].read_bytes() == b"long work"
 

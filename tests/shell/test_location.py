@@ -68,8 +68,8 @@ def test_another_cluster_has_rules_of_its_own(
             there = Znode("/a", "prod")
             assert await (await found.of(there)).exists("/") is not None
             with pytest.raises(ShellError, match="zk://prod/a: the profile is read-only") as caught:
-                await found.of(there, writes=True)
+                await found.of(there, writes="cp")
             assert caught.value.status == Status.DENIED
-            await found.of(Znode("/a"), writes=True)
+            await found.of(Znode("/a"), writes="cp")
 
     anyio.run(story, backend="asyncio")

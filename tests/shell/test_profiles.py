@@ -195,7 +195,9 @@ def test_guard_rails_add_up(config: Path) -> None:
     assert chosen(config, profile="prod").rules == Rules(True, False, True, "prod", forbid)
     assert chosen(config, profile="prod", yes=True).rules.yes is False  # its name is wanted
     assert chosen(config, profile="prod", confirm="prod").rules.yes is True
-    assert chosen(config, {"ZABPY_READ_ONLY": "1"}, profile="dev").rules == Rules(True, False, False, "dev")
+    assert chosen(config, {"ZABPY_READ_ONLY": "1"}, profile="dev").rules == Rules(
+        True, name="dev", stays_read_only=True
+    )
     with pytest.raises(UsageError, match="--confirm dev: the profile is prod"):
         chosen(config, profile="prod", confirm="dev")
 
