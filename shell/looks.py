@@ -26,6 +26,8 @@ STYLES = {
 }
 UNITS = "KMGTPE"
 ANSI = re.compile(r"\x1b\[[\d;]*m")
+#: Line ends and tabs are none.
+ORDERS = re.compile("[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]|\x1b(?!\\[[0-9;]*m)")
 
 
 def width(text: str) -> int:
@@ -94,6 +96,11 @@ def shown(name: str) -> str:
     """A name or path as it can be typed, quoted where it has to be. Control characters are escaped, for they are no
     text for a terminal."""
     return quoted(name if name.isprintable() else escaped(name))
+
+
+def harmless(text: str) -> str:
+    """The same with orders to a terminal escaped, but for colours."""
+    return ORDERS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def escaped(text: str) -> str:

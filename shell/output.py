@@ -6,7 +6,6 @@ the bare values, for pipes. The fields of an object are the same in json, ndjson
 Nothing here blocks the event loop: a slow reader of our output would else cost us the session.
 """
 
-import json
 import os
 import re
 import select
@@ -19,7 +18,8 @@ from typing import Any, Protocol, Self
 
 import anyio
 
-from .looks import Paint, escaped, padded, shown, size, width
+from .looks import Paint, escaped, harmless, padded, shown, size, width
+from .values import json_text
 
 FORMATS = ("table", "json", "ndjson", "yaml", "raw")
 #: What a command prints is written in pieces of this size.
@@ -94,6 +94,9 @@ class Output:
             await self._push()
 
     async def line(self, text: str) -> None:
+        """At a terminal nothing in it but colours is an order to that: it may come from anybody's znode."""
+        if self.look.is_terminal and self.format != "raw":
+            text = harmless(text)
         await self.write(text + "\n")
 
     async def flush(self) -> None:
@@ -112,7 +115,7 @@ class Output:
         """A remark for people, on stderr, that is no part of the result."""
         await self._push()
         write = self.write_err if self.pages is None else self.pages.remark
-        await anyio.to_thread.run_sync(write, (text + "\n").encode("utf-8", "surrogateescape"))
+        await anyio.to_thread.run_sync(write, (harmless(text) + "\n").encode("utf-8", "surrogateescape"))
 
     async def _push(self) -> None:
         if self._pieces:
@@ -123,9 +126,9 @@ class Output:
         """One object. ``human``: its lines in a table's stead; ``raw``: its bare value."""
         match self.format:
             case "json":
-                await self.line(json.dumps(record, indent=2, ensure_ascii=False))
+                await self.line(json_text(record, indent=2))
             case "ndjson":
-                await self.line(json.dumps(record, ensure_ascii=False))
+                await self.line(json_text(record))
             case "yaml":
                 await self.write(_yaml(record))
             case "raw" if raw is not None:
@@ -187,10 +190,10 @@ class Rows:
         self.count += 1
         match out.format:
             case "json":
-                lines = json.dumps(fields, indent=2, ensure_ascii=False).replace("\n", "\n  ")
+                lines = json_text(fields, indent=2).replace("\n", "\n  ")
                 await out.write(("[\n  " if self.count == 1 else ",\n  ") + lines)
             case "ndjson":
-                await out.line(json.dumps(fields, ensure_ascii=False))
+                await out.line(json_text(fields))
             case "yaml":
                 await out.write(_yaml([fields]))
             case "raw":

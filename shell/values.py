@@ -19,8 +19,15 @@ Kind = Literal["empty", "text", "json", "yaml", "cbor", "binary"]
 PARSED_BYTES_MAX = 4 * 1024 * 1024
 YAML_BYTES_MAX = 64 * 1024
 #: A small value can be a very large one, compressed.
-UNPACKED_BYTES_MAX = 64 * 1024 * 1024
+UNPACKED_BYTES_MAX = 16 * 1024 * 1024
+#: More of it is shown only to who asks for a hex dump.
+DUMPED_BYTES_MAX = 1024 * 1024
+#: What is deeper is not taken apart: Python's own JSON could not write it.
+DEPTH_MAX = 100
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+#: What JSON leaves as it is; and of that what no encoding has.
+UNSHOWN = re.compile("[\x7f-\x9f\ud800-\udfff]")
+HALVES = re.compile("[\ud800-\udfff]")
 #: A line that YAML's mappings and lists have; all lines are to look like this, or be indented.
 YAML_LINE = re.compile(r"(?:---|#.*|\s+.*|-\s+\S.*|[\w.\"'/-][^:{}\[\]]*:(?:\s.*)?|)\Z")
 YAML_KEY = re.compile(r"(?:^|\n)(?:-\s+)?[\w.\"'/-]+:(?:\s|\Z)")
@@ -58,6 +65,29 @@ def recognised(data: bytes) -> Value:
     return Value(data, kind, data, text, parsed)
 
 
+def is_modest(parsed: Any, atoms_max: int) -> bool:
+    """Whether what was parsed is no larger, written out, than what it was parsed from may make it, and no deeper than
+    others can go down. A few bytes of YAML or CBOR whose parts are shared can stand for more than any memory holds."""
+    level, atoms = [parsed], 0
+    for _ in range(DEPTH_MAX):
+        below: list[Any] = []
+        for each in level:
+            if isinstance(each, dict):
+                below += each.keys()
+                below += each.values()
+            elif isinstance(each, list | tuple | set | frozenset):
+                below += each
+            elif type(each) is not str and hasattr(each, "value"):  # what CBOR has tagged
+                below.append(each.value)
+            if atoms + len(below) > atoms_max:
+                return False
+        if not below:
+            return True
+        atoms += len(below)
+        level = below
+    return False
+
+
 def _kind(data: bytes) -> tuple[Kind, str | None, Any]:
     if not data:
         return "empty", "", None
@@ -86,9 +116,12 @@ def _json(text: str) -> Any:
     if text.lstrip()[:1] not in ("{", "[") or len(text) > PARSED_BYTES_MAX:
         return None
     try:
-        return json.loads(text)
+        parsed = json.loads(text)
     except (ValueError, RecursionError):
         return None
+    # So many brackets are needed to go so deep, and most values have fewer.
+    deep = text.count("[") + text.count("{") >= DEPTH_MAX
+    return parsed if not deep or is_modest(parsed, len(text)) else None
 
 
 def _yaml(text: str) -> Any:
@@ -102,7 +135,7 @@ def _yaml(text: str) -> Any:
         parsed = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, ValueError, RecursionError):
         return None
-    return parsed if isinstance(parsed, dict | list) else None
+    return parsed if isinstance(parsed, dict | list) and is_modest(parsed, len(text) + 1) else None
 
 
 def _cbor(data: bytes) -> Any:
@@ -118,7 +151,8 @@ def _cbor(data: bytes) -> Any:
         parsed = cbor2.load(stream)
     except (cbor2.CBORDecodeError, ValueError, RecursionError, MemoryError, OverflowError, TypeError):
         return None
-    return parsed if stream.tell() == len(data) and isinstance(parsed, dict | list) else None
+    is_it = stream.tell() == len(data) and isinstance(parsed, dict | list) and is_modest(parsed, len(data))
+    return parsed if is_it else None
 
 
 def _unpacked(data: bytes) -> bytes | None:
@@ -168,7 +202,10 @@ def pretty(value: Value) -> str:
     """For people: JSON and CBOR indented, a hex dump of what is binary, text as it is. No line end at the end."""
     match value.kind:
         case "json" | "cbor":
-            return json.dumps(value.parsed, indent=2, ensure_ascii=False, default=_other)
+            return json_text(value.parsed, indent=2)
+        case "binary" if len(value.content) > DUMPED_BYTES_MAX:
+            more = len(value.content) - DUMPED_BYTES_MAX
+            return f"{hex_dump(value.content[:DUMPED_BYTES_MAX])}\n… and {more:,} bytes more"
         case "binary":
             return hex_dump(value.content)
         case _:
@@ -213,7 +250,13 @@ def hex_dump(data: bytes, at: int = 0) -> str:
 
 def as_json(part: Any) -> str:
     """A part of a value: a string bare, all else as JSON on one line."""
-    return part if isinstance(part, str) else json.dumps(part, ensure_ascii=False, default=_other)
+    return part if isinstance(part, str) and not HALVES.search(part) else json_text(part)
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON that can be encoded, and shown by a terminal: control characters and halves of characters are escaped."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, default=_other)
+    return UNSHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def jsonable(part: Any) -> Any:

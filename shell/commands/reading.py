@@ -13,7 +13,7 @@ from ..problems import ShellError, Status, UsageError
 from ..selection import Selection, is_selection, parse_selection
 from ..shell import Shell
 from ..stats import stat_fields
-from ..values import as_json, data_fields, hex_dump, jsonable, pretty, recognised
+from ..values import as_json, data_fields, hex_dump, json_text, jsonable, pretty, recognised
 from ..watching import tell_of_one
 from .walking import for_each, show_stat
 
@@ -110,9 +110,7 @@ class Getting:
             part = self._selected(path, data)
             shown = as_json(part)
             if out.look.is_terminal and isinstance(part, dict | list):
-                import json
-
-                shown = paint.source(json.dumps(jsonable(part), indent=2, ensure_ascii=False), "json")
+                shown = paint.source(json_text(jsonable(part), indent=2), "json")
             await out.line(shown)
         elif self._hex:
             await out.write(hex_dump(data) + "\n" * bool(data))
