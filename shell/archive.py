@@ -25,10 +25,11 @@ import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import IO, Any, Protocol
 
-from zabpy.model import BadArgumentsError, validate
+from zabpy.model import Acls, BadArgumentsError, validate
 
 from .acls import acl_text, parse_acl
 from .errors import UsageError
@@ -71,7 +72,13 @@ def fields_of(record: Record) -> dict[str, Any]:
     return {"path": record.path or "/", "acl": acl, **stat_fields(record.stat), "kind": kind}
 
 
+_hexed = lru_cache(hexed)  # the three zxids of a znode are mostly one
 _quoted = json.encoder.encode_basestring  # json.dumps of a text with ensure_ascii=False
+
+
+@lru_cache(1_000)
+def _acl_json(acl: Acls) -> str:
+    return _quoted(acl_text(acl))
 
 
 def line_of(record: Record) -> str:
@@ -84,10 +91,10 @@ def line_of(record: Record) -> str:
         fields = data_fields(record.data)
         data, coded = "null", f'"{fields["data_base64"]}"'
     owner = stat.ephemeral_owner
-    acl = "null" if record.acl is None else _quoted(acl_text(record.acl))
+    acl = "null" if record.acl is None else _acl_json(record.acl)
     return (
         f'{{"path": {_quoted(record.path or "/")}, "data": {data}, "data_base64": {coded}, "acl": {acl}, '
-        f'"czxid": "{hexed(stat.czxid)}", "mzxid": "{hexed(stat.mzxid)}", "pzxid": "{hexed(stat.pzxid)}", '
+        f'"czxid": "{_hexed(stat.czxid)}", "mzxid": "{_hexed(stat.mzxid)}", "pzxid": "{_hexed(stat.pzxid)}", '
         f'"ctime_ms": {stat.ctime_ms}, "mtime_ms": {stat.mtime_ms}, "version": {stat.version}, '
         f'"cversion": {stat.cversion}, "aversion": {stat.aversion}, '
         f'"ephemeral_owner": {_quoted(hexed(owner)) if owner else "null"}, '

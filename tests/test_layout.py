@@ -201,3 +201,8 @@ def test_a_server_loads_what_few_servers_need_only_where_it_is_needed() -> None:
     code = f"import sys, zabpy.server.main; print([name for name in {few.split()} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "[]\n"
+
+
+def test_a_client_starts_without_what_only_servers_need() -> None:
+    code = "import sys, zabpy.client; print([m for m in sys.modules if m.startswith(('zabpy.zab', 'cbor2'))])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

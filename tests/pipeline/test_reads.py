@@ -217,3 +217,17 @@ def test_sasl_is_answered_as_by_a_server_without_it(world: World) -> None:
 def test_a_nul_in_the_path_of_exists_is_a_bad_argument(world: World) -> None:
     assert world.read(Op.EXISTS, r.ExistsRequest("/\0", True)).err == -8
     assert world.watches.total == 0
+
+
+def test_a_multi_read_as_clients_write_them_is_taken_apart_the_quick_way(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(reader: Reader) -> r.MultiReadRequest:
+        raise AssertionError("the slow way")
+
+    world.create("/a", b"1")
+    monkeypatch.setattr(r.MultiReadRequest, "read", slow)
+    reads = ((Op.GET_DATA, r.GetDataRequest("/a", False)), (Op.GET_CHILDREN, r.GetChildrenRequest("/a", False)))
+    for count in range(3):
+        reply = world.read(Op.MULTI_READ, r.MultiReadRequest(reads[:count]))
+        assert len(r.MultiResponse.read(Reader(reply.body)).results) == count

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from zabpy.model import OPEN_ACL, Acl, Acls, MarshallingError, Stat
-from zabpy.wire import OPS, JuteError, NullPathError, Reader, Record, packed, records
+from zabpy.wire import OPS, JuteError, NullPathError, Op, Reader, Record, packed, records
 from zabpy.wire.records import ClientInfo, CreateRequest, MultiReadRequest, MultiRequest, MultiResponse, MultiResult
 
 i32, i64 = st.integers(-(1 << 31), (1 << 31) - 1), st.integers(-(1 << 63), (1 << 63) - 1)
@@ -161,3 +161,11 @@ def test_reads_and_writes_do_not_mix_in_a_multi() -> None:
     for cls, ops in ((MultiRequest, (delete, get)), (MultiReadRequest, (get, delete)), (MultiRequest, ((14, get[1]),))):
         with pytest.raises(JuteError, match="in a multi"):
             cls.read(Reader(packed(cls(ops))))
+
+
+@settings(max_examples=50)
+@given(st.sampled_from([Op.GET_DATA, Op.GET_CHILDREN]), st.lists(st.text(max_size=20), max_size=5))
+def test_what_is_packed_quickly_is_the_same(op: Op, paths: list[str]) -> None:
+    request = records.GetDataRequest if op == Op.GET_DATA else records.GetChildrenRequest
+    assert records.packed_reads(op, paths) == packed(MultiReadRequest(tuple((op, request(p, False)) for p in paths)))
+    assert [records.packed_path(p) for p in paths] == [packed(records.GetACLRequest(p)) for p in paths]

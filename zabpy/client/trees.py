@@ -6,7 +6,7 @@ from typing import TypeVar
 import anyio
 
 from zabpy.model import ERRORS, STAT_STRUCT, Acls, CodeError, NoNodeError, NotEmptyError, Stat, UnimplementedError, join
-from zabpy.wire import Op, Reader, packed, records as r
+from zabpy.wire import Op, Reader, bytes_of, records as r
 
 from .arguments import bad
 from .call import Call
@@ -41,8 +41,7 @@ class Trees(Operations):
             NoAuthError: with the path of the first that may not be read.
         """
         wanted = [(path, self._full(path, "get_many")) for path in paths]
-        reads = [(p, f, r.GetDataRequest(f, False)) for p, f in wanted]
-        replies = await self._read_many("get_many", Op.GET_DATA, reads, session)
+        replies = await self._read_many("get_many", Op.GET_DATA, wanted, session)
         if replies is None:
             return await in_parallel(
                 lambda path: self._or_none(self.get(path, session=session)), [p for p, _ in wanted]
@@ -56,8 +55,7 @@ class Trees(Operations):
         Of one moment and with the errors of `get_many`.
         """
         wanted = [(path, self._full(path, "children_many")) for path in paths]
-        reads = [(p, f, r.GetChildrenRequest(f, False)) for p, f in wanted]
-        replies = await self._read_many("children_many", Op.GET_CHILDREN, reads, session)
+        replies = await self._read_many("children_many", Op.GET_CHILDREN, wanted, session)
         if replies is None:
             return await in_parallel(
                 lambda path: self._or_none(self.children(path, session=session)), [p for p, _ in wanted]
@@ -90,7 +88,7 @@ class Trees(Operations):
         calls = [
             Call(
                 Op.GET_ACL,
-                packed(r.GetACLRequest(self._full(path, "get_acl_many"))),
+                r.packed_path(self._full(path, "get_acl_many")),
                 read,
                 "get_acl_many",
                 path,
@@ -119,14 +117,14 @@ class Trees(Operations):
             return None
 
     async def _read_many(
-        self, operation: str, opcode: int, wanted: Sequence[tuple[str, str, r.Record]], session: Session | None
+        self, operation: str, opcode: int, wanted: Sequence[tuple[str, str]], session: Session | None
     ) -> list[r.Record | None] | None:
         """The replies, None for a missing znode; or None at all, where servers have no such operation."""
         found: list[r.Record | None] = []
         for part in self._parts(wanted):
             if not self._reads_many:
                 return None
-            body = packed(r.MultiReadRequest(tuple((opcode, record) for _, _, record in part)))
+            body = r.packed_reads(opcode, [full for _, full in part])
             try:
                 reply = await self._ask(Op.MULTI_READ, body, r.MultiResponse.read, operation, part[0][0], session)
             except UnimplementedError:
@@ -134,27 +132,28 @@ class Trees(Operations):
                 return None
             if len(reply.results) != len(part):
                 raise ProtocolError(f"{len(reply.results)} results of {len(part)} reads")
-            for (path, _, _), result in zip(part, reply.results, strict=True):
-                if isinstance(result.body, r.ErrorResponse):
-                    if result.body.err != NoNodeError.code:
-                        error = ERRORS.get(result.body.err, CodeError)(f"{operation} {path}")
-                        error.operation, error.path = operation, path
-                        raise error
+            for (path, _), result in zip(part, reply.results, strict=True):
+                body_read = result.body
+                if not isinstance(body_read, r.ErrorResponse):
+                    found.append(body_read)
+                elif body_read.err == NoNodeError.code:
                     found.append(None)
                 else:
-                    found.append(result.body)
+                    error = ERRORS.get(body_read.err, CodeError)(f"{operation} {path}")
+                    error.operation, error.path = operation, path
+                    raise error
         return found
 
-    def _parts(self, wanted: Sequence[tuple[str, str, r.Record]]) -> Iterable[list[tuple[str, str, r.Record]]]:
-        part: list[tuple[str, str, r.Record]] = []
+    def _parts(self, wanted: Sequence[tuple[str, str]]) -> Iterable[list[tuple[str, str]]]:
+        part: list[tuple[str, str]] = []
         size = 0
-        for path, full, record in wanted:
+        for path, full in wanted:
             # The record is the path behind its length, and a boolean; before it is the header of one operation.
-            more = (len(full) if full.isascii() else len(packed(record)) - 5) + 5 + 9
+            more = (len(full) if full.isascii() else len(bytes_of(full))) + 5 + 9
             if part and size + more > self.frame_bytes_max - 64:
                 yield part
                 part, size = [], 0
-            part.append((path, full, record))
+            part.append((path, full))
             size += more
         if part:
             yield part

@@ -7,11 +7,14 @@ nothing can change.
 
 import struct
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from zabpy.model import (
     ADMIN,
     OPEN_ACL,
     READ,
+    STAT_STRUCT,
+    Acls,
     BadArgumentsError,
     CodeError,
     Identity,
@@ -32,7 +35,7 @@ from zabpy.tree import (
     allowed,
     masked,
 )
-from zabpy.wire import UNDECODABLE, Op, Reader, records as r
+from zabpy.wire import UNDECODABLE, Op, Reader, Writer, records as r
 
 from .replies import end_of_parts, error_part, event_frame, read_part, refusal_frame, reply_frame
 from .slices import (
@@ -64,6 +67,7 @@ _REPLY = struct.Struct(">iiqi")
 _PART_AND_LENGTH = struct.Struct(">i?ii").unpack_from
 _GET_DATA, _GET_CHILDREN = int(Op.GET_DATA), int(Op.GET_CHILDREN)
 _GET_DATA_PART, _GET_CHILDREN_PART = read_part(_GET_DATA, b""), read_part(_GET_CHILDREN, b"")
+_END_OF_PARTS = end_of_parts()
 _NO_NODE, _NO_AUTH = error_part(NoNodeError.code), error_part(NoAuthError.code)
 #: In a multiRead: children of one znode, and bytes of all results, that are not put off.
 _NAMES_AT_ONCE = 100
@@ -224,10 +228,24 @@ def _get_children2(
 
 
 def _get_acl(state: State, watches: Watches, watcher: int, _: int, record: bytes, identities: Identities) -> bytes:
-    (path,) = r.GetACLRequest.read(Reader(record))
+    size = len(record) - 4
+    if size >= 0 and _INT.unpack_from(record)[0] == size:
+        path = record[4:].decode("utf-8", UNDECODABLE)
+    else:
+        (path,) = r.GetACLRequest.read(Reader(record))
     znode = _readable(state, path, identities, READ | ADMIN)
-    acl = znode.acl if allowed(znode.acl, ADMIN, identities) else masked(znode.acl)
-    return r.packed(r.GetACLResponse(acl, znode.stat()))
+    acl = znode.acl
+    if acl is not OPEN_ACL and not allowed(acl, ADMIN, identities):
+        acl = masked(acl)
+    return _packed_acl(acl) + (znode.reply[-STAT_STRUCT.size :] if znode.reply else znode.packed_stat())
+
+
+@lru_cache(1_000)
+def _packed_acl(acl: Acls) -> bytes:
+    """Most znodes of a tree have the same few."""
+    writer = Writer()
+    r.write_acls(writer, acl)
+    return writer.bytes()
 
 
 def _get_ephemerals(
@@ -276,7 +294,7 @@ def _multi_read(
     nodes = state.tree.nodes
     for op, path in _multi_reads(record):
         if path is None:
-            parts.append(end_of_parts())
+            parts.append(_END_OF_PARTS)
             raise _UnreadableError(b"".join(parts_in_slices(parts)) if about <= _BYTES_AT_ONCE else b"")
         znode = nodes.get(path or "/")
         part: _Part
@@ -293,7 +311,7 @@ def _multi_read(
             part = lists[path]
         parts.append(part)
         about += len(part) if isinstance(part, bytes) else _names_bytes_about(part[1])
-    parts.append(end_of_parts())
+    parts.append(_END_OF_PARTS)
     if len(parts) > SLICE_ITEMS or about > _BYTES_AT_ONCE:
         return about, parts_in_slices(parts)
     return b"".join(parts_in_slices(parts))
@@ -322,6 +340,8 @@ def _multi_reads(record: bytes) -> list[tuple[int, str | None]]:
             break
         found.append((op, record[at + 13 : end].decode("utf-8", UNDECODABLE)))
         at = end + 1
+    if record.startswith(_END_OF_PARTS, at):  # with nothing behind it, as nearly always
+        return found
     ops: list[tuple[int, str | None]] = []
     for op, request in r.MultiReadRequest.read(Reader(record)).ops:
         ops.append((int(op), request.path if isinstance(request, r.GetDataRequest | r.GetChildrenRequest) else None))

@@ -6,13 +6,18 @@ and are kept apart as None and ``b""``. A null vector of ACLs reads as the empty
 is ever written as null but such data, and the path of a sync.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from struct import Struct
 from typing import NamedTuple, Protocol, Self, cast
 
 from zabpy.model import OPEN_ACL, STAT_STRUCT, Acl, Acls, Stat
 
-from .jute import JuteError, NullPathError, Reader, Writer
+from .jute import JuteError, NullPathError, Reader, Writer, bytes_of
 
+_new = tuple.__new__
+_INT = Struct(">i")
+_MULTI_HEADER = Struct(">i?i")
+_READ_OF_MANY = Struct(">i?ii")  # and the length of the path
 #: A list of paths as a client sent it.
 Watched = tuple[str | None, ...] | None
 
@@ -24,6 +29,22 @@ class Record(Protocol):
     def read(cls, r: Reader) -> Self: ...
 
     def write(self, w: Writer) -> None: ...
+
+
+def packed_path(path: str) -> bytes:
+    """A record that is nothing but a path, as getACL's."""
+    raw = bytes_of(path)
+    return _INT.pack(len(raw)) + raw
+
+
+def packed_reads(opcode: int, paths: Sequence[str]) -> bytes:
+    """The bytes of a `MultiReadRequest` of so many getData or getChildren, in a third of the time."""
+    pieces: list[bytes] = []
+    for path in paths:
+        raw = bytes_of(path)
+        pieces += (_READ_OF_MANY.pack(opcode, False, -1, len(raw)), raw, b"\0")
+    pieces.append(_MULTI_HEADER.pack(-1, True, -1))
+    return b"".join(pieces)
 
 
 def packed(record: Record) -> bytes:
@@ -807,13 +828,13 @@ class MultiResponse(NamedTuple):
     def read(cls, r: Reader) -> Self:
         results: list[MultiResult] = []
         while True:
-            header = MultiHeader.read(r)
-            if header.done:
+            type, done, err = r.unpack(_MULTI_HEADER)
+            if done:
                 return cls(tuple(results))
-            if header.type not in MULTI_RESULTS:
-                raise JuteError(f"result of type {header.type} in a multi")
-            body = MULTI_RESULTS[header.type]
-            results.append(MultiResult(header.type, header.err, None if body is None else body.read(r)))
+            if type not in MULTI_RESULTS:
+                raise JuteError(f"result of type {type} in a multi")
+            body = MULTI_RESULTS[type]
+            results.append(MultiResult(type, err, None if body is None else body.read(r)))
 
     def write(self, w: Writer) -> None:
         for result in self.results:
@@ -843,9 +864,9 @@ def _read_ops(r: Reader) -> tuple[tuple[tuple[int, Record], ...], bool]:
 
 def _write_ops(w: Writer, ops: tuple[tuple[int, Record], ...]) -> None:
     for op, record in ops:
-        MultiHeader(op, False, -1).write(w)
+        w.raw(_MULTI_HEADER.pack(op, False, -1))
         record.write(w)
-    MultiHeader(-1, True, -1).write(w)
+    w.raw(_MULTI_HEADER.pack(-1, True, -1))
 
 
 # Fields of more than one record --------------------------------------------------------------------------------------
@@ -862,7 +883,7 @@ def write_acls(w: Writer, acls: Acls) -> None:
 
 
 def read_stat(r: Reader) -> Stat:
-    return Stat._make(r.unpack(STAT_STRUCT))
+    return _new(Stat, r.unpack(STAT_STRUCT))  # in half the time of Stat._make, for there are that many
 
 
 def _read_acl(r: Reader) -> Acl:
