@@ -10,6 +10,7 @@ from zabpy.client import RequestTooLargeError, TransactionFailedError
 from zabpy.model import NotEmptyError, parent_of
 
 from ..command import ZLocation, command
+from ..files import write_whole
 from ..folders import read_folder, write_folder
 from ..line import quoted
 from ..location import Clients, File, Location, Znode, clients
@@ -171,7 +172,7 @@ async def _write_file(shell: Shell, target: File, records: Sequence[Record], *, 
     if exists and not force:
         await shell.confirm(f"write {'into' if is_folder else 'over'} {local}?")
     if len(there) == 1:
-        await anyio.to_thread.run_sync(local.write_bytes, there[0].data)
+        await anyio.to_thread.run_sync(write_whole, local, there[0].data)
         return
     files = await anyio.to_thread.run_sync(write_folder, local, there)
     await shell.out.tell(f"{counted(len(there), 'znode')} as {counted(files, 'file')}")

@@ -16,6 +16,7 @@ from zabpy.model import CodeError
 from ..applying import Applier
 from ..archive import Archive, ArchiveWriter, NdjsonWriter, TarWriter, problems_told, read_archive
 from ..command import ZPath, command
+from ..files import on_disk, whole_file
 from ..line import quoted
 from ..plan import Plan, at, carry_out, plan_for
 from ..problems import ShellError, Status, UsageError, told
@@ -56,16 +57,13 @@ async def export(shell: Shell, path: str, file: str | None, format: str | None, 
         await sink.drain()
         return
     target = _local(file or "")
-    if target.exists() and not force:
+    if target.is_dir():
+        raise UsageError(f"{target}: is a folder; the name of a file is expected")
+    if target.is_file() and not force:
         await shell.confirm(f"write over {target}?")
-    part = target.with_name(target.name + ".part")
-    try:
-        with await anyio.to_thread.run_sync(lambda: part.open("wb")) as stream:
-            complete = await _export(shell, zk, path, stream, kind or "ndjson", acls=not no_acl)
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with whole_file(target) as stream:
+        complete = await _export(shell, zk, path, stream, kind or "ndjson", acls=not no_acl)
+        await anyio.to_thread.run_sync(on_disk, stream)
     if complete is not None:
         raise complete
 

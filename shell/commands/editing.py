@@ -16,6 +16,7 @@ from zabpy.model import BadVersionError, name_of
 
 from ..command import ZPath, command
 from ..differences import unified
+from ..files import write_whole
 from ..problems import ShellError, Status, UsageError
 from ..shell import Shell
 from ..values import Kind, recognised
@@ -194,19 +195,7 @@ async def _merge(shell: Shell, zk: zabpy.Client, draft: Draft, mine: bytes) -> N
     await _ask_again(shell, draft, "somebody has changed it meanwhile", Status.CONFLICT)
     both = _both(mine, theirs, f"version {stat.version}, by others")
     draft.before, draft.version = theirs, stat.version
-    await anyio.to_thread.run_sync(_replace, draft.file, both)
-
-
-def _replace(file: Path, data: bytes) -> None:
-    """Have it hold this, or on a full disk what it held before."""
-    number, new = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
-    try:
-        with os.fdopen(number, "wb") as stream:
-            stream.write(data)
-        os.replace(new, file)
-    except BaseException:
-        os.unlink(new)
-        raise
+    await anyio.to_thread.run_sync(write_whole, draft.file, both)
 
 
 def _lines(data: bytes) -> list[bytes]:
