@@ -3,6 +3,7 @@
 import difflib
 import os
 import shlex
+import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from ..differences import unified
 from ..files import write_whole
 from ..problems import ShellError, Status, UsageError
 from ..shell import Shell
+from ..signals import heard_by
 from ..values import Kind, recognised
 
 SUFFIXES: dict[Kind, str] = {"json": ".json", "yaml": ".yaml"}
@@ -127,7 +129,13 @@ async def _edited(shell: Shell, draft: Draft) -> bytes:
     async with shell.foreground():
         try:
             # In a thread, so that the session lives on; until it ends the terminal is the editor's, whatever is typed.
-            status = await anyio.to_thread.run_sync(subprocess.call, words)
+            # So is Ctrl-C, which is a key like others in many of them.
+            heard: list[int] = []
+            with heard_by(heard.append, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
+                status = await anyio.to_thread.run_sync(subprocess.call, words)
+            for number in heard:
+                if number != signal.SIGINT:
+                    signal.raise_signal(number)
         except OSError as error:
             raise ShellError(f"{words[0]}: {error.strerror}; $VISUAL or $EDITOR says which editor to use") from None
     if status:
