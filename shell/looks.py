@@ -4,6 +4,7 @@ Chinese and emoji stand in line, too."""
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from .line import quoted
@@ -39,12 +40,6 @@ def width(text: str) -> int:
     from prompt_toolkit.utils import get_cwidth
 
     return get_cwidth(text)
-
-
-def padded(text: str, to: int, *, right: bool = False) -> str:
-    """``right``: it stands at the right. Longer ones stay as they are."""
-    space = " " * (to - width(text))
-    return space + text if right else text + space
 
 
 def cut(text: str, to: int) -> str:
@@ -86,10 +81,15 @@ def when(ms: int) -> str:
     if ms <= 0:
         return "-"
     try:
-        at = datetime.fromtimestamp(ms / 1000, UTC)
+        return _when(ms // 1000)
     except (OverflowError, ValueError, OSError):
         return f"{ms} ms"
-    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+@lru_cache(1_000)
+def _when(seconds: int) -> str:
+    """Many children are of the same second."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def shown(name: str) -> str:

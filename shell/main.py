@@ -3,6 +3,7 @@
 Here only the command line is read, and nothing is loaded that a prompt can do without: neither commands nor client.
 """
 
+import gc
 import os
 import sys
 import threading
@@ -21,6 +22,9 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def main(arguments: list[str] | None = None, prog_name: str = "zabsh") -> NoReturn:
+    # What is made here, by imports and by reads of many znodes, is hardly ever garbage in a circle: to look for such
+    # took up to a tenth of the time.
+    gc.set_threshold(50_000, 20, 50)
     for descriptor in (0, 1, 2):  # one that is closed would become that of a connection
         try:
             os.fstat(descriptor)

@@ -18,12 +18,14 @@ from typing import Any, Protocol, Self
 
 import anyio
 
-from .looks import Paint, escaped, harmless, padded, shown, size, width
+from .looks import Paint, escaped, harmless, shown, size, width
 from .values import json_text
 
 FORMATS = ("table", "json", "ndjson", "yaml", "raw")
 #: What a command prints is written in pieces of this size.
 PIECE_BYTES = 64 * 1024
+#: Lines of a table that are written together.
+LINES_AT_ONCE = 500
 
 #: Cells that stand at the right, if all of their column are such.
 NUMBER = re.compile(r"-?[\d,.]+[KMGTPE]?\Z")
@@ -221,17 +223,25 @@ class Rows:
             await self._table()
 
     async def _table(self) -> None:
-        cells = [[self._cell(row, column) for column in self._columns] for row in self._held]
-        numeric = [
-            any(line[at] != "-" for line in cells)
-            and all(line[at] == "-" or NUMBER.match(line[at]) for line in cells)
+        columns = [self._column(column) for column in self._columns]
+        lines = ["  ".join(parts).rstrip() for parts in zip(*columns, strict=True)]
+        for at in range(0, len(lines), LINES_AT_ONCE):
+            await self._out.line("\n".join(lines[at : at + LINES_AT_ONCE]))
+
+    def _column(self, column: str) -> list[str]:
+        """Its name and its cells, all of one width."""
+        cells = [self._cell(row, column) for row in self._held]
+        is_numeric = (
+            any(cell != "-" for cell in cells)
+            and all(cell == "-" or NUMBER.match(cell) for cell in cells)
             and not any(isinstance(row.get(column), str) for row in self._held)
-            for at, column in enumerate(self._columns)
-        ]
-        widths = [max(map(width, column)) for column in zip(self._columns, *cells)]
-        for line in ([column.upper() for column in self._columns], *cells):
-            parts = [padded(cell, wide, right=right) for cell, wide, right in zip(line, widths, numeric)]
-            await self._out.line("  ".join(parts).rstrip())
+        )
+        cells.insert(0, column.upper())
+        widths = list(map(width, cells))
+        wide = max(widths)
+        if is_numeric:
+            return [" " * (wide - taken) + cell for cell, taken in zip(cells, widths, strict=True)]
+        return [cell + " " * (wide - taken) for cell, taken in zip(cells, widths, strict=True)]
 
     def _cell(self, row: Row, column: str) -> str:
         if column in self._cells:

@@ -1,8 +1,9 @@
 """Sizes, times, columns."""
 
+import anyio
 import pytest
 
-from shell.looks import age, cut, in_columns, padded, shown, size, when, width
+from shell.looks import age, cut, in_columns, shown, size, when, width
 from shell.stats import hexed, mode, stat_fields
 from zabpy.model import Stat
 
@@ -30,8 +31,21 @@ def test_times() -> None:
 
 def test_wide_characters_stand_in_line() -> None:
     assert [width(text) for text in ("abc", "日本", "é", "e\u0301", "\x1b[1mx\x1b[0m", "😀")] == [3, 4, 1, 1, 1, 2]
-    assert (padded("日本", 5) + "|", padded("日", 3, right=True)) == ("日本 |", " 日")
     assert (cut("日本語", 5), cut("abc", 3), cut("abcd", 3)) == ("日本…", "abc", "ab…")
+
+
+def test_the_columns_of_a_table_are_of_one_width_and_numbers_stand_at_the_right() -> None:
+    printed = bytearray()
+
+    async def story() -> None:
+        out = Output(printed.extend, printed.extend)
+        async with out.rows("name", "size") as rows:
+            await rows.add(name="日本", size=7)
+            await rows.add(name="a", size=12)
+        await out.end()
+
+    anyio.run(story)
+    assert printed.decode().splitlines() == ["NAME  SIZE", "日本     7", "a       12"]
 
 
 def test_columns() -> None:
