@@ -4,6 +4,7 @@ import anyio
 import pytest
 
 from shell.looks import age, cut, in_columns, shown, size, when, width
+from shell.output import Output
 from shell.stats import hexed, mode, stat_fields
 from zabpy.model import Stat
 
