@@ -28,6 +28,8 @@ class Plan:
     change: list[Write] = field(default_factory=list)
     same: list[str] = field(default_factory=list)
     delete: list[str] = field(default_factory=list)
+    #: Of these so many are ephemerals, so some session's.
+    ephemerals: int = 0
     #: Ephemerals, which are a session's and are not written.
     skipped: list[Record] = field(default_factory=list)
     #: Of the target: they may not be read, so nobody can say what would have to be done.
@@ -79,6 +81,7 @@ async def plan_for(
         plan.denied += found_there.denied
         levels = found_there.levels[::-1]
         plan.delete = [path for level in levels for path in sorted(level) if path not in keep and not _system(zk, path)]
+        plan.ephemerals = sum(path in found_there.ephemerals for path in plan.delete)
     return plan
 
 

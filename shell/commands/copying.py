@@ -1,6 +1,7 @@
 """Znodes and trees are copied and moved: here, between clusters, to files and from them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import anyio
 import click
@@ -46,9 +47,9 @@ async def cp(
     """
     sources, target, into = _taken(locations)
     async with clients(shell) as of:
-        for source in sources:
-            to = _below(target, source) if into else target
-            await _copy(shell, of, source, to, recursive=recursive, acls=acls, dry_run=dry_run, force=force)
+        for index, (source, to) in enumerate(pairs := _pairs(sources, target, into)):
+            with _after("copied", pairs[:index]):
+                await _copy(shell, of, source, to, recursive=recursive, acls=acls, dry_run=dry_run, force=force)
 
 
 def _taken(locations: Sequence[Location]) -> tuple[list[Location], Location, bool]:
@@ -61,6 +62,29 @@ def _taken(locations: Sequence[Location]) -> tuple[list[Location], Location, boo
     if len(sources) > 1 and not into:
         raise UsageError(f"{last}: {len(sources)} znodes go below it if it ends with a slash: {last}/")
     return sources, _bare(last), into
+
+
+def _pairs(sources: Sequence[Location], target: Location, into: bool) -> list[tuple[Location, Location]]:
+    """What goes where. Raises `UsageError` where two would be at the same place, before anything is done."""
+    pairs = [(source, _below(target, source) if into else target) for source in sources]
+    places: dict[Location, Location] = {}
+    for source, to in pairs:
+        if (first := places.setdefault(to, source)) is not source:
+            raise UsageError(f"{first} and {source} would both be {to}; nothing was done")
+    return pairs
+
+
+@contextmanager
+def _after(done: str, pairs: Sequence[tuple[Location, Location]]) -> Iterator[None]:
+    """Of what goes wrong with one of several it is said what became of those before, so that nobody takes a "nothing
+    was done" for all of them."""
+    try:
+        yield
+    except (ShellError, zabpy.ZabpyError) as error:
+        if not pairs:
+            raise
+        before = " ".join(str(source) for source, _ in pairs[:5]) + (" ..." if len(pairs) > 5 else "")
+        raise ShellError(f"{told(error)}. Before that {len(pairs):,} were {done}: {before}", Status.PARTIAL) from error
 
 
 def _bare(location: Location) -> Location:
@@ -202,10 +226,10 @@ async def mv(shell: Shell, locations: tuple[Location, ...], dry_run: bool) -> No
     if shell.transaction is not None:
         raise UsageError("this is not done in a transaction: commit or abort it first")
     async with clients(shell) as of:
-        for source in sources:
-            to = _below(target, source) if into else target
+        for index, (source, to) in enumerate(pairs := _pairs(sources, target, into)):
             assert isinstance(source, Znode) and isinstance(to, Znode)
-            await _move(shell, of, source, to, dry_run=dry_run)
+            with _after("moved", [] if dry_run else pairs[:index]):
+                await _move(shell, of, source, to, dry_run=dry_run)
 
 
 async def _move(shell: Shell, of: Clients, source: Znode, target: Znode, *, dry_run: bool) -> None:

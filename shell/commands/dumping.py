@@ -248,7 +248,8 @@ async def write_tree(
         await _show(shell, plan)
         return plan
     if plan.delete:
-        await shell.confirm(f"delete {counted(len(plan.delete), 'znode')} under {target}?")
+        live = f", {plan.ephemerals:,} of them ephemeral" if plan.ephemerals else ""
+        await shell.confirm(f"delete {counted(len(plan.delete), 'znode')} under {target}{live}?")
     if asks_overwrite and plan.change:
         number = len({write.path for write in plan.change})
         await shell.confirm(f"write over {counted(number, 'znode')} at {target}?")
@@ -258,6 +259,11 @@ async def write_tree(
         await shell.out.tell(f"… and {len(plan.skipped) - 3:,} more ephemerals were left out")
     total = len(plan.create) + len(plan.change)
     deleted = 0
+
+    def done_so_far() -> str:
+        deletes = f" and {deleted:,} of {len(plan.delete):,} deletes" if plan.delete else ""
+        return f"{applier.done:,} of {total:,} writes{deletes} are known to be done"
+
     with progress("writing", total + len(plan.delete)) as advance:
         applier = Applier(zk, advance)
         try:
@@ -265,20 +271,18 @@ async def write_tree(
                 await zk.ensure(target.rpartition("/")[0] or "/")
             await carry_out(applier, plan)
             if applier.ended_by is None:
-                for path in plan.delete:
+                for path in plan.delete if not applier.failed else ():
                     deleted += await _delete(zk, path, applier)
         except zabpy.ZabpyError as error:
             applier.ended_by = error
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
-                await shell.out.tell(
-                    f"stopped: {applier.done:,} of {total:,} writes are known to be done; to go on: {again}"
-                )
+                await shell.out.tell(f"stopped: {done_so_far()}; to go on: {again}")
             raise
     problems = [f"{told(error) or error}" for _, error in applier.failed] + [told(error) or "" for error in plan.denied]
     if applier.ended_by is not None:
         raise ShellError(
-            f"{applier.done:,} of {total:,} writes are known to be done, then: {told(applier.ended_by)}."
+            f"{done_so_far()}, then: {told(applier.ended_by)}."
             f" What is done is left as it is by the same command again: {again}",
             Status.PARTIAL,
         )

@@ -35,10 +35,13 @@ def is_secret(text: str) -> bool:
     for statement in parse_so_far(text):
         if not statement.words:
             continue
-        name = statement.words[0]
-        command = command_of(name)
-        if name.lower() in SECRET or (command is not None and command.secret):
-            return True
+        first = command_of(statement.words[0])
+        # `time`, `repeat` and their like have another command behind them.
+        takes_line = first is None or not first.context_settings.get("allow_interspersed_args", True)
+        for name in statement.words if takes_line else statement.words[:1]:
+            command = command_of(name)
+            if name.lower() in SECRET or (command is not None and command.secret):
+                return True
     return False
 
 

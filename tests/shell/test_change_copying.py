@@ -104,3 +104,27 @@ def test_what_may_not_be_read_is_left_out_and_said(zabsh: Run, hosts: str) -> No
         "mv: /t/no: permission denied: get needs READ on /t/no",
     ]
     assert sorted(tree(hosts, "/u")) == ["", "/yes"]
+
+
+def test_of_several_that_go_somewhere_it_is_said_which_did(zabsh: Run, hosts: str) -> None:
+    told = zabsh("create /d; create /e; create /d/b; create /a 1; create /b 2", "mv /a /b /d/")
+    assert told.status == 7
+    assert told.err == "mv: /d/b: exists already; nothing was done. Before that 1 were moved: /a\n"
+    told = zabsh("create /x; create /x/b", "cp /b /x/b /e/")
+    assert (told.status, told.err.splitlines()[0]) == (2, "cp: /b and /x/b would both be /e/b; nothing was done")
+    assert sorted(tree(hosts, "/e")) == [""]
+
+
+def test_a_mirror_says_what_belongs_to_sessions(zabsh: Run, hosts: str, tmp_path: Path) -> None:
+    asker = Answers(yes=False)
+    file = tmp_path / "m"
+    zabsh("create /m; create /m/a", f"export /m {file}")
+    zabsh("create -e /m/live; create /m/b", f"import --delete {file}", asker=asker)
+    assert asker.asked == ["delete 2 znodes under /m, 1 of them ephemeral?"]
+
+
+def test_nothing_is_deleted_where_something_could_not_be_written(zabsh: Run, hosts: str, tmp_path: Path) -> None:
+    zabsh("create /m; create /m/a new", f"export --no-acl /m {tmp_path}/m", "set /m/a old; create /m/b")
+    told = zabsh("acl /m/a world:anyone:r", f"import --no-acl --delete {tmp_path}/m", rules=Rules(yes=True))
+    assert told.status == 7 and "0 of 1 writes done, 0 deleted; 1 problem" in told.err
+    assert sorted(tree(hosts, "/m")) == ["", "/a", "/b"]

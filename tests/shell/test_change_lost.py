@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+import zabpy
 from shell.applying import Applier
 from shell.commands import load
 from shell.output import Look, Output
@@ -71,12 +72,12 @@ def dies_after(monkeypatch: pytest.MonkeyPatch, kind: type, method: str, calls: 
     """The server dies when so many were done."""
     count, real = 0, getattr(kind, method)
 
-    def counting(self: object, *args: object) -> object:
+    def counting(self: object, *args: object, **settings: object) -> object:
         nonlocal count
         count += 1
         if count == calls:
             die()
-        return real(self, *args)
+        return real(self, *args, **settings)
 
     monkeypatch.setattr(kind, method, counting)
 
@@ -143,3 +144,15 @@ def test_ctrl_c(ensemble: Ensemble, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert re.fullmatch(r"rm: stopped: [\d,]+ of 3,001 znodes were deleted; rm -r /t goes on\n", err)
     monkeypatch.undo()
     assert run(ensemble, "rm -r /t", "exists /t")[0] == 1
+
+
+def test_what_import_has_deleted_is_told_as_well(
+    ensemble: Ensemble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "x.ndjson"
+    file.write_text('{"zabpy_export": 1, "path": "/t"}\n{"path": "/", "data": "new"}\n{"end": true}\n')
+    assert run(ensemble, "create /t", *(f"create /t/n{i}" for i in range(5)))[0] == 0
+    err = stopped(
+        ensemble, f"import --delete {file}", lambda stop: dies_after(monkeypatch, zabpy.Client, "delete", 4, stop)
+    )
+    assert re.fullmatch(r"stopped: 1 of 1 writes and [345] of 5 deletes are known to be done; to go on: .*\n", err), err

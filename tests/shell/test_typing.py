@@ -264,6 +264,9 @@ def test_what_is_wrong_while_it_is_typed(text: str, complaint: str | None) -> No
         ("ls; addauth digest ann:x", True),
         ("addAuth digest 'ann", True),
         ("connect x --password y", True),
+        ("time auth digest ann:x", True),
+        ("repeat 2 addauth digest ann:x", True),
+        ("ls auth", False),
         ("get /app/password", False),
     ],
 )
