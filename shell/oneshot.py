@@ -19,7 +19,7 @@ from typing import NamedTuple
 import anyio
 
 from .asking import asker
-from .commands import load
+from .commands import load, load_for
 from .line import LineError, parse
 from .listing import profiles_of
 from .output import look_of, standard
@@ -55,7 +55,10 @@ def run(settings: Settings, work: Work) -> int:
     Raises:
         ShellError: it could not begin.
     """
-    load()
+    if work.words:
+        load_for(work.words[0])
+    else:
+        load()
     return anyio.run(_run, settings, work)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shell.command import REGISTRY, find
+from shell.commands import FREQUENT
 from shell.commands.general import help_of
 from shell.examples import EXAMPLES
 from shell.line import parse
@@ -108,3 +109,9 @@ def test_a_place_that_cannot_be_reached_is_not_gone_to(
 def test_whoami_and_version(zabsh: Run) -> None:
     assert json.loads(zabsh("whoami", format="ndjson").out) == {"scheme": "ip", "id": "127.0.0.1"}
     assert re.fullmatch(r"zabpy \d+\.\d+\.\d+, Python 3\.\d+\.\d+\n", zabsh("version").out)
+
+
+def test_frequent_commands_stand_where_they_are_looked_for() -> None:
+    assert {name: REGISTRY[name].run.__module__ for name in FREQUENT} == {
+        name: f"shell.commands.{module}" for name, module in FREQUENT.items()
+    }
