@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 import pytest
@@ -9,7 +10,10 @@ from trio.testing import MockClock
 
 import zabpy
 from tests.client.conftest import Story
+from tests.recipes.hurting import crowd, kill
+from tests.recipes.killing import until
 from tests.recipes.memory import World, world
+from tests.recipes.test_data_cancelled import cancelled_anywhere
 from tests.recipes.test_with_kazoo import in_thread, kazoo
 from zabpy.recipes import AcquireTimeoutError, LockLost, TimedLease
 
@@ -190,3 +194,89 @@ async def test_waiting_survives_a_lost_session(autojump_clock: MockClock) -> Non
             await anyio.sleep(12)
             w.heal()
         assert 60 <= got[0] < 62
+
+
+async def test_who_is_cancelled_anywhere_has_not_taken_it(autojump_clock: MockClock) -> None:
+    async with crowd(servers=1) as w, w.client("a") as a, w.client("b") as b:
+        asked = 0
+
+        async def ask() -> None:
+            nonlocal asked
+            asked += 1
+            await a.timed_lease("/daily", DAY_MS, name=f"a{asked}").acquire(60_000)
+
+        steps = await cancelled_anywhere(ask)
+        assert steps > 40, "each of the five round trips was hit on its way"
+        mine = await b.timed_lease("/daily", DAY_MS).holder()
+        assert mine is not None and mine.name == f"a{asked}", "the one that was not cancelled"
+        await b.delete("/daily/lease_holder")
+        assert await b.children("/daily") == []
+
+
+async def test_who_is_cancelled_and_ends_has_not_taken_it(autojump_clock: MockClock) -> None:
+    async with crowd(servers=1) as w, w.client("b") as b:
+
+        async def ask_and_end() -> None:
+            async with w.client("a") as a:
+                await a.timed_lease("/daily", DAY_MS).acquire()
+            await b.delete("/daily/lease_holder")
+
+        assert await cancelled_anywhere(ask_and_end) > 40
+        await b.sync("/daily")
+        assert await b.children("/daily") == []
+
+
+async def test_what_was_ours_before_is_not_taken_back_with_a_renewal_that_is_cancelled(
+    autojump_clock: MockClock,
+) -> None:
+    async with crowd(servers=1) as w, w.client("a") as a, w.client("b") as b:
+        lease = a.timed_lease("/daily", DAY_MS, name="a")
+        held = await lease.acquire()
+
+        async def renew() -> None:
+            await lease.acquire()
+
+        async def never_free() -> None:
+            while True:
+                there = await b.timed_lease("/daily", 1).holder()
+                assert there is not None and there.name == "a"
+                await anyio.sleep(0.001)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(never_free)
+            await cancelled_anywhere(renew)
+            tasks.cancel_scope.cancel()
+        held.check()
+
+
+async def test_a_lease_lost_while_it_was_asked_for_is_free(autojump_clock: MockClock) -> None:
+    async with crowd(servers=1) as w, w.client("a") as a, w.client("b") as b:
+        lease = a.timed_lease("/daily", DAY_MS)
+        create = a.create
+
+        async def then_lost(path: str, *args: Any, **settings: Any) -> Any:
+            made = await create(path, *args, **settings)
+            if path == "/daily/lease_holder":
+                session = a.session
+                await kill(w.servers, session)
+                await until(lambda: session.lost)
+            return made
+
+        a.create = then_lost  # type: ignore[method-assign]
+        with pytest.raises(LockLost):
+            await lease.acquire()
+        await b.timed_lease("/daily", 1).acquire(20_000)
+
+
+def test_a_task_leaves_what_it_has_entered_last(on_both: Callable[[Story], None], hosts: str) -> None:
+    async def story() -> None:
+        async with zabpy.connect(hosts) as zk:
+            lease = zk.timed_lease("/daily", 60_000)
+            async with lease as outer:
+                async with lease as inner:
+                    assert inner.token > outer.token
+                with pytest.raises(LockLost):
+                    inner.check()
+                outer.check()
+
+    on_both(story)

@@ -1,5 +1,7 @@
 """A cache equals the tree, whatever happens to its connection, its session and the servers."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from random import Random
 
@@ -309,3 +311,12 @@ def of_path(cache: TreeCache, path: str) -> bytes:
     node = cache.get(path)
     assert node is not None
     return node.data
+
+
+async def test_a_stream_of_changes_that_was_left_is_not_filled_any_more(autojump_clock: MockClock) -> None:
+    async with ensemble(servers=1) as servers, client(servers) as (zk, _), zk.tree_cache("/") as cache:
+        async with cache.changes() as changes:
+            left = weakref.ref(changes)
+        del changes
+        gc.collect()
+        assert left() is None, "nobody would read it"

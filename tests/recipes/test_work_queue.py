@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import anyio
 import pytest
@@ -425,3 +426,27 @@ async def test_who_tried_in_vain_takes_what_the_winner_gives_back(autojump_clock
                 nursery.cancel_scope.cancel()
             async with a.work_queue("/queue") as queue, queue.take():
                 pass
+
+
+async def test_an_item_that_is_deleted_just_when_it_is_leased_leaves_no_lease(autojump_clock: MockClock) -> None:
+    async with crowd(servers=1) as all, all.client("a") as zk, all.client("b") as other:
+        await other.work_queue("/queue").put(b"gone")
+        get = zk.get
+
+        async def get_late(path: str, **settings: Any) -> Any:
+            if path.startswith("/queue/entries/") and await other.exists(path) is not None and not deleted:
+                deleted.append(path)
+                await other.delete(path)
+                await zk.sync()
+            return await get(path, **settings)
+
+        deleted: list[str] = []
+        zk.get = get_late  # type: ignore[method-assign]
+        async with zk.work_queue("/queue") as queue:
+            with trio.move_on_after(1):
+                async with queue.take() as item:
+                    raise AssertionError(f"{item} is gone")
+            assert deleted and await zk.children("/queue/taken") == []
+            await other.work_queue("/queue").put(b"next")
+            async with queue.take() as item:
+                assert item.data == b"next"

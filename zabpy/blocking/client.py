@@ -945,8 +945,12 @@ class TimedLease(Context["HeldTimedLease"]):
 
         Raises:
             AcquireTimeoutError: somebody else has it, for longer than that.
-            LockLost: the session was lost while we asked; we may have it or not: ask again.
+            LockLost: the session was lost while we asked: ask again.
             NoServerError: no server could be reached for as long as the client waits for one.
+
+        If it raises, or is cancelled, what it may have written is taken back, in the background; only if the client is
+        closed then and reaches no server meanwhile is the lease taken until its time is over. What was ours already is
+        not taken back: it then lasts longer than we know.
         """
         result: HeldTimedLease = self._wrapped(self._call(self._bare.acquire, timeout_ms))
         return result

@@ -18,6 +18,9 @@ was cancelled from further out, too                 that cancellation
 raised anything else                                that exception, with a note
 ==================================================  ==============================================
 
+It is left in the task in which it was entered. What is left in another one is released, and a RuntimeError says so: a
+body can be cancelled only in its own task.
+
 What cannot be promised: code that does not wait is not cancelled, and what it has sent to another system may arrive
 there after somebody else holds the lock. That system has to compare fencing tokens, see `Lock`.
 """
@@ -41,6 +44,7 @@ from zabpy.client import (
 from zabpy.model import NoNodeError, ZabpyError
 
 from .errors import LockLost, LostError, about
+from .who import this_task
 
 #: How long the end of a body waits for the release to be acknowledged; it then goes on in the background.
 RELEASE_WAIT_MS = 2_000
@@ -75,7 +79,8 @@ class Holding:
         self._over = anyio.Event()
         self._on_lost: dict[object, Callable[[], None]] = {}
         self._scope: anyio.CancelScope | None = None
-        self._entered = self._stopped = False
+        self._entered_in: object | None = None  # which task
+        self._stopped = False
         self._guarding = anyio.CancelScope()
         self._undo: Callable[[], None] = lambda: None
         self._undo = session.on_lost(lambda: self.lose(session.why_lost))
@@ -180,21 +185,25 @@ class Holding:
         """What the end of the body does."""
         await self.release()
 
+    async def _leave_soon(self) -> None:
+        """`_leave`, but after `RELEASE_WAIT_MS` it is not waited for any more."""
+        with anyio.move_on_after(RELEASE_WAIT_MS / 1000, shield=True):
+            await self._leave()
+
     async def __aenter__(self) -> Self:
         try:
             self.check()
         except LostError:
             # Lost before anybody relied on it: what of it is still there (`call_off`) nobody else will give back.
-            with anyio.move_on_after(RELEASE_WAIT_MS / 1000, shield=True):
-                await self._leave()
+            await self._leave_soon()
             raise
         self._enter()
         return self
 
     def _enter(self) -> None:
-        if self._entered:
+        if self._entered_in is not None:
             raise RuntimeError(f"{self.what}: a holding is entered once")
-        self._entered = True
+        self._entered_in = this_task()
         self._scope = anyio.CancelScope()
         self._scope.__enter__()
         if self._stopped:
@@ -204,7 +213,14 @@ class Holding:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         scope, self._scope = self._scope, None
-        assert scope is not None
+        if scope is None:
+            raise RuntimeError(f"{self.what}: it is not entered, and cannot be left")
+        if this_task() is not self._entered_in:
+            await self._leave_soon()
+            raise RuntimeError(
+                f"{self.what}: it was entered in one task and is left in another one; it is held no more, but its end "
+                "could not have cancelled the body. Enter and leave it in the same task"
+            )
         remains = error
         try:
             if scope.__exit__(kind, error, trace):
@@ -213,8 +229,7 @@ class Holding:
             remains = rest
         lost = self.lost
         try:
-            with anyio.move_on_after(RELEASE_WAIT_MS / 1000, shield=True):
-                await self._leave()
+            await self._leave_soon()
         except ZabpyError as failed:
             if remains is None:
                 raise

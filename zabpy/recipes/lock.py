@@ -31,6 +31,7 @@ from zabpy.model import Acls, NoNodeError, join
 from . import delay
 from .arguments import check_at_least, check_data, check_one_of, check_path, check_timeout
 from .contenders import LAYOUTS, REVOKE, Layout, contender
+from .entered import Entered
 from .errors import LockLost, LostError, NotReentrantError, about, acquire_timeout
 from .holding import RELEASE_WAIT_MS, Holding
 from .place import Place, PlaceLostError
@@ -177,7 +178,7 @@ class Lock:
         self.path, self.data, self.lock_delay_ms = path, data, lock_delay_ms
         self._zk, self._layout, self._acl = zk, layout, acl
         self._on_revocation = on_revocation
-        self._entered: dict[Hashable, HeldLock] = {}
+        self._entered = Entered[HeldLock]()
 
     def __str__(self) -> str:
         return f"the lock {self.path}"
@@ -216,15 +217,12 @@ class Lock:
         return held
 
     async def __aenter__(self) -> HeldLock:
-        held = await self.acquire()
-        await held.__aenter__()
-        self._entered[who()] = held
-        return held
+        return await self._entered.enter(await self.acquire())
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        return await self._entered.pop(who()).__aexit__(kind, error, trace)
+        return await self._entered.leave(self, kind, error, trace)
 
     def _hold(self, place: Place) -> HeldLock:
         """It is ours. What is built like a lock may hold something else."""

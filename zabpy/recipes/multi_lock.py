@@ -8,7 +8,7 @@ wait for each other for ever. While one is waited for, those before it are held.
 are given back, and it begins again.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 
 import anyio
@@ -17,10 +17,10 @@ from zabpy.client import Client
 from zabpy.model import ZabpyError
 
 from .arguments import bad, check_timeout
+from .entered import Entered
 from .errors import AcquireTimeoutError, about, acquire_timeout
 from .holding import RELEASE_WAIT_MS, Holding
 from .lock import HeldLock, Lock
-from .who import who
 
 
 class HeldLocks(Holding):
@@ -50,7 +50,7 @@ class MultiLock:
         paths = [lock.path for lock in self._locks]
         if not paths or len(set(paths)) < len(paths):
             raise bad(f"several locks, each once, not {', '.join(paths) or 'none'}", "multi_lock")
-        self._entered: dict[Hashable, HeldLocks] = {}
+        self._entered = Entered[HeldLocks]()
 
     def __str__(self) -> str:
         return f"the locks {', '.join(lock.path for lock in self._locks)}"
@@ -71,15 +71,12 @@ class MultiLock:
         return result
 
     async def __aenter__(self) -> HeldLocks:
-        held = await self.acquire()
-        await held.__aenter__()
-        self._entered[who()] = held
-        return held
+        return await self._entered.enter(await self.acquire())
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        return await self._entered.pop(who()).__aexit__(kind, error, trace)
+        return await self._entered.leave(self, kind, error, trace)
 
     async def _acquire(self, timeout_ms: int | None) -> HeldLocks | None:
         """None if one of those that were held was lost on the way."""

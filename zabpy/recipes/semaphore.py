@@ -12,7 +12,6 @@ The layout is kazoo's Semaphore's: leases below ``path``, the gate at ``path-__l
 ``path/locks``, where the number is known to the clients only. Clients of that library and ours may share a path.
 """
 
-from collections.abc import Hashable
 from types import TracebackType
 from uuid import uuid4
 
@@ -23,12 +22,12 @@ from zabpy.model import Acls, NodeExistsError, NoNodeError, join, name_of
 
 from .arguments import check_at_least, check_one_of, check_path, check_timeout
 from .contenders import Layout, curator_guid
+from .entered import Entered
 from .errors import AcquireTimeoutError, RecipeError, about, acquire_timeout
 from .holding import Holding
 from .lock import HeldLock, Lock, Waiting
 from .reading import read_all
 from .removal import Removal
-from .who import who
 
 #: How long one who wants a lease now or never waits at the gate, where there are free ones.
 GATE_WAIT_MS = 1_000
@@ -81,7 +80,7 @@ class Semaphore:
         self._zk, self._layout, self._acl = zk, layout, acl
         gate, self._leases = (f"{path}-__lock__", path) if layout == "kazoo" else (f"{path}/locks", f"{path}/leases")
         self._gate = Lock(zk, gate, data=data, layout=layout, acl=acl)
-        self._entered: dict[Hashable, list[HeldLease]] = {}
+        self._entered = Entered[HeldLease]()
 
     def __str__(self) -> str:
         return f"a lease of {self.path}"
@@ -115,19 +114,12 @@ class Semaphore:
         return held
 
     async def __aenter__(self) -> HeldLease:
-        held = await self.acquire()
-        await held.__aenter__()
-        self._entered.setdefault(who(), []).append(held)
-        return held
+        return await self._entered.enter(await self.acquire())
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        me = who()
-        held = self._entered[me].pop()  # the innermost one
-        if not self._entered[me]:
-            del self._entered[me]
-        return await held.__aexit__(kind, error, trace)
+        return await self._entered.leave(self, kind, error, trace)
 
     async def holders(self) -> list[Waiting]:
         """Who holds a lease, the oldest first."""

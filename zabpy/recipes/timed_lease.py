@@ -18,8 +18,8 @@ compare the end that is written there with their own clocks, and theirs is judge
 """
 
 import json
+import logging
 import math
-from collections.abc import Hashable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import NamedTuple
@@ -27,18 +27,21 @@ from uuid import uuid4
 
 import anyio
 
-from zabpy.client import Client, ConnectionLossError, Session, SessionLostError
-from zabpy.model import Acls, BadVersionError, NodeExistsError, NoNodeError, Stat, join
+from zabpy.client import Client, ClosedClientError, ConnectionLossError, Session, SessionLostError
+from zabpy.model import Acls, BadVersionError, NodeExistsError, NoNodeError, Stat, ZabpyError, join
 
-from .arguments import check_at_least, check_timeout
+from .arguments import bad, check_at_least, check_timeout
+from .entered import Entered
 from .errors import LockLost, acquire_timeout
 from .holding import Holding
 from .lock import HeldLock, Lock
-from .who import who
+from .patience import TRANSIENT, Patience
+from .who import ACTING_FOR
 
 HOLDER = "lease_holder"
 #: kazoo's format, and its number.
 DATE, VERSION = "%Y-%m-%dT%H:%M:%S", 1
+log = logging.getLogger(__name__)
 
 
 def now_ms() -> int:
@@ -126,11 +129,14 @@ class TimedLease:
                 nobody is taken for us.
         """
         check_at_least("duration_ms", duration_ms, 1, "timed_lease", path)
+        if not isinstance(name, str):
+            raise bad(f"a name is a str, not {name!r}", "timed_lease", path)
         self.path, self.duration_ms = path, duration_ms
         self.name = name or uuid4().hex
         self._zk, self._acl = zk, acl
         self._lock = Lock(zk, path, data=self.name.encode(), acl=acl)
-        self._entered: dict[Hashable, HeldTimedLease] = {}
+        self._entered = Entered[HeldTimedLease]()
+        self._given_up: set[bytes] = set()  # nonces of ours that may be there and that nobody relies on
 
     def __str__(self) -> str:
         return f"the timed lease {self.path}"
@@ -143,14 +149,23 @@ class TimedLease:
 
         Raises:
             AcquireTimeoutError: somebody else has it, for longer than that.
-            LockLost: the session was lost while we asked; we may have it or not: ask again.
+            LockLost: the session was lost while we asked: ask again.
             NoServerError: no server could be reached for as long as the client waits for one.
+
+        If it raises, or is cancelled, what it may have written is taken back, in the background; only if the client is
+        closed then and reaches no server meanwhile is the lease taken until its time is over. What was ours already is
+        not taken back: it then lasts longer than we know.
         """
         check_timeout(timeout_ms, self.path)
         until = math.inf if timeout_ms is None else anyio.current_time() + timeout_ms / 1000
         while True:
-            async with self._lock as lock:
-                found = await self._ask(lock)
+            request = _Request(self)
+            try:
+                async with self._lock as lock:
+                    found = await request.ask(lock)
+            except BaseException:
+                request.take_back()
+                raise
             if isinstance(found, HeldTimedLease):
                 return found
             if anyio.current_time() >= until:
@@ -159,15 +174,12 @@ class TimedLease:
                 await self._wait_other(found)
 
     async def __aenter__(self) -> HeldTimedLease:
-        held = await self.acquire()
-        await held.__aenter__()
-        self._entered[who()] = held
-        return held
+        return await self._entered.enter(await self.acquire())
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        return await self._entered.pop(who()).__aexit__(kind, error, trace)
+        return await self._entered.leave(self, kind, error, trace)
 
     async def holder(self) -> LeaseHolder | None:
         """Who had it last, perhaps until a time that is over; None if nobody has, or it was given back."""
@@ -187,43 +199,101 @@ class TimedLease:
         except SessionLostError:
             pass  # who asks does so in the next one
 
-    async def _ask(self, lock: HeldLock) -> "HeldTimedLease | _Taken":
-        path, nonce = join(self.path, HOLDER), uuid4().hex
-        period = Period(self.duration_ms, now_ms() + self.duration_ms)
+
+class _Request:
+    """One look at who has the lease, and a write if nobody has. ``take_back`` if it does not end well."""
+
+    def __init__(self, lease: TimedLease) -> None:
+        self._lease, self._zk = lease, lease._zk
+        self._path, self._nonce = join(lease.path, HOLDER), uuid4().hex.encode()
+        self._period: Period | None = None
+        self._writes = False  # what was nobody's; what was ours before stays ours
+        self._held: HeldTimedLease | None = None
+
+    async def ask(self, lock: HeldLock) -> "HeldTimedLease | _Taken":
+        duration_ms = self._lease.duration_ms
+        period = self._period = Period(duration_ms, now_ms() + duration_ms)
         while True:
             try:
-                data, stat = await self._zk.get(path, session=lock.session)
+                data, stat = await self._zk.get(self._path, session=lock.session)
             except NoNodeError:
-                version = None
+                version, ours = None, False
             else:
                 version = stat.version
-                if nonce.encode() in data:
-                    return HeldTimedLease(self, period, stat)  # the answer to our write was lost
+                if self._nonce in data:
+                    return self._have(period, stat)  # the answer to our write was lost
                 there = _read(data, stat)
                 if there is None:
                     return _Taken(stat.mzxid, None)
                 left_ms = there.ends_ms - lock.clock.now_ms()
-                if there.name != self.name and left_ms > 0:
+                if there.name != self._lease.name and left_ms > 0:
                     return _Taken(stat.mzxid, left_ms)
-            data = self._written(lock.clock.now_ms() + self.duration_ms, nonce)
+                ours = left_ms > 0 and not any(nonce in data for nonce in self._lease._given_up)
+            data = self._written(lock.clock.now_ms() + duration_ms)
+            self._writes = not ours
             try:
                 if version is None:
-                    made = await self._zk.create(path, data, acl=self._acl, lost_reply="raise", session=lock.session)
-                    return HeldTimedLease(self, period, made.stat)
-                return HeldTimedLease(self, period, await self._zk.set(path, data, version, session=lock.session))
+                    made = await self._zk.create(
+                        self._path, data, acl=self._lease._acl, lost_reply="raise", session=lock.session
+                    )
+                    return self._have(period, made.stat)
+                return self._have(period, await self._zk.set(self._path, data, version, session=lock.session))
             except (ConnectionLossError, BadVersionError, NodeExistsError, NoNodeError):
                 pass  # look again
 
-    def _written(self, ends_ms: int, nonce: str) -> bytes:
+    def _have(self, period: Period, stat: Stat) -> HeldTimedLease:
+        self._held = HeldTimedLease(self._lease, period, stat)
+        return self._held
+
+    def _written(self, ends_ms: int) -> bytes:
         return json.dumps(
             {
                 "version": VERSION,
-                "holder": self.name,
+                "holder": self._lease.name,
                 "end": datetime.fromtimestamp(ends_ms / 1000, UTC).strftime(DATE),
-                "duration_ms": self.duration_ms,
-                "nonce": nonce,
+                "duration_ms": self._lease.duration_ms,
+                "nonce": self._nonce.decode(),
             }
         ).encode()
+
+    def take_back(self) -> None:
+        """Nobody is told that he has the lease: have it be free again, if we have written. In the background."""
+        if self._held is not None:
+            self._held.lose("it was not acquired to the end")
+        if self._writes:
+            self._lease._given_up.add(self._nonce)
+            try:
+                self._zk.background(self._take_back, cleanup=True)
+            except ClosedClientError:
+                pass
+
+    async def _take_back(self) -> None:
+        assert self._period is not None
+        ACTING_FOR.set(None)  # whoever gave up may hold the lock again
+        patience = Patience(self._zk)
+        with anyio.move_on_after(self._period.time_left_ms / 1000):  # then it is over anyway
+            try:
+                while not await self._taken_back():
+                    await patience.wait()
+            except ClosedClientError:
+                pass
+            except ZabpyError as error:
+                log.warning("the lease %s, which was given up, cannot be taken back: %s", self._path, error)
+        self._lease._given_up.discard(self._nonce)
+
+    async def _taken_back(self) -> bool:
+        # Once we have the lock, what the session that has written had on its way was done, or will never be. And while
+        # we have it nobody deletes the znode and makes another one, whose versions begin anew.
+        try:
+            async with self._lease._lock as lock:
+                data, stat = await self._zk.get(self._path, session=lock.session)
+                if self._nonce in data:
+                    await self._zk.delete(self._path, stat.version, session=lock.session)
+        except (NoNodeError, BadVersionError):
+            pass
+        except (LockLost, *TRANSIENT):
+            return False
+        return True
 
 
 class _Taken(NamedTuple):

@@ -24,12 +24,15 @@ class _Task:
 _task: ContextVar[_Task | None] = ContextVar("task", default=None)
 
 
-def who() -> Hashable:
-    other = ACTING_FOR.get()
-    if other is not None:
-        return other
+def this_task() -> object:
+    """Stands for the running task itself, also where it acts for somebody else: what has a scope must be left in it."""
     id, task = anyio.get_current_task().id, _task.get()
     if task is None or task.id != id:
         task = _Task(id)
         _task.set(task)
     return task
+
+
+def who() -> Hashable:
+    other = ACTING_FOR.get()
+    return this_task() if other is None else other
