@@ -28,6 +28,7 @@ class PushingStream(Pushing, SocketStream, asyncio.Protocol):
         self._came, self._may_write = asyncio.Event(), asyncio.Event()
         self._may_write.set()
         self._push: Callable[[bytes], object] | None = None
+        self._task: asyncio.Task[object] | None = None
         #: Why nothing more will come.
         self._over: Exception | None = None
 
@@ -37,7 +38,7 @@ class PushingStream(Pushing, SocketStream, asyncio.Protocol):
         return raw
 
     async def push(self, received: Callable[[bytes], object]) -> None:
-        self._push = received
+        self._push, self._task = received, asyncio.current_task()
         if self._held:
             held = bytes(self._held)
             self._held.clear()
@@ -49,7 +50,7 @@ class PushingStream(Pushing, SocketStream, asyncio.Protocol):
                 await self._came.wait()
             raise self._over
         finally:
-            self._push = None
+            self._push = self._task = None
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         await anyio.lowlevel.checkpoint_if_cancelled()
@@ -93,8 +94,17 @@ class PushingStream(Pushing, SocketStream, asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        if self._push is not None:
-            self._push(data)
+        if self._push is not None and self._task is not None and self._over is None:
+            # What comes may start tasks, and anyio does that for a task only: this is done in the name of the one that
+            # waits in `push`, which also raises what goes wrong.
+            loop = self._task.get_loop()
+            asyncio._enter_task(loop, self._task)
+            try:
+                self._push(data)
+            except Exception as error:
+                self._end(error)
+            finally:
+                asyncio._leave_task(loop, self._task)
             return
         self._held += data
         self._came.set()
