@@ -97,9 +97,20 @@ async def _run(settings: Settings, work: Work) -> int:
                     ended = await _work(shell, work)
                 except Leave as leave:
                     ended = leave.status
+                ended = await forgotten(shell) or ended
     except ExceptionGroup as group:
         raise _only(group) from None
     return by_signal or ended
+
+
+async def forgotten(shell: Shell) -> int:
+    """The status of a shell that ends with a transaction begun and not committed, which is said; 0 without one."""
+    draft = shell.transaction
+    if draft is None or not draft.operations:
+        return Status.OK
+    number = f"{len(draft.operations):,} operation{'s' * (len(draft.operations) != 1)}"
+    await shell.out.tell(f"the transaction was not committed: {number} forgotten, nothing of it was done")
+    return Status.FAILED
 
 
 async def _work(shell: Shell, work: Work) -> int:

@@ -28,11 +28,16 @@ def changed(data: bytes, changes: Sequence[str], path: str) -> bytes:
         if match is None:
             raise UsageError(f"{each}: expected .NAME.NAME=VALUE")
         try:
-            new = json.loads(match["value"])
+            new = json.loads(match["value"], parse_constant=_no_json)
         except ValueError:
             new = match["value"]
         _put(value, match["where"], new, path)
     return _written(value, format, data)
+
+
+def _no_json(text: str) -> Any:
+    """Python's JSON has NaN and Infinity, which nobody else's has."""
+    raise ValueError(text)
 
 
 def _put(value: Any, where: str, new: Any, path: str) -> None:

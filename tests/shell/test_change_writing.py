@@ -82,6 +82,7 @@ def test_set_is_compare_and_set(zabsh: Run) -> None:
     ("before", "typed", "after"),
     [
         ('{"db": {"port": 1}}', ".db.port=5", '{"db": {"port": 5}}'),
+        ('{"a": 1}', ".a=NaN", '{"a": "NaN"}'),
         ('{"a":1,"b":[1,2]}', ".b[1]=x .c.d=true", '{"a":1,"b":["1","x"],"c":{"d":true}}'.replace('"1"', "1")),
         ("a: 1\nb:\n  c: x\n", ".b.c=5", "a: 1\nb:\n  c: 5\n"),
         ('{\n  "a": 1\n}\n', ".a=null", '{\n  "a": null\n}\n'),

@@ -195,3 +195,12 @@ def test_colours_are_for_terminals() -> None:
 
     assert not look_of("auto", {}).colour  # stdout is pytest's file
     assert look_of("always", {"NO_COLOR": "1"}).colour and not look_of("never", {}).colour
+
+
+def test_a_transaction_that_is_forgotten_is_a_failure(program: Program) -> None:
+    """A script that lost its commit is not to end as if all were well."""
+    status, _, err = program(stdin="begin; create /never; create /ever")
+    said = "the transaction was not committed: 2 operations forgotten, nothing of it was done\n"
+    assert status == 8 and err.endswith(said)
+    assert program("exists", "/never")[0] == 1
+    assert program(stdin="begin; exit")[0] == 0
