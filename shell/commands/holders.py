@@ -16,6 +16,7 @@ from ..queues import Place, places_of, queues_below
 from ..servers import ensemble_of, missing, word_of_all
 from ..sessions import Told, sessions_of
 from ..shell import Shell
+from ..stats import hexed
 from ..words import parse_wchc, parse_wchp
 
 #: Queues that are read at one time.
@@ -87,7 +88,7 @@ def _place(place: Place, words: tuple[str, str], told: Told) -> dict[str, Any]:
         "path": place.queue,
         "state": words[0 if place.holds else 1],
         "position": place.position,
-        "session": f"{stat.ephemeral_owner & (2**64 - 1):#x}" if stat.ephemeral_owner else None,
+        "session": hexed(stat.ephemeral_owner) if stat.ephemeral_owner else None,
         "address": None if session is None else session.address,
         "since": _date(stat.ctime_ms),
         "since_ms": stat.ctime_ms,
@@ -128,7 +129,7 @@ async def sessions(shell: Shell) -> int:
     async with shell.out.rows(*columns) as rows:
         for id, each in sorted(told.sessions.items()):
             await rows.add(
-                session=_hex(id),
+                session=hexed(id),
                 address=each.address,
                 server=each.server,
                 timeout_ms=each.timeout_ms,
@@ -143,10 +144,6 @@ async def sessions(shell: Shell) -> int:
     for line in told.remarks:
         await shell.out.tell(line)
     return told.status
-
-
-def _hex(id: int) -> str:
-    return f"{id & (2**64 - 1):#x}"
 
 
 @command("ephemerals", group="Ensemble")
@@ -171,7 +168,7 @@ async def ephemerals(shell: Shell, path: str) -> int:
         for each, id in sorted(found):
             session = told.sessions.get(id)
             address, server = (None, None) if session is None else (session.address, session.server)
-            await rows.add(path=each, session=_hex(id), address=address, server=server)
+            await rows.add(path=each, session=hexed(id), address=address, server=server)
     for each in hidden:
         await shell.out.tell(f"{each}: permission denied, so what is below is not shown")
     return Status.PARTIAL if hidden else Status.OK
@@ -231,7 +228,7 @@ async def watches(shell: Shell, summary: bool, by: str) -> int:
                     pairs = [(path, id) for id, paths in parse_wchc(text).items() for path in paths]
                 for path, id in pairs:
                     if path.startswith(chroot + "/") or path == chroot:
-                        await rows.add(path=path[len(chroot) :] or "/", session=_hex(id), server=str(answer.server))
+                        await rows.add(path=path[len(chroot) :] or "/", session=hexed(id), server=str(answer.server))
     failed, lines = missing(answers, word)
     for line in lines:
         await shell.out.tell(line)

@@ -12,6 +12,7 @@ import click
 
 from ..command import Duration, command
 from ..errors import Status
+from ..output import to_descriptor
 from ..servers import ensemble_of
 from ..shell import Shell
 from ..signals import heard_by
@@ -126,7 +127,7 @@ async def _draw(meter: _Meter) -> None:
         size = os.get_terminal_size(1)
         lines = _lines(meter, rows, size.columns)[: size.lines]
         text = HOME + "\r\n".join(line[: size.columns] + LINE_END for line in lines) + BELOW
-        await anyio.to_thread.run_sync(_write, text.encode())
+        await anyio.to_thread.run_sync(to_descriptor(1), text.encode())
         await anyio.sleep(meter.interval_ms / 1000)
 
 
@@ -158,11 +159,6 @@ def _cell(value: Any) -> str:
     return f"{value:,.1f}" if isinstance(value, float) else str(value)
 
 
-def _write(data: bytes) -> None:
-    while data:
-        data = data[os.write(1, data) :]
-
-
 @contextmanager
 def _screen() -> Iterator[None]:
     """Keys come one by one and are not shown; the screen is another one, and comes back."""
@@ -172,8 +168,8 @@ def _screen() -> Iterator[None]:
     before = termios.tcgetattr(0)
     try:
         tty.setcbreak(0)
-        _write(ENTER.encode())
+        to_descriptor(1)(ENTER.encode())
         yield
     finally:
-        _write(LEAVE.encode())
+        to_descriptor(1)(LEAVE.encode())
         termios.tcsetattr(0, termios.TCSADRAIN, before)
