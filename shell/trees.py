@@ -93,18 +93,20 @@ class TreeReader:
         except (NoAuthError, ReplyTooLargeError):
             znodes = [await self._one(path, self._zk.get) for path in chunk.paths]
         there = [(path, znode) for path, znode in zip(chunk.paths, znodes, strict=True) if znode is not None]
-        parents = [path for path, znode in there if znode.stat.num_children]
+        acls: Sequence[Acls | None] = [None] * len(there)
+        if self._acls:
+            acls = await self._acls_of([path for path, _ in there])
+        cut, parents = self._cut, list[str]()
+        for (path, (data, stat)), acl in zip(there, acls, strict=True):
+            if acl is not None or not self._acls:
+                if stat.num_children:
+                    parents.append(path)
+                chunk.records.append(Record.of(path[cut:] if path != "/" else "", data, stat, acl))
+        # Only of those that are told of: what vanishes meanwhile, and comes again, is not to leave orphans.
         for path, names in zip(parents, await self._children(parents), strict=True):
             chunk.children += [
                 below for name in sorted(names or ()) if (below := join(path, name)) != SYSTEM or self._zk.chroot
             ]
-        acls: Sequence[Acls | None] = [None] * len(there)
-        if self._acls:
-            acls = await self._acls_of([path for path, _ in there])
-        cut = self._cut
-        for (path, (data, stat)), acl in zip(there, acls, strict=True):
-            if acl is not None or not self._acls:
-                chunk.records.append(Record.of(path[cut:] if path != "/" else "", data, stat, acl))
 
     async def _children(self, paths: list[str]) -> Sequence[list[str] | None]:
         if not paths:

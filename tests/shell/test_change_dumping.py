@@ -14,6 +14,7 @@ from shell.archive import line_of, record_of
 from shell.records import Record
 from shell.settings import Rules
 from shell.stats import stat_fields
+from shell.trees import TreeReader
 from shell.values import data_fields, data_of
 from zabpy.model import Acl, Stat
 
@@ -170,3 +171,17 @@ def test_files_by_hand_may_ask_for_containers(zabsh: Run, tmp_path: Path) -> Non
         "line 3: path 'x' does not start with a slash",
         "line 4: no: expected SCHEME:ID:PERMISSIONS with letters of cdrwa, such as world:anyone:cdrwa",
     ]
+
+
+def test_what_vanishes_while_it_is_exported_leaves_no_orphans(
+    zabsh: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it should come again at once, with the same children: import would refuse the file."""
+    real = TreeReader._acls_of
+
+    async def acls_of(self: TreeReader, paths: list[str]) -> list[object]:
+        return [None if path == "/t/gone" else acl for path, acl in zip(paths, await real(self, paths), strict=True)]
+
+    monkeypatch.setattr(TreeReader, "_acls_of", acls_of)
+    told = zabsh("create /t; create /t/gone; create /t/gone/x", f"export /t {tmp_path}/t", f"import {tmp_path}/t /u")
+    assert told.status == 0 and zabsh("exists /u/gone").status == 1
