@@ -56,6 +56,11 @@ class KeptHistory(History):
         """Of whatever cluster: whether this person has used a shell before."""
         return os.path.isdir(os.path.dirname(self._file))
 
+    def go_to(self, file: str) -> None:
+        """Those of another cluster from the next prompt on."""
+        if file != self._file:
+            self._file, self._loaded, self._loaded_strings = file, False, []
+
     def append_string(self, string: str) -> None:
         if string.strip() and not is_secret(string):
             if self._loaded_strings[:1] == [string]:

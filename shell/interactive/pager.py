@@ -18,7 +18,8 @@ class Pager:
         self._write_out, self._write_err = write_out, write_err
         self._lock = Lock()
         self._held = bytearray()
-        self._remarks = bytearray()
+        #: Where among what is held, or behind what is read, they belong.
+        self._remarks: list[tuple[int, bytes]] = []
         self._streams = False
         self._reader: subprocess.Popen[bytes] | None = None
         #: Whether the cursor is at the beginning of a line.
@@ -37,12 +38,12 @@ class Pager:
             else:
                 self._held += data
                 if _lines(self._held) >= shutil.get_terminal_size().lines:
-                    held, self._held = bytes(self._held), bytearray()
                     self._reader = _started()
                     if self._reader is None:
+                        self._release()
                         self._streams = True
-                        self._write(held)
                     else:
+                        held, self._held = bytes(self._held), bytearray()
                         self._pipe(self._reader, held)
 
     def show(self) -> None:
@@ -53,13 +54,12 @@ class Pager:
             self._streams = True
 
     def remark(self, data: bytes) -> None:
+        """At its place on the screen; behind the pager, if there is one, whatever comes after it."""
         with self._lock:
-            if self._reader is not None:
-                self._remarks += data
-                return
-            self._release()
-            self._write_err(data)
-            self.is_at_start = data.endswith(b"\n")
+            if self._reader is not None or self._held:
+                self._remarks.append((len(self._held), data))
+            else:
+                self._write_remark(data)
 
     def end(self) -> None:
         """Also when the person has left the pager; then, too, it takes a moment until the terminal is ours again."""
@@ -74,22 +74,30 @@ class Pager:
                 self._reader = None
             self._release()
             self._streams = False
-            if self._remarks:
-                remarks, self._remarks = bytes(self._remarks), bytearray()
-                self._write_err(remarks)
 
     def drop(self) -> None:
         """The command was cancelled: what it has not shown is not shown."""
         with self._lock:
-            self._held.clear()
+            del self._held[max((at for at, _ in self._remarks), default=0) :]
 
     def _release(self) -> None:
-        if self._held:
-            held, self._held = bytes(self._held), bytearray()
-            self._write(held)
+        held, self._held = bytes(self._held), bytearray()
+        remarks, self._remarks = self._remarks, []
+        done = 0
+        for at, data in remarks:
+            if held[done:at]:
+                self._write(held[done:at])
+            done = max(done, min(at, len(held)))
+            self._write_remark(data)
+        if held[done:]:
+            self._write(held[done:])
 
     def _write(self, data: bytes) -> None:
         self._write_out(data)
+        self.is_at_start = data.endswith(b"\n")
+
+    def _write_remark(self, data: bytes) -> None:
+        self._write_err(data)
         self.is_at_start = data.endswith(b"\n")
 
     def _pipe(self, reader: "subprocess.Popen[bytes]", data: bytes) -> None:

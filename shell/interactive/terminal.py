@@ -116,6 +116,9 @@ class Terminal:
         self._tell_what_waited()
         if self._standing is not None:
             self._standing.is_looked_at = True
+        if self._shell is not None:
+            cluster = self._shell.cluster  # which `connect` changes
+            self._history.go_to(file_of(cluster.rules.name or cluster.servers))
         try:
             return await self._session.prompt_async(handle_sigint=False, set_exception_handler=False)
         except KeyboardInterrupt:

@@ -129,6 +129,17 @@ def test_words_have_colours_while_they_are_typed(screen: Screen, one_server: str
     assert screen.colour_of("--nope") == "red"
 
 
+def test_what_a_command_has_changed_is_known_at_once(screen: Screen, one_server: str) -> None:
+    make(f"{one_server}/terminal", "/short-lived")
+    screen.type("ls /short-lived")
+    screen.until(lambda it: it.colour_of("/short-lived") == "green")
+    screen.type(CTRL_C + "rm /short-lived; ls /" + ENTER)
+    screen.until(lambda it: it.prompt == f"{one_server}/terminal />" and "> rm /short-lived" in it.text)
+    screen.type("ls /short-lived")
+    # What is known grows old within 5 s.
+    screen.until(lambda it: it.colour_of("/short-lived") == "red", 4.0)
+
+
 def test_history_is_searched_and_suggested_and_has_no_secrets(hosts: str, tmp_path: Path) -> None:
     with zabsh(hosts, tmp_path) as screen:
         screen.run("pwd; pwd")
@@ -339,6 +350,19 @@ def test_the_prompt_is_of_the_cluster_that_one_has_gone_to(hosts: str, tmp_path:
         assert screen.prompt_colour == "red"
         screen.run(f"connect {hosts}/a")
         screen.until(lambda it: it.prompt == f"{hosts}/a />" and it.prompt_colour == "green")
+        screen.run("pwd")  # is suggested, and kept, where it was typed
+        screen.type("clo")
+        screen.until("/> clo$|close +End")
+        assert not screen.prompt.endswith("close")
+        screen.type(CTRL_C)
+        screen.run("connect")
+        screen.until(lambda it: it.prompt == f"{hosts} />" and it.prompt_colour == "green")
+        screen.type("clo")
+        screen.until("> close$")
+    kept = {file.name: file.read_text() for file in (tmp_path / "state/zabpy/history").iterdir()}
+    first, second = sorted(kept)
+    assert "+close" in kept[first] and "+pwd" not in kept[first] and "+close" not in kept[second]
+    assert "+pwd" in kept[second] and "+connect\n" in kept[second]
 
 
 def test_a_terminal_that_can_little_will_do(hosts: str, tmp_path: Path) -> None:
