@@ -16,9 +16,10 @@ from shell.shell import Asker, Leave, Shell
 from shell.starting import started
 from tests.client.conftest import hosts, one_server
 
+from .terminals import one_shell, screen
 from .three_servers import shell_servers
 
-__all__ = ["shell_servers", "hosts", "one_server"]
+__all__ = ["one_shell", "screen", "shell_servers", "hosts", "one_server"]
 
 load()
 

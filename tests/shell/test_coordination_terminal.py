@@ -9,8 +9,8 @@ from zabpy.bench.systems import Servers
 
 from .conftest import runner
 from .screen import CTRL_C, Screen
+from .terminals import places, zabsh
 from .test_lock_command import runs
-from .test_terminal import places, zabsh
 from .three_servers import hosts_of, wait
 
 

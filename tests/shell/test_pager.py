@@ -19,28 +19,28 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def screen() -> bytearray:
+def shown() -> bytearray:
     return bytearray()
 
 
 @pytest.fixture
-def pager(screen: bytearray, read: Path) -> Pager:
-    return Pager(screen.extend, screen.extend)
+def pager(shown: bytearray, read: Path) -> Pager:
+    return Pager(shown.extend, shown.extend)
 
 
-def test_a_remark_in_what_fits_stands_at_its_place(pager: Pager, screen: bytearray, read: Path) -> None:
+def test_a_remark_in_what_fits_stands_at_its_place(pager: Pager, shown: bytearray, read: Path) -> None:
     pager.remark(b"first\n")
-    assert screen == b"first\n"
+    assert shown == b"first\n"
     pager.hold(b"a\n")
     pager.remark(b"remark\n")
     pager.hold(b"b\n")
     pager.remark(b"last")
     pager.end()
-    assert screen == b"first\na\nremark\nb\nlast" and not pager.is_at_start and not read.exists()
+    assert shown == b"first\na\nremark\nb\nlast" and not pager.is_at_start and not read.exists()
 
 
 def test_a_remark_in_what_is_paged_comes_behind_it_and_all_lines_are_in_the_pager(
-    pager: Pager, screen: bytearray, read: Path
+    pager: Pager, shown: bytearray, read: Path
 ) -> None:
     pager.hold(b"before\n")
     pager.remark(b"one\n")
@@ -48,29 +48,27 @@ def test_a_remark_in_what_is_paged_comes_behind_it_and_all_lines_are_in_the_page
     pager.remark(b"two\n")
     pager.hold(b"after\n")
     pager.end()
-    assert read.read_bytes() == b"before\n" + MANY + b"after\n" and screen == b"one\ntwo\n"
+    assert read.read_bytes() == b"before\n" + MANY + b"after\n" and shown == b"one\ntwo\n"
     pager.hold(b"of the next\n")
     pager.end()
-    assert screen == b"one\ntwo\nof the next\n"
+    assert shown == b"one\ntwo\nof the next\n"
 
 
-def test_without_a_pager_all_is_in_order(pager: Pager, screen: bytearray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_pager_all_is_in_order(pager: Pager, shown: bytearray, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAGER", "cat")
     pager.hold(b"before\n")
     pager.remark(b"one\n")
     pager.hold(MANY)
     pager.remark(b"two\n")
     pager.end()
-    assert screen == b"before\none\n" + MANY + b"two\n"
+    assert shown == b"before\none\n" + MANY + b"two\n"
 
 
-def test_what_a_cancelled_command_said_is_shown_and_not_the_rest_of_its_listing(
-    pager: Pager, screen: bytearray
-) -> None:
+def test_what_a_cancelled_command_said_is_shown_and_not_the_rest_of_its_listing(pager: Pager, shown: bytearray) -> None:
     pager.hold(b"before\n")
     pager.remark(b"one\n")
     pager.hold(b"rest\n")
     pager.drop()
     pager.remark(b"stopped\n")
     pager.end()
-    assert screen == b"before\none\nstopped\n"
+    assert shown == b"before\none\nstopped\n"

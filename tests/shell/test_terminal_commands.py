@@ -7,9 +7,7 @@ import anyio
 import zabpy
 
 from .screen import CTRL_C, ENTER, Screen
-from .test_terminal import make, one_shell, screen, zabsh
-
-__all__ = ["one_shell", "screen"]
+from .terminals import make, zabsh
 
 #: Shows what it edits, and takes lines from the terminal until a full stop, as ed does; they are the new text.
 EDITOR = """\
