@@ -7,12 +7,30 @@ from zabpy.bench.systems import apache_is_here
 
 #: The fixtures that start such servers; everything else would test the same as it does on ours.
 SERVERS = {"one_server", "accounts", "open_to_all", "closed", "three_servers", "shell_servers"}
+#: Of tests/shell, files and single tests: they have a server, but are about terminals, other shells, files, programs.
+ABOUT_US = {
+    "test_completing.py",
+    "test_coordination_terminal.py",
+    "test_files.py",
+    "test_oneshot.py",
+    "test_terminal.py",
+    "test_terminal_commands.py",
+    "test_a_command_does_not_outlive_its_shell",
+    "test_kill_at_once",
+    "test_signals_to_the_shell_are_for_the_command",
+    "test_what_a_command_leaves_behind_ends_before_the_lock_is_given_back",
+}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if TESTED_ON == "zabpy":
         return
-    rest = [item for item in items if not SERVERS.intersection(getattr(item, "fixturenames", ()))]
+    rest = [
+        item
+        for item in items
+        if not SERVERS.intersection(getattr(item, "fixturenames", ()))
+        or ABOUT_US.intersection((item.path.name, getattr(item, "originalname", "")))
+    ]
     config.hook.pytest_deselected(items=rest)
     items[:] = [item for item in items if item not in set(rest)]
     if not apache_is_here():
