@@ -9,10 +9,10 @@ STAMP := .venv/.made-from-$(KEY)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-client test-server test-shell test-apache check format conformance interop contest bench simulate soak lock clean
+.PHONY: help venv run test test-client test-server test-shell test-apache check format conformance conformance-1 interop contest bench simulate soak lock clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Compiled ahead, because a server that must compile its own source first starts half a second later; and Python does
 # not keep what it compiles where PYTHONDONTWRITEBYTECODE is set.
@@ -61,6 +61,9 @@ format: venv  ## put the format right and sort the imports
 
 conformance: venv  ## kazoo's own 493 tests, gated by Apache's results (ARGS="--cluster-size 1 test_lock.py -k many ...")
 	$(BIN)/python -m tests.conformance.run --gate --keystore pem $(ARGS)
+
+conformance-1: venv  ## the same on one server
+	$(BIN)/python -m tests.conformance.run --gate --keystore pem --cluster-size 1 $(ARGS)
 
 interop: venv build/node  ## clients that others wrote, and the comparison with Apache's server; skips what is not installed
 	$(BIN)/python -m pytest $(wildcard tests/interop tests/apache) $(ARGS)

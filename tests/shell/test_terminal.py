@@ -124,7 +124,8 @@ def test_history_is_searched_and_suggested_and_has_no_secrets(hosts: str, tmp_pa
 
 
 def test_a_command_is_stopped_and_the_shell_goes_on(screen: Screen, one_server: str) -> None:
-    screen.type("pwd | sh -c 'echo it runs; sleep 60'; pwd\r")
+    # exec, because dash at times loses a Ctrl-C that comes while it starts a program.
+    screen.type("pwd | sh -c 'echo it runs; exec sleep 60'; pwd\r")
     screen.until("^it runs$")
     screen.type(CTRL_C)
     screen.until("status 130")
@@ -247,7 +248,7 @@ def test_another_program_has_the_terminal_while_our_session_lives(server: Server
         screen.until("^got it\nstill\n")
         screen.until(lambda it: it.prompt_colour == "green")
         assert "lost" not in screen.text
-        screen.type("lock /l -- sh -c 'echo it runs; sleep 60'\r")
+        screen.type("lock /l -- sh -c 'echo it runs; exec sleep 60'\r")
         screen.until("^it runs$")
         screen.type(CTRL_C)
         screen.until("status 130")
@@ -259,7 +260,7 @@ def test_an_ensemble_with_a_shell_on_it_ends_with_the_shell(tmp_path: Path) -> N
     with Screen([dev, *arguments], places(tmp_path)) as screen:
         screen.until("1 server is serving")
         screen.until("connected, ")
-        screen.type("lock /l -- sh -c 'echo it runs; sleep 60'\r")
+        screen.type("lock /l -- sh -c 'echo it runs; exec sleep 60'\r")
         screen.until("^it runs$")
         screen.type(CTRL_C)  # is the shell's business, and no server's
         screen.until("status 130")
