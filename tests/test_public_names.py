@@ -19,9 +19,9 @@ def named(folder: Path) -> list[str]:
     """The names that an `__init__` re-exports, `from .x import Y as Y`, or defines."""
     tree = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
     names = []
-    # zabpy itself names behind an `if` what it loads only when it is asked for
+    # zabpy itself and zabpy.wire name behind an `if` what they load only when it is asked for
     for node in [each for outer in tree.body for each in (outer.body if isinstance(outer, ast.If) else [outer])]:
-        if isinstance(node, ast.ImportFrom) and node.module != "typing":
+        if isinstance(node, ast.ImportFrom) and node.level:  # of its own files
             assert all(each.asname == each.name for each in node.names), f"{folder}: write `{ast.unparse(node)} as ...`"
             names += [each.name for each in node.names]
     return names
