@@ -9,7 +9,7 @@ import socket
 from random import Random
 
 import anyio
-from anyio.abc import ByteStream, SocketAttribute, SocketStream, TaskGroup
+from anyio.abc import ByteStream, SocketAttribute, SocketStream
 
 from .burial import end_session
 from .clock import Clock
@@ -163,8 +163,10 @@ class Connection:
         self.poke()
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._read, stream, host, tasks)
+                up = anyio.Event()
+                tasks.start_soon(self._read, stream, up)
                 tasks.start_soon(self._write, stream)
+                tasks.start_soon(self._bury_once, up, host)
                 self.flush()
                 await self._link_over.wait()
                 tasks.cancel_scope.cancel()
@@ -179,23 +181,20 @@ class Connection:
             await _close(stream)
         return self._how_it_broke(), max(1, now_ms() - began_ms) if was_up else 0
 
-    async def _read(self, stream: ByteStream, host: Host, tasks: TaskGroup) -> None:
+    async def _read(self, stream: ByteStream, up: anyio.Event) -> None:
         core, clock = self._core, self._clock
-        was_up = False
 
+        # What is pushed comes in no task of anyio's, so tasks are not started here.
         def received(data: bytes) -> None:
-            nonlocal was_up
             if core.link is Link.GREETING and data.startswith(TLS_ALERT):
                 self._broke(Failure(SPEAKS_TLS, True))
             else:
                 core.receive(data, clock.now_ms())
             if core.has_output:
                 self._to_write.set()
-            if not was_up and core.link is Link.UP:
-                was_up = True
+            if not up.is_set() and core.link is Link.UP:
+                up.set()
                 self.poke()  # its deadline may be another one than before
-                if core.undead:
-                    tasks.start_soon(self._bury, host)
             if core.link_broken:
                 self._link_over.set()
 
@@ -261,6 +260,11 @@ class Connection:
                 self._link_over.set()
             if core.has_output:
                 self.flush()
+
+    async def _bury_once(self, up: anyio.Event, host: Host) -> None:
+        await up.wait()
+        if self._core.undead:
+            await self._bury(host)
 
     async def _bury(self, host: Host) -> None:
         """End, at the server that just took our new session, those that were lost here. In vain, they end by themselves

@@ -28,7 +28,6 @@ class PushingStream(Pushing, SocketStream, asyncio.Protocol):
         self._came, self._may_write = asyncio.Event(), asyncio.Event()
         self._may_write.set()
         self._push: Callable[[bytes], object] | None = None
-        self._task: asyncio.Task[object] | None = None
         #: Why nothing more will come.
         self._over: Exception | None = None
 
@@ -38,7 +37,7 @@ class PushingStream(Pushing, SocketStream, asyncio.Protocol):
         return raw
 
     async def push(self, received: Callable[[bytes], object]) -> None:
-        self._push, self._task = received, asyncio.current_task()
+        self._push = received
         if self._held:
             held = bytes(self._held)
             self._held.clear()
@@ -50,7 +49,7 @@ class PushingStream(Pushing, SocketStream, asyncio.Protocol):
                 await self._came.wait()
             raise self._over
         finally:
-            self._push = self._task = None
+            self._push = None
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         await anyio.lowlevel.checkpoint_if_cancelled()
@@ -94,17 +93,11 @@ class PushingStream(Pushing, SocketStream, asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        if self._push is not None and self._task is not None and self._over is None:
-            # What comes may start tasks, and anyio does that for a task only: this is done in the name of the one that
-            # waits in `push`, which also raises what goes wrong.
-            loop = self._task.get_loop()
-            asyncio._enter_task(loop, self._task)
+        if self._push is not None and self._over is None:
             try:
                 self._push(data)
             except Exception as error:
-                self._end(error)
-            finally:
-                asyncio._leave_task(loop, self._task)
+                self._end(error)  # which `push` raises
             return
         self._held += data
         self._came.set()
