@@ -4,6 +4,7 @@ import tracemalloc
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -23,6 +24,7 @@ class Script:
     """
 
     state = State.CONNECTED
+    core = SimpleNamespace(links=1)
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery

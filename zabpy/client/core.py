@@ -107,6 +107,8 @@ class Core:
         self.server_read_only = False
         #: Of the answers to requests; never of pings and notifications, which may be ahead of them (as in Java).
         self.last_zxid = 0
+        #: How many links were up so far: events between two of them are lost.
+        self.links = 0
         #: The newest that an event told of.
         self.event_zxid = 0
         self.watches = WatchTable(self._tell)
@@ -581,6 +583,7 @@ class Core:
         if self.link is not Link.LOGIN:
             return
         self.link = Link.UP
+        self.links += 1
         for opcode, request, renewal in self.watches.renewal(self.last_zxid, session_changed=self._session_changed):
             self.send(Call(opcode, request, None, "setWatches", None, watch=renewal, of_link=True))
         self._send_waiting()

@@ -98,6 +98,7 @@ class TreeCache:
         self._gap = False
         self._seen_zxid = self._zxid = 0
         self._loaded = False
+        self._link = 0  # whose gap it knows of
         #: Grows with every change: who has computed something from the cache need not do so again before it did.
         self.edition = 0
         self._error: Exception | None = None
@@ -158,7 +159,8 @@ class TreeCache:
     @property
     def stale(self) -> bool:
         """Whether there may be news that cannot have come: without a connection, or while a gap is being read up."""
-        return not self._loaded or self._error is not None or self._zk.state is not State.CONNECTED
+        unlinked = self._zk.state is not State.CONNECTED or self._link != self._zk.core.links
+        return unlinked or not self._loaded or self._error is not None
 
     @property
     def zxid(self) -> int:
@@ -286,7 +288,7 @@ class TreeCache:
 
     def _note(self, event: Event) -> None:
         if isinstance(event, Resynced):
-            self._gap, self._loaded = True, False
+            self._gap, self._loaded, self._link = True, False, self._zk.core.links
             self._todo = {self.path: True}
             return
         self._seen_zxid = max(self._seen_zxid, event.zxid or 0)
