@@ -52,7 +52,9 @@ async def ask_one(service: ServiceView) -> None:
                 answer = (await reader.readline()).decode().strip()
             finally:
                 writer.close()
-        print(f"{answer} answered" if answer else "nobody answered", flush=True)
+        if not answer:
+            raise ConnectionResetError(f"{instance.address}:{instance.port} hung up")
+        print(f"{answer} answered", flush=True)
 
 
 async def main(hosts: str, role: str) -> None:

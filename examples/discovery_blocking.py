@@ -50,7 +50,9 @@ def ask_one(service: zabpy.blocking.ServiceView) -> None:
     with service.use() as instance:
         with socket.create_connection((instance.address, instance.port), timeout=1) as connection:
             answer = connection.recv(100).decode().strip()
-        print(f"{answer} answered" if answer else "nobody answered", flush=True)
+        if not answer:
+            raise ConnectionResetError(f"{instance.address}:{instance.port} hung up")
+        print(f"{answer} answered", flush=True)
 
 
 def main(hosts: str, role: str) -> None:

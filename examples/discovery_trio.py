@@ -53,7 +53,9 @@ async def ask_one(service: ServiceView) -> None:
         assert instance.address is not None and instance.port is not None
         async with await trio.open_tcp_stream(instance.address, instance.port) as stream:
             answer = (await stream.receive_some()).decode().strip()
-            print(f"{answer} answered" if answer else "nobody answered", flush=True)
+            if not answer:
+                raise ConnectionResetError(f"{instance.address}:{instance.port} hung up")
+            print(f"{answer} answered", flush=True)
 
 
 async def main(hosts: str, role: str) -> None:

@@ -100,7 +100,7 @@ async def find(
         raise UsageError("-delete: find deletes nothing, rm does; it takes patterns, too")
     out, zk = shell.out, await shell.zk()
     if wanted["newer"] is not None:
-        wanted["newer"] = (await zk.get(wanted["newer"])).stat.mtime_ms
+        wanted["newer"] = (await zk.get(wanted["newer"])).stat.mzxid  # no two are equal, as times are
     by_path, by_stat = _tests(wanted)
     walk = Walk(zk, "stats" if by_stat or long else "names", depth_max=maxdepth)
     columns = ("mode", "children", "size", "version", "modified", "owner", "path") if long else ("path",)
@@ -149,7 +149,7 @@ def _tests(wanted: dict[str, Any]) -> tuple[list[Test], list[Callable[[Stat], bo
     if bounds:
         by_stat.append(lambda stat: all(_holds(each, measure(stat)) for measure, each in bounds))
     if wanted["newer"] is not None:
-        by_stat.append(lambda stat: stat.mtime_ms > wanted["newer"])
+        by_stat.append(lambda stat: stat.mzxid > wanted["newer"])
     if wanted["owner"] is not None:
         by_stat.append(lambda stat: stat.ephemeral_owner & 0xFFFF_FFFF_FFFF_FFFF == wanted["owner"] != 0)
     if wanted["ephemeral"] or wanted["type"] == "e":

@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import datetime
 from typing import Any
 
@@ -114,14 +114,19 @@ class Telling:
                     return
 
     async def _holds_already(self, zk: zabpy.Client) -> bool:
-        path, until = self._following.path, self._until
+        """By what was there when watching began: what has come since is told, and decides when it is."""
+        following, until = self._following, self._until
         if until is None or until[0] not in ("created", "deleted", "value"):
             return False
-        try:
-            data = (await zk.get(path)).data
-        except NoNodeError:
+        if following.path not in following.known:
             return until[0] == "deleted"
-        return until[0] == "created" or (until[0] == "value" and data == until[1].encode())
+        if until[0] != "value":
+            return until[0] == "created"
+        data = following.value(following.path)
+        if data is None:  # too large to be kept
+            with suppress(NoNodeError):
+                data = (await zk.get(following.path)).data
+        return data == until[1].encode()
 
     def _holds(self, each: Happening) -> bool:
         if self._until is None:

@@ -9,6 +9,7 @@ import pytest
 
 import zabpy
 from shell.cluster import Cluster
+from shell.commands.following import Telling
 from shell.following import Following
 from shell.output import Look, Output
 from shell.shell import Shell
@@ -201,6 +202,18 @@ def test_until(hosts: str, until: str, does: str | None, told: str) -> None:
     said = told_of(hosts, f"watch -r /a --until {until}", story, before=made)
     assert said.status == 0
     assert told in said.out + said.err
+
+
+def test_what_comes_while_watching_begins_is_told_before_it_ends(hosts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    holds_already = Telling._holds_already
+
+    async def set_and_look(self: Telling, zk: zabpy.Client) -> bool:
+        await zk.set("/a", b"two")
+        return await holds_already(self, zk)
+
+    monkeypatch.setattr(Telling, "_holds_already", set_and_look)
+    told = told_of(hosts, "watch /a --until value=two", nothing, before=made)
+    assert (told.status, told.out) == (0, "changed /a  one -> two\n")
 
 
 def test_until_deleted_of_what_is_not_there_and_timeouts(hosts: str) -> None:
