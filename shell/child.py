@@ -25,16 +25,18 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import anyio
 
 from zabpy.client import Session
-from zabpy.recipes import Holding
 
 from .problems import ShellError
 from .signals import heard_by
 from .supervisor import now_ms
+
+if TYPE_CHECKING:
+    from zabpy.recipes import Holding
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 #: Of the session's timeout: how often in it the supervisor is told until when it is held.
@@ -56,7 +58,7 @@ class Ending(NamedTuple):
 
 
 async def run_while(
-    held: Holding | None,
+    held: "Holding | None",
     command: Sequence[str],
     environ: Mapping[str, str],
     ending: Ending,

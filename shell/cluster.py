@@ -7,6 +7,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 import zabpy
+from zabpy.client import Client
 
 from .problems import ShellError, Status
 from .settings import Rules
@@ -27,14 +28,14 @@ class Cluster:
         self.servers, self.timeout_ms, self.rules = servers, timeout_ms, rules or Rules()
         #: Those of the client: TLS, credentials and so on.
         self.settings = dict(settings or {})
-        self._zk: zabpy.Client | None = None
+        self._zk: Client | None = None
         self._changed = anyio.Event()
         #: Why there is no session so far.
         self.problem: Exception | None = None
         self._over = anyio.CancelScope()
         self._ended = anyio.Event()
         #: Called for each new client, before it is used: for credentials, say.
-        self.on_open: Callable[[zabpy.Client], None] = lambda zk: None
+        self.on_open: Callable[[Client], None] = lambda zk: None
 
     def start(self, tasks: TaskGroup, *, keeps_trying: bool) -> Self:
         """``keeps_trying``: a first session is sought for as long as the shell is there, not once."""
@@ -42,7 +43,7 @@ class Cluster:
         return self
 
     @property
-    def zk(self) -> zabpy.Client | None:
+    def zk(self) -> Client | None:
         """The client, once it has had a session; it may have lost it since, and be getting another."""
         return self._zk
 
@@ -60,7 +61,7 @@ class Cluster:
         """Until there is a client, or none any more, or another reason for that."""
         await self._changed.wait()
 
-    async def client(self) -> zabpy.Client:
+    async def client(self) -> Client:
         """The client, when it has a session.
 
         Raises:
@@ -92,7 +93,7 @@ class Cluster:
                         "request_timeout_ms": self.timeout_ms,
                     }
                     try:
-                        async with zabpy.connect(self.servers, **{**timeouts, **self.settings}) as zk:
+                        async with Client(self.servers, **{**timeouts, **self.settings}) as zk:
                             self.on_open(zk)
                             self._zk, self.problem = zk, None
                             self._tell()

@@ -97,18 +97,19 @@ def children_of(settings: Settings, parent: str) -> list[str]:
     """The children's names, as far as they are to be had in a moment and without a password."""
     import anyio
 
-    import zabpy
+    from zabpy.client import Client
+    from zabpy.model import ZabpyError
 
     async def ask() -> list[str]:
         with anyio.move_on_after(ASK_MS / 1000):
             client = await settings.for_client(Asker())
-            async with zabpy.connect(settings.servers, connect_timeout_ms=ASK_MS, **client) as zk:
+            async with Client(settings.servers, connect_timeout_ms=ASK_MS, **client) as zk:
                 return sorted(await zk.children(parent))
         return []
 
     try:
         return anyio.run(ask)
-    except (ShellError, zabpy.ZabpyError):
+    except (ShellError, ZabpyError):
         return []
 
 

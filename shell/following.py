@@ -12,7 +12,7 @@ from typing import Literal
 import anyio
 
 import zabpy
-from zabpy.client import Changed, Created, Deleted, Event, EventStream, Resynced
+from zabpy.client import Changed, Client, Created, Deleted, Event, EventStream, Resynced
 from zabpy.model import Stat
 
 from .walk import Reading, Walk
@@ -45,7 +45,7 @@ class Happening:
 class Following:
     """See the head of this file. ``known``: the stats of all znodes that are there, as far as it was told."""
 
-    def __init__(self, zk: zabpy.Client, path: str, *, recursive: bool) -> None:
+    def __init__(self, zk: Client, path: str, *, recursive: bool) -> None:
         self._zk, self.path, self._recursive = zk, path, recursive
         self.known: dict[str, Stat | None] = {}
         self._values: dict[str, bytes] = {}

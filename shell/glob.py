@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice, pairwise
 
-import zabpy
+from zabpy.client import Client
 from zabpy.model import join
 
 from .errors import ShellError, UsageError
@@ -101,7 +101,7 @@ def plain(pattern: str) -> str | None:
     return "".join(parts)
 
 
-async def matches(zk: zabpy.Client, pattern: str, denied: list[str] | None = None) -> list[str]:
+async def matches(zk: Client, pattern: str, denied: list[str] | None = None) -> list[str]:
     """The znodes whose full paths match, sorted. ``pattern`` is a full path. To ``denied`` is added what may not be
     read, so that nobody knows whether what is below would match.
 
@@ -131,7 +131,7 @@ def _parts(pattern: str) -> list[str]:
 
 
 class _Matching:
-    def __init__(self, zk: zabpy.Client, pattern: str) -> None:
+    def __init__(self, zk: Client, pattern: str) -> None:
         self._reading, self._pattern = Reading(zk), pattern
         self.denied: set[str] = set()
 

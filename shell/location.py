@@ -18,7 +18,7 @@ from .errors import ShellError, Status, UsageError
 from .settings import Rules
 
 if TYPE_CHECKING:
-    import zabpy
+    from zabpy.client import Client
 
     from .cluster import Cluster
     from .shell import Shell
@@ -103,11 +103,11 @@ class Clients:
 
     def __init__(self, shell: "Shell", stack: AsyncExitStack) -> None:
         self._shell, self._stack = shell, stack
-        self._others: dict[str, zabpy.Client] = {}
+        self._others: dict[str, Client] = {}
         self._rules: dict[str, Rules] = {}
         self._confirmed: set[str] = set()
 
-    async def of(self, znode: Znode, *, writes: str = "") -> "zabpy.Client":
+    async def of(self, znode: Znode, *, writes: str = "") -> "Client":
         """A client with a session. ``writes``: the command that is to change something there, if one is; what the
         profile of that other cluster says of it holds, and if its name is to be typed it is asked for, once.
 

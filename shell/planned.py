@@ -1,10 +1,20 @@
 """One write as it was typed: what a transaction is made of, and what ``create``, ``set`` and ``rm`` do at once."""
 
 from dataclasses import dataclass, field
+from typing import TypedDict
 
-import zabpy
-from zabpy.client import Transaction
+from zabpy.client import Client, Transaction
 from zabpy.model import Acls
+
+
+class _Create(TypedDict):
+    """What a create has besides path and data."""
+
+    acl: Acls | None
+    ephemeral: bool
+    sequence: bool
+    container: bool
+    ttl_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +34,7 @@ class Planned:
     def put_into(self, transaction: Transaction) -> None:
         match self.operation:
             case "create":
-                transaction.create(
-                    self.path,
-                    self.data,
-                    acl=self.acl,
-                    ephemeral=self.ephemeral,
-                    sequence=self.sequence,
-                    container=self.container,
-                    ttl_ms=self.ttl_ms,
-                )
+                transaction.create(self.path, self.data, **self._create)
             case "set":
                 transaction.set(self.path, self.data, self.version)
             case "delete":
@@ -40,19 +42,20 @@ class Planned:
             case _:
                 transaction.check(self.path, self.version)
 
-    async def create(self, zk: zabpy.Client, *, parents: bool = False) -> str:
+    async def create(self, zk: Client, *, parents: bool = False) -> str:
         """Do this create, exactly once; its path, with the sequence number."""
-        made = await zk.create(
-            self.path,
-            self.data,
+        made = await zk.create(self.path, self.data, parents=parents, **self._create)
+        return made.path
+
+    @property
+    def _create(self) -> _Create:
+        return _Create(
             acl=self.acl,
             ephemeral=self.ephemeral,
             sequence=self.sequence,
             container=self.container,
             ttl_ms=self.ttl_ms,
-            parents=parents,
         )
-        return made.path
 
     @property
     def kind(self) -> str:

@@ -1,5 +1,7 @@
 """What goes wrong, as one line for a person and as an exit status for a script. One table for all commands."""
 
+import sys
+
 import anyio
 import click
 
@@ -24,7 +26,6 @@ from zabpy.model import (
     QuotaExceededError,
     ZabpyError,
 )
-from zabpy.recipes import LeasesMaxError, LostError
 
 from .errors import ShellError as ShellError, Status as Status, UsageError as UsageError
 
@@ -43,8 +44,6 @@ STATUS_OF: dict[type[Exception], Status] = {
     SessionLostError: Status.CONNECTION,
     ClosedClientError: Status.CONNECTION,
     ProtocolError: Status.CONNECTION,
-    LostError: Status.LOST,
-    LeasesMaxError: Status.CONFLICT,
     TimeoutError: Status.TIMEOUT,
     BrokenPipeError: Status.PIPE,
     anyio.BrokenResourceError: Status.PIPE,
@@ -74,6 +73,12 @@ def status_of(error: BaseException) -> int:
     for kind, status in STATUS_OF.items():
         if isinstance(error, kind):
             return status
+    # Those of the recipes, which few commands need: where they are not loaded, it is none of them.
+    if (recipes := sys.modules.get("zabpy.recipes")) is not None:
+        if isinstance(error, recipes.LostError):
+            return Status.LOST
+        if isinstance(error, recipes.LeasesMaxError):
+            return Status.CONFLICT
     return Status.FAILED
 
 

@@ -8,9 +8,8 @@ import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
-import zabpy
+from zabpy.client import Client
 from zabpy.model import NoAuthError, Stat, join
-from zabpy.recipes import contender, in_order
 
 #: So many znodes are listed at a time.
 BATCH = 500
@@ -45,7 +44,7 @@ class Place:
     stat: Stat
 
 
-async def queues_below(zk: zabpy.Client, top: str, hidden: list[str]) -> AsyncIterator[Queue]:
+async def queues_below(zk: Client, top: str, hidden: list[str]) -> AsyncIterator[Queue]:
     """All of them, as they are found; into ``hidden`` come the znodes that we may not list."""
     level = [top]
     while level:
@@ -64,7 +63,7 @@ def batched(items: list[str], count: int) -> Iterable[list[str]]:
     return (items[at : at + count] for at in range(0, len(items), count))
 
 
-async def _children(zk: zabpy.Client, paths: list[str], hidden: list[str]) -> list[tuple[str, list[str]]]:
+async def _children(zk: Client, paths: list[str], hidden: list[str]) -> list[tuple[str, list[str]]]:
     try:
         listed = await zk.children_many(paths)
     except NoAuthError:
@@ -77,6 +76,8 @@ async def _children(zk: zabpy.Client, paths: list[str], hidden: list[str]) -> li
 
 
 def _queue(path: str, names: list[str]) -> Queue | None:
+    from zabpy.recipes import in_order
+
     contending = in_order(names)
     if contending:
         return Queue(path, contending)
@@ -84,8 +85,10 @@ def _queue(path: str, names: list[str]) -> Queue | None:
     return Queue(path, sorted(leases), is_lease=True) if leases else None
 
 
-async def places_of(zk: zabpy.Client, queue: Queue) -> list[Place]:
+async def places_of(zk: Client, queue: Queue) -> list[Place]:
     """Who is in it, with data and stat; those that are gone meanwhile left out. Leases that are none, too."""
+    from zabpy.recipes import contender
+
     found = await zk.get_many([join(queue.path, name) for name in queue.names])
     places: list[Place] = []
     exclusive_before = False

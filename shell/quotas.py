@@ -6,7 +6,7 @@ limit; the others, and all of them at soft ones, write a warning into their log.
 from typing import NamedTuple, Self
 
 import zabpy
-from zabpy.client import Op, records as r
+from zabpy.client import Client, Op, records as r
 from zabpy.model import OPEN_ACL, NodeExistsError, NoNodeError, NotEmptyError, parent_of
 
 from .problems import ShellError, Status
@@ -50,11 +50,11 @@ class Quota(NamedTuple):
     usage: Numbers | None
 
 
-def full_of(zk: zabpy.Client, path: str) -> str:
+def full_of(zk: Client, path: str) -> str:
     return zk.chroot + path if path != "/" else zk.chroot or "/"
 
 
-async def read(zk: zabpy.Client, path: str) -> Quota | None:
+async def read(zk: Client, path: str) -> Quota | None:
     """The quota of exactly this path."""
     above = ROOT + full_of(zk, path).rstrip("/")
     limits = await _get(zk, f"{above}/{LIMITS}")
@@ -64,7 +64,7 @@ async def read(zk: zabpy.Client, path: str) -> Quota | None:
     return Quota(path, Numbers.read(limits[0]), Numbers.read(usage[0]) if usage else None)
 
 
-async def below(zk: zabpy.Client, path: str) -> list[str]:
+async def below(zk: Client, path: str) -> list[str]:
     """The paths at or below this one that have a quota, sorted."""
     top = ROOT + full_of(zk, path).rstrip("/")
     found, waiting = [], [top]
@@ -78,7 +78,7 @@ async def below(zk: zabpy.Client, path: str) -> list[str]:
     return sorted(found)
 
 
-async def above(zk: zabpy.Client, path: str) -> str | None:
+async def above(zk: Client, path: str) -> str | None:
     """The full path of the nearest one above this that has a quota."""
     full = full_of(zk, path)
     while full != "/" and (full := parent_of(full)) != "/":
@@ -87,7 +87,7 @@ async def above(zk: zabpy.Client, path: str) -> str | None:
     return None
 
 
-async def write(zk: zabpy.Client, path: str, given: dict[str, int]) -> Numbers:
+async def write(zk: Client, path: str, given: dict[str, int]) -> Numbers:
     """Set these limits, and leave the others as they are; what they are then.
 
     Raises:
@@ -127,7 +127,7 @@ async def write(zk: zabpy.Client, path: str, given: dict[str, int]) -> Numbers:
     raise ShellError(f"{path}: others change its quota all the time", Status.CONFLICT)
 
 
-async def delete(zk: zabpy.Client, path: str, names: set[str]) -> bool:
+async def delete(zk: Client, path: str, names: set[str]) -> bool:
     """Take these limits away; all of them, and the quota is gone. Whether there was one."""
     found = await read(zk, path)
     if found is None:
@@ -144,7 +144,7 @@ async def delete(zk: zabpy.Client, path: str, names: set[str]) -> bool:
     return True
 
 
-async def _get(zk: zabpy.Client, full: str) -> tuple[bytes, zabpy.Stat] | None:
+async def _get(zk: Client, full: str) -> tuple[bytes, zabpy.Stat] | None:
     try:
         reply = await zk.request(Op.GET_DATA, r.GetDataRequest(full, False))
     except NoNodeError:
@@ -152,18 +152,18 @@ async def _get(zk: zabpy.Client, full: str) -> tuple[bytes, zabpy.Stat] | None:
     return reply.data or b"", reply.stat
 
 
-async def _children(zk: zabpy.Client, full: str) -> list[str] | None:
+async def _children(zk: Client, full: str) -> list[str] | None:
     try:
         return list((await zk.request(Op.GET_CHILDREN, r.GetChildrenRequest(full, False))).children)
     except NoNodeError:
         return None
 
 
-async def _create(zk: zabpy.Client, full: str, data: bytes) -> None:
+async def _create(zk: Client, full: str, data: bytes) -> None:
     await zk.request(Op.CREATE, r.CreateRequest(full, data, OPEN_ACL, 0))
 
 
-async def _ensure(zk: zabpy.Client, full: str) -> None:
+async def _ensure(zk: Client, full: str) -> None:
     at = ROOT
     for name in full[len(ROOT) + 1 :].split("/"):
         at = f"{at}/{name}"
@@ -173,7 +173,7 @@ async def _ensure(zk: zabpy.Client, full: str) -> None:
             pass
 
 
-async def _delete(zk: zabpy.Client, full: str) -> bool:
+async def _delete(zk: Client, full: str) -> bool:
     try:
         await zk.request(Op.DELETE, r.DeleteRequest(full, -1))
     except NoNodeError:

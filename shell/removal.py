@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import zabpy
-from zabpy.client import ConnectionLossError, SessionLostError
+from zabpy.client import Client, ConnectionLossError, SessionLostError
 from zabpy.model import NoAuthError, NoNodeError, NotEmptyError, ZabpyError, join, parent_of
 
 from .pipelined import each
@@ -30,7 +29,7 @@ class Found:
         return sum(map(len, self.levels))
 
 
-async def found_below(zk: zabpy.Client, top: str) -> Found:
+async def found_below(zk: Client, top: str) -> Found:
     """The subtree as it is now, more or less: what others change meanwhile is in it or not. Empty if there is none."""
     found = Found()
 
@@ -74,7 +73,7 @@ class Removal:
 class Remover:
     """Deletes subtrees; ``removal`` says at any time, also after a cancellation, what was done so far."""
 
-    def __init__(self, zk: zabpy.Client, advance: Callable[[int], object] = lambda count: None) -> None:
+    def __init__(self, zk: Client, advance: Callable[[int], object] = lambda count: None) -> None:
         self._zk, self._advance = zk, advance
         self.removal = Removal()
         self._blocked: set[str] = set()  # what cannot be deleted, because something below it stays

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 import anyio
 import click
 
-import zabpy
+from zabpy.client import Client
 from zabpy.model import BadArgumentsError, ZabpyError, validate
 
 from .cluster import Cluster
@@ -80,7 +80,7 @@ class Shell:
         #: Makes another `Cluster`, started, for commands on two of them and for ``connect``; main sets it.
         self.open_cluster: Callable[[str], Awaitable[Cluster]] | None = None
 
-    async def zk(self) -> zabpy.Client:
+    async def zk(self) -> Client:
         """The client, when it has a session."""
         return await self.cluster.client()
 

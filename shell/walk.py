@@ -10,8 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import anyio
 
-import zabpy
-from zabpy.client import Op, ReplyTooLargeError, records as r
+from zabpy.client import Client, Op, ReplyTooLargeError, records as r
 from zabpy.model import ERRORS, CodeError, NoAuthError, NoNodeError, Stat, UnimplementedError, join
 
 from .errors import Status
@@ -47,7 +46,7 @@ DENIED = Denied()
 class Reading:
     """Reads lists of znodes. Keeps what it has learned of their sizes, and of what the server can do."""
 
-    def __init__(self, zk: zabpy.Client) -> None:
+    def __init__(self, zk: Client) -> None:
         self._zk = zk
         self._seen, self._bytes = 0, 0
         self._reads_many = True
@@ -195,7 +194,7 @@ class Walk:
         enters: whether to go below a znode; its ``names`` are not known then.
     """
 
-    zk: zabpy.Client
+    zk: Client
     wants: Wants = "names"
     depth_max: int | None = None
     children_max: int | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import anyio
 
 import zabpy
-from zabpy.client import Changed, ChildrenChanged, Created, Deleted, Event, Fired, Resynced, SessionLostError
+from zabpy.client import Changed, ChildrenChanged, Client, Created, Deleted, Event, Fired, Resynced, SessionLostError
 
 from .shell import Shell
 
@@ -24,13 +24,13 @@ class Kept:
     """A watch that a command has left behind. ``kind``: data (of ``stat`` and ``exists``, too), children, persistent
     or persistent_recursive."""
 
-    zk: zabpy.Client
+    zk: Client
     path: str
     kind: str
     cancel: Callable[[], object] = lambda: None
 
 
-def tell_of_one(shell: Shell, zk: zabpy.Client, fired: Fired, path: str, kind: str) -> None:
+def tell_of_one(shell: Shell, zk: Client, fired: Fired, path: str, kind: str) -> None:
     """Tell of a one-shot watch's event when it comes, though its command has long ended."""
 
     async def wait() -> None:
@@ -40,7 +40,7 @@ def tell_of_one(shell: Shell, zk: zabpy.Client, fired: Fired, path: str, kind: s
     _keep(shell, Kept(zk, path, kind), wait)
 
 
-async def tell_of_all(shell: Shell, zk: zabpy.Client, path: str, *, recursive: bool) -> None:
+async def tell_of_all(shell: Shell, zk: Client, path: str, *, recursive: bool) -> None:
     """Tell of whatever happens to the znode, and below it if ``recursive``, until it is told not to. Nothing is missed
     that happens after this has returned."""
     is_there = anyio.Event()

@@ -144,11 +144,13 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'zabpy' has no attribute {name!r}")
     import zabpy.client
     import zabpy.model
-    import zabpy.recipes
 
-    # Client and connect are those of the recipes, which have a method for each recipe.
-    for folder in (zabpy.recipes, zabpy.client, zabpy.model):
-        if hasattr(folder, name):
-            globals()[name] = found = getattr(folder, name)
-            return found
-    raise AssertionError(f"{name} stands nowhere")
+    # Client and connect are those of the recipes, which have a method for each recipe. Who asks for none of theirs, and
+    # uses zabpy.client's, does not load them.
+    folders = [zabpy.client, zabpy.model]
+    if name in ("Client", "connect") or not any(hasattr(folder, name) for folder in folders):
+        import zabpy.recipes
+
+        folders = [zabpy.recipes]
+    globals()[name] = found = next(getattr(folder, name) for folder in folders if hasattr(folder, name))
+    return found

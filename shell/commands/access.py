@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import click
 
 import zabpy
+from zabpy.client import Client
 from zabpy.model import Acl, Acls, BadVersionError, NoAuthError, NoNodeError, digest_id
 
 from ..acls import acl_text, entry_text, in_words, letters_of, parse_acl
@@ -148,7 +149,7 @@ async def set_acls(
 
 
 async def _set_one(
-    zk: zabpy.Client, path: str, whole: Acls | None, added: Sequence[Acl], removed: Sequence[str], version: int
+    zk: Client, path: str, whole: Acls | None, added: Sequence[Acl], removed: Sequence[str], version: int
 ) -> zabpy.Stat:
     if whole is not None:
         return await zk.set_acl(path, whole, version, lost_reply="raise" if version != -1 else "again")

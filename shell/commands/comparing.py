@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import click
 
-import zabpy
+from zabpy.client import Client
 from zabpy.model import NoAuthError, NoNodeError
 
 from ..acls import entry_text
@@ -77,7 +77,7 @@ class Telling:
         self.rows = shell.out.rows("path")
         self.count = 0
 
-    async def compare(self, batch: Sequence[Pair], zks: tuple[zabpy.Client, zabpy.Client] | None) -> None:
+    async def compare(self, batch: Sequence[Pair], zks: tuple[Client, Client] | None) -> None:
         for pair in batch:
             if pair.old is None or pair.new is None:
                 node = pair.old or pair.new
@@ -148,12 +148,12 @@ def _named(place: Location, path: str) -> str:
     return str(place.below(path) if isinstance(place, Znode) else place)
 
 
-async def _acls(pair: Pair, zks: tuple[zabpy.Client, zabpy.Client]) -> tuple[list[str], list[str]]:
+async def _acls(pair: Pair, zks: tuple[Client, Client]) -> tuple[list[str], list[str]]:
     assert pair.old is not None and pair.new is not None
     return await _acl_of(zks[0], pair.old.path), await _acl_of(zks[1], pair.new.path)
 
 
-async def _acl_of(zk: zabpy.Client, path: str) -> list[str]:
+async def _acl_of(zk: Client, path: str) -> list[str]:
     try:
         acls, _ = await zk.get_acl(path)
     except (NoNodeError, NoAuthError):

@@ -11,25 +11,27 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import click
 
-import zabpy
-from zabpy.recipes import TRANSIENT, Holding, Lock, Patience
+from zabpy.client import Client
 
 from ..child import Ending, run_while
 from ..command import Duration, ZPath, command
 from ..problems import ShellError, Status, UsageError
 from ..shell import Shell
 
+if TYPE_CHECKING:
+    from zabpy.recipes import Holding
+
 LAYOUTS = ("kazoo", "curator")
 #: How long the end waits for the release to be acknowledged; the client's end then waits on, or ends the session.
 RELEASE_WAIT_MS = 2_000
 #: What is to be run.
 behind = click.argument("words", metavar="-- COMMAND...", nargs=-1, type=click.UNPROCESSED, required=True)
-Acquire = Callable[[int | None], Awaitable[Holding]]
+Acquire = Callable[[int | None], Awaitable["Holding"]]
 
 
 class Signal(click.ParamType[int]):
@@ -79,13 +81,15 @@ async def lock(
     ours, 128 and the signal that ended it. If the lock is lost it is ended, with its whole process group: SIGTERM, and
     SIGKILL after the grace; our status is then 9. Statuses 6: not to be had in time; 126, 127: no such command.
     """
+    from zabpy.recipes import Lock, ReadWriteLock
+
     zk = await shell.zk()
     if shared and lock_delay_ms:
         raise UsageError("--lock-delay is for a lock that is not --shared")
     if shared:
-        wanted: Lock = zk.read_write_lock(path, data=_data(data), layout=layout).read
+        wanted: Lock = ReadWriteLock(zk, path, data=_data(data), layout=layout).read
     else:
-        wanted = zk.lock(path, data=_data(data), lock_delay_ms=lock_delay_ms, layout=layout)
+        wanted = Lock(zk, path, data=_data(data), lock_delay_ms=lock_delay_ms, layout=layout)
     return await _run(shell, path, wanted.acquire, **settings)
 
 
@@ -105,12 +109,13 @@ async def elect(
 
     An election is a lock under another name; what the command has, and what ends it, is said by: help lock
     """
-    zk = await shell.zk()
-    wanted = zk.lock(path, data=_data(data), lock_delay_ms=lock_delay_ms, layout=layout)
+    from zabpy.recipes import Lock, LostError
+
+    wanted = Lock(await shell.zk(), path, data=_data(data), lock_delay_ms=lock_delay_ms, layout=layout)
     while True:
         try:
             return await _run(shell, path, wanted.acquire, **settings)
-        except zabpy.LostError as loss:
+        except LostError as loss:
             if not again:
                 raise
             await shell.out.tell(f"elect: {loss}; standing again")
@@ -127,7 +132,9 @@ async def semaphore(shell: Shell, path: str, most: int, layout: Any, data: str |
 
     What the command has, and what ends it, is said by: help lock
     """
-    wanted = (await shell.zk()).semaphore(path, most, data=_data(data), layout=layout)
+    from zabpy.recipes import Semaphore
+
+    wanted = Semaphore(await shell.zk(), path, most, data=_data(data), layout=layout)
     return await _run(shell, path, wanted.acquire, **settings)
 
 
@@ -153,18 +160,20 @@ async def barrier(
     With --count it is a double barrier: all begin when so many are there, and none ends before all have; one whose
     command fails does not wait for the others. What the command has is said by: help lock
     """
+    from zabpy.recipes import Barrier, DoubleBarrier
+
     zk = await shell.zk()
     how = Ending(ending, 0 if kill_at_once else grace_ms)
     limit_ms = 0 if at_once else timeout_ms
     if count is None:
-        simple = zk.barrier(path)
+        simple = Barrier(zk, path)
         with _limited(limit_ms, f"the barrier {path}: still up"):
             while await simple.is_up():
                 if at_once:
                     raise ShellError(f"the barrier {path}: still up", Status.TIMEOUT)
                 await _patiently(zk, simple.wait)
         return await _run_while(shell, path, None, words, how) if words else 0
-    double = zk.double_barrier(path, count, data=_data(data))
+    double = DoubleBarrier(zk, path, count, data=_data(data))
     limit_ms = 1 if at_once else timeout_ms
     status = 0
     try:
@@ -211,13 +220,15 @@ async def _run(
             await held.release()
 
 
-async def _run_while(shell: Shell, path: str, held: Holding | None, words: Sequence[str], how: Ending) -> int:
+async def _run_while(shell: Shell, path: str, held: "Holding | None", words: Sequence[str], how: Ending) -> int:
     async with shell.foreground():
         return await run_while(held, words, _environ(shell, path, held), how, shell.program_stdout)
 
 
-async def _patiently(zk: zabpy.Client, attempt: Callable[[], Awaitable[Any]]) -> Any:
+async def _patiently(zk: Client, attempt: Callable[[], Awaitable[Any]]) -> Any:
     """Who waits has time: servers that are away may come back."""
+    from zabpy.recipes import TRANSIENT, Patience
+
     patience = Patience(zk)
     while True:
         try:
@@ -243,7 +254,7 @@ class _limited:
         return ended
 
 
-def _environ(shell: Shell, path: str, held: Holding | None) -> dict[str, str]:
+def _environ(shell: Shell, path: str, held: "Holding | None") -> dict[str, str]:
     told = {"ZABPY_PATH": path, "ZABPY_SERVERS": shell.cluster.servers}
     if held is not None:
         token = getattr(held, "token", None)

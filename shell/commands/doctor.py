@@ -6,7 +6,8 @@ from typing import Any
 import anyio
 import click
 
-import zabpy
+from zabpy.client import Client
+from zabpy.model import ZabpyError
 
 from ..command import Duration, command
 from ..diagnosis import Case, Look, findings_of
@@ -119,13 +120,13 @@ async def _compare_clock(shell: Shell, look: Look) -> None:
     settings |= {"connect_timeout_ms": SESSION_WAIT_MS, "request_timeout_ms": SESSION_WAIT_MS}
     try:
         before_ms = time.time() * 1000
-        async with zabpy.connect(str(host), **settings) as zk:
+        async with Client(str(host), **settings) as zk:
             after_ms = time.time() * 1000
             lines = parse_cons(await Asker(shell.cluster.settings).ask(host, "cons"))
             established = [line.number("est") for line in lines if line.session_id == zk.session.id & (2**64 - 1)]
             if established and established[0] is not None:
                 look.ahead_ms = round(established[0] - (before_ms + after_ms) / 2)
-    except (zabpy.ZabpyError, WordError):
+    except (ZabpyError, WordError):
         pass  # it was reachable a moment ago; its clock stays unknown
 
 
@@ -135,5 +136,5 @@ async def _take_acl(shell: Shell, case: Case) -> None:
             zk = await shell.zk()
             if not zk.chroot:
                 case.root_acl = (await zk.get_acl("/"))[0]
-        except (zabpy.ZabpyError, ShellError):
+        except (ZabpyError, ShellError):
             pass  # without a session, or a right: then it is not known

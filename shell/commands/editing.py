@@ -13,6 +13,7 @@ import anyio
 import click
 
 import zabpy
+from zabpy.client import Client
 from zabpy.model import BadVersionError, name_of
 
 from ..command import ZPath, command
@@ -96,7 +97,7 @@ def _begun(path: str, data: bytes, version: int | None, kind: Kind) -> Draft:
     return Draft(path, data, version, Path(file), kind)
 
 
-async def _edit(shell: Shell, zk: zabpy.Client, draft: Draft, *, invalid: bool) -> None:
+async def _edit(shell: Shell, zk: Client, draft: Draft, *, invalid: bool) -> None:
     while True:
         new = await _edited(shell, draft)
         if new == draft.before:
@@ -146,7 +147,7 @@ async def _edited(shell: Shell, draft: Draft) -> bytes:
     return new
 
 
-async def _write(zk: zabpy.Client, draft: Draft, new: bytes) -> int:
+async def _write(zk: Client, draft: Draft, new: bytes) -> int:
     if draft.version is None:
         return (await zk.create(draft.path, new)).stat.version
     return (await zk.set(draft.path, new, draft.version, lost_reply="once")).version
@@ -187,7 +188,7 @@ async def _ask_again(shell: Shell, draft: Draft, wrong: str, status: Status = St
     raise ShellError(f"{draft.path}: {wrong}; nothing was written. What was typed is in {draft.file}", status)
 
 
-async def _merge(shell: Shell, zk: zabpy.Client, draft: Draft, mine: bytes) -> None:
+async def _merge(shell: Shell, zk: Client, draft: Draft, mine: bytes) -> None:
     """Show what others changed, and have both in the file."""
     try:
         theirs, stat = await zk.get(draft.path)

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import click
 
-import zabpy
+from zabpy.client import Client
 from zabpy.model import NoNodeError
 
 from ..command import Duration, ZPath, command
@@ -82,7 +82,7 @@ class Telling:
         self._shell, self._out, self._following = shell, shell.out, following
         self._brief, self._run, self._until, self._count = brief, run, until, 0
 
-    async def tell_all(self, zk: zabpy.Client) -> None:
+    async def tell_all(self, zk: Client) -> None:
         following, out = self._following, self._out
         is_first = True
         self._now: Happening  # what is being shown
@@ -113,7 +113,7 @@ class Telling:
                 if self._holds(each):
                     return
 
-    async def _holds_already(self, zk: zabpy.Client) -> bool:
+    async def _holds_already(self, zk: Client) -> bool:
         """By what was there when watching began: what has come since is told, and decides when it is."""
         following, until = self._following, self._until
         if until is None or until[0] not in ("created", "deleted", "value"):

@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-import zabpy
-from zabpy.client import in_parallel
+from zabpy.client import Client, in_parallel
 from zabpy.model import NoAuthError, NoNodeError, join
 
 from ..command import ZPath, command
@@ -174,7 +173,7 @@ async def ephemerals(shell: Shell, path: str) -> int:
     return Status.PARTIAL if hidden else Status.OK
 
 
-async def _walk(zk: zabpy.Client, top: str, hidden: list[str]) -> list[tuple[str, int]]:
+async def _walk(zk: Client, top: str, hidden: list[str]) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     level = [top]
     while level:

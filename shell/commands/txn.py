@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 import zabpy
-from zabpy.client import TransactionFailedError
+from zabpy.client import Client, TransactionFailedError
 from zabpy.model import NoAuthError, Stat
 
 from ..command import REGISTRY, ZPath, command
@@ -161,7 +161,7 @@ async def commit_all(shell: Shell, planned: Sequence[Planned]) -> None:
 DONE = {"create": "created", "delete": "deleted", "check": "as expected", "set": "set"}
 
 
-async def _why(zk: zabpy.Client, one: Planned, error: TransactionFailedError) -> str:
+async def _why(zk: Client, one: Planned, error: TransactionFailedError) -> str:
     match error.error:
         case zabpy.BadVersionError():
             try:

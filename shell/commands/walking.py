@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-import zabpy
+from zabpy.client import Client
 from zabpy.model import NoAuthError, NoNodeError, Stat, join, name_of
 
 from ..command import ZPath, command
@@ -238,7 +238,7 @@ async def tree(shell: Shell, depth: int | None, limit: int | None, long: bool, p
     out = shell.out
     if limit is None and out.look.is_terminal and out.format == "table":
         limit = 40
-    zk: zabpy.Client = await shell.zk()
+    zk: Client = await shell.zk()
     walk = Walk(zk, "stats" if long else "names", depth_max=depth, children_max=limit or None)
     if out.format != "table":
         async with out.rows("path") as rows:

@@ -7,7 +7,7 @@ import anyio
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 
 import zabpy
-from zabpy.client import State
+from zabpy.client import Client, State
 
 from ..shell import Shell
 
@@ -58,7 +58,7 @@ class Standing:
             self._say("bad", f"no session yet: {problem}")
         self._changed()
 
-    async def _follow(self, zk: zabpy.Client) -> None:
+    async def _follow(self, zk: Client) -> None:
         session = None
         since, lost = monotonic(), False
         async with zk.states() as states:

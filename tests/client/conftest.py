@@ -12,6 +12,7 @@ import trio
 
 import zabpy
 from zabpy.bench.systems import Servers
+from zabpy.client import Client
 
 Story = Callable[[], Awaitable[None]]
 #: Whose servers the tests run on: ``zabpy`` or ``Apache``. What must hold, must hold on both.
@@ -68,7 +69,7 @@ def hosts(one_server: str) -> str:
     return one_server + chroot
 
 
-async def reconnect(zk: zabpy.Client) -> None:
+async def reconnect(zk: Client) -> None:
     """Have the client go to another server, or to the same one anew."""
     async with zk.states() as states:
         zk._connection.leave("the test wants another connection")

@@ -10,6 +10,7 @@ import pytest
 import zabpy
 from shell.settings import Rules
 from shell.shell import Shell
+from zabpy.client import Client
 
 from .conftest import Run
 from .test_change_writing import Answers, value_at
@@ -126,9 +127,9 @@ def test_what_was_typed_stays_when_the_command_is_cancelled_while_it_writes(
             raise zabpy.BadVersionError("somebody else was faster")
 
         get = zabpy.Client.get
-        monkeypatch.setattr(zabpy.Client, broken, hangs)
+        monkeypatch.setattr(Client, broken, hangs)
         if broken == "get":
-            monkeypatch.setattr(zabpy.Client, "set", refuses)
+            monkeypatch.setattr(Client, "set", refuses)
 
     with pytest.raises(BaseException):  # noqa: B017  # the cancellation of nothing goes all the way
         zabsh("edit /a", setup=setup)

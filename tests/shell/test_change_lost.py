@@ -8,13 +8,13 @@ from pathlib import Path
 import anyio
 import pytest
 
-import zabpy
 from shell.applying import Applier
 from shell.commands import load
 from shell.output import Look, Output
 from shell.removal import Remover
 from shell.settings import Rules, Settings
 from shell.starting import started
+from zabpy.client import Client
 from zabpy.testing import Ensemble
 
 load()
@@ -152,7 +152,5 @@ def test_what_import_has_deleted_is_told_as_well(
     file = tmp_path / "x.ndjson"
     file.write_text('{"zabpy_export": 1, "path": "/t"}\n{"path": "/", "data": "new"}\n{"end": true}\n')
     assert run(ensemble, "create /t", *(f"create /t/n{i}" for i in range(5)))[0] == 0
-    err = stopped(
-        ensemble, f"import --delete {file}", lambda stop: dies_after(monkeypatch, zabpy.Client, "delete", 4, stop)
-    )
+    err = stopped(ensemble, f"import --delete {file}", lambda stop: dies_after(monkeypatch, Client, "delete", 4, stop))
     assert re.fullmatch(r"stopped: 1 of 1 writes and [345] of 5 deletes are known to be done; to go on: .*\n", err), err

@@ -14,7 +14,7 @@ from shell.following import Following
 from shell.output import Look, Output
 from shell.shell import Shell
 from tests.client.conftest import reconnect
-from zabpy.client import Changed, Deleted
+from zabpy.client import Changed, Client, Deleted
 
 from .conftest import Told
 
@@ -27,7 +27,7 @@ class Watched:
     def __init__(self, zk: zabpy.Client) -> None:
         self.zk = zk
         self.out, self.err = bytearray(), bytearray()
-        self.own: zabpy.Client | None = None
+        self.own: Client | None = None
 
     async def until(self, text: str, times: int = 1) -> None:
         while (self.out + self.err).decode().count(text) < times:  # noqa: ASYNC110 - it is written by threads

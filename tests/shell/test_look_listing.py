@@ -11,6 +11,7 @@ import pytest
 
 import zabpy
 from shell.output import Look
+from zabpy.client import Client
 from zabpy.model import world_acl
 
 from .conftest import Run
@@ -259,7 +260,7 @@ def test_many_are_read_with_few_requests(zabsh: Run, fill: Fill, monkeypatch: py
         asked += 1
         return await ask(*args, **settings)
 
-    monkeypatch.setattr(zabpy.Client, "_ask", counted)
+    monkeypatch.setattr(Client, "_ask", counted)
     assert len(zabsh(line).lines) >= (1_000 if "find" not in line else 0)
     assert asked < 100
 
