@@ -13,7 +13,7 @@ from typing import Self
 import anyio
 
 import zabpy
-from zabpy.client import ConnectionLossError, RequestTooLargeError, SessionLostError, TransactionFailedError
+from zabpy.client import Client, ConnectionLossError, RequestTooLargeError, SessionLostError, TransactionFailedError
 from zabpy.model import Acls, BadVersionError, CodeError, NodeExistsError, NoNodeError, ZabpyError
 
 WRITES_MAX = 400
@@ -23,6 +23,8 @@ CHUNKS_MAX = 6
 WRITE_BYTES = 100
 #: So many are taken out of a request one by one; then all that is left of it is done in this way.
 SPLITS_MAX = 3
+#: So many refusals are kept to be told.
+TOLD_MAX = 1_000
 #: How often one write is sent when sessions are lost under it.
 SENDINGS_MAX = 3
 
@@ -43,10 +45,12 @@ class Write:
 class Applier:
     """``async with Applier(zk) as applier: await applier.put(write)``; behind the block all is done, or has failed."""
 
-    def __init__(self, zk: zabpy.Client, advance: Callable[[int], object] = lambda count: None) -> None:
+    def __init__(self, zk: Client, advance: Callable[[int], object] = lambda count: None) -> None:
         self._zk, self._advance = zk, advance
         self.done = 0
-        self.failed: list[tuple[Write, ZabpyError]] = []
+        #: Why writes were refused, which were left out: of the first ones, and how many there are.
+        self.failed: list[ZabpyError] = []
+        self.failures = 0
         #: Why it was given up, with an unknown number done of what was under way.
         self.ended_by: ZabpyError | None = None
         self._chunk: list[Write] = []
@@ -149,10 +153,10 @@ class Applier:
                 if await self._is_done(write):
                     self._count(1)
                 else:
-                    self.failed.append((write, error))
+                    self.fail(error)
                 return
             except (CodeError, RequestTooLargeError) as error:
-                self.failed.append((write, error))
+                self.fail(error)
                 return
             else:
                 self._count(1)
@@ -166,6 +170,12 @@ class Applier:
             return (await self._zk.get(write.path)).data == write.data
         except (NoNodeError, zabpy.NoAuthError):
             return False
+
+    def fail(self, error: ZabpyError) -> None:
+        """One more was refused."""
+        self.failures += 1
+        if len(self.failed) < TOLD_MAX:
+            self.failed.append(error)
 
     def _count(self, number: int) -> None:
         self.done += number

@@ -10,12 +10,15 @@ NDJSON, one JSON object a line, perhaps gzip around it:
    sequence; and ``kind``: persistent or ephemeral. Servers tell no client which znodes are containers or have a
    lifetime, so exports cannot either; in a file made by hand ``kind`` may be container, or ttl with ``ttl_ms``.
 3. ``{"end": true, "znodes": 3, "zxid": "0x...", "changed_meanwhile": 0, "denied": []}``: a file without this line is
-   cut off. ``changed_meanwhile``: so many of the znodes have changed since the export began; ``denied``: paths that
-   could not be read, which are missing with all that is below.
+   cut off, and one with another number of znodes has lost some. ``changed_meanwhile``: so many of the znodes have
+   changed since the export began; ``denied``: paths that could not be read, which are missing with all that is below.
 
 tar holds the same: ``export.json`` and ``end.json`` are 1 and 3, and below ``znodes/`` there is a file for each znode
 without children, and for others a folder with their value in it as ``%data``; a % in a name is ``%25``. What else is
 known of a znode is line 2, without data, in the pax header ``ZABPY.znode`` of its file or folder.
+
+Of what is written nothing is kept. While a file is read its paths are in memory, about 150 bytes a znode, so that none
+comes twice or before its parent; all else of the records is in a `Spool`.
 """
 
 import gzip
@@ -23,6 +26,7 @@ import io
 import json
 import tarfile
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -34,6 +38,7 @@ from zabpy.model import Acls, BadArgumentsError, validate
 from .acls import acl_text, parse_acl
 from .errors import UsageError
 from .records import Record
+from .spool import Spool
 from .stats import hexed, stat_fields
 from .values import data_fields, data_of
 
@@ -42,16 +47,25 @@ VERSION = 1
 HEADER, END, ZNODES, DATA, META = "export.json", "end.json", "znodes", "%data", "ZABPY.znode"
 #: So many problems of a file are told one by one.
 PROBLEMS_MAX = 20
+#: A znode of ours is a few MB at most; what goes on for longer without a line's end is no line of an export.
+LINE_BYTES_MAX = 64 * 1024 * 1024
 
 
 @dataclass
 class Archive:
-    """What was read. ``problems``: what is wrong with which line; then nothing is to be done by it."""
+    """What was read. ``problems``: what is wrong with which line, the first of them, and how many there are; then
+    nothing is to be done by it."""
 
     header: dict[str, Any] = field(default_factory=dict)
     end: dict[str, Any] = field(default_factory=dict)
-    records: list[Record] = field(default_factory=list)
+    records: Spool = field(default_factory=Spool)
     problems: list[str] = field(default_factory=list)
+    problem_count: int = 0
+
+    def complain(self, problem: str) -> None:
+        self.problem_count += 1
+        if len(self.problems) < PROBLEMS_MAX:
+            self.problems.append(problem)
 
 
 class ArchiveWriter(Protocol):
@@ -160,6 +174,7 @@ class TarWriter:
         else:
             member.size = len(data)
             self._tar.addfile(member, io.BytesIO(data))
+        self._tar.members.clear()  # type: ignore[attr-defined]  # else it keeps what it knows of each
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -183,12 +198,15 @@ def read_archive(stream: IO[bytes]) -> Archive:
             _read_tar(plain, archive)
         else:
             _read_ndjson(plain, archive)
-    except (EOFError, tarfile.ReadError, gzip.BadGzipFile, ValueError) as error:
-        archive.problems.append(f"it cannot be read further: {error}")
+    except (EOFError, tarfile.TarError, gzip.BadGzipFile, zlib.error, ValueError) as error:
+        archive.complain(f"it cannot be read further: {error}")
     if not archive.header and not archive.records:
         raise UsageError(f"no export of zabpy: {archive.problems[0] if archive.problems else 'it is empty'}")
     if not archive.end and not archive.problems:
-        archive.problems.append(f"it is cut off: behind {len(archive.records):,} znodes its end is missing")
+        archive.complain(f"it is cut off: behind {len(archive.records):,} znodes its end is missing")
+    wanted = archive.end.get("znodes", len(archive.records))
+    if wanted != len(archive.records) and not archive.problems:
+        archive.complain(f"its end tells of {wanted:,} znodes, and there are {len(archive.records):,}")
     return archive
 
 
@@ -210,10 +228,14 @@ class _Rest(io.RawIOBase):
 
 def _read_ndjson(stream: IO[bytes], archive: Archive) -> None:
     seen: set[str] = set()
-    for number, line in enumerate(stream, 1):
+    for number, line in enumerate(iter(lambda: stream.readline(LINE_BYTES_MAX), b""), 1):
         if not line.strip():
             continue
         try:
+            if len(line) == LINE_BYTES_MAX:
+                raise EOFError(f"line {number} has more than {LINE_BYTES_MAX:,} bytes")
+            if archive.end:
+                raise ValueError("it stands behind the end, as if two files were one")
             fields = json.loads(line)
             if not isinstance(fields, dict):
                 raise ValueError("expected an object")
@@ -224,14 +246,16 @@ def _read_ndjson(stream: IO[bytes], archive: Archive) -> None:
             else:
                 record = record_of(fields, data_of(fields) or b"")
                 _check_place(record, seen)
-                archive.records.append(record)
-        except (ValueError, UsageError) as error:
-            archive.problems.append(f"line {number}: {error}")
+                archive.records.add(record)
+        except (ValueError, UsageError, RecursionError) as error:
+            archive.complain(f"line {number}: {error}")
             if number == 1 and not archive.records:
                 return
 
 
 def _take_header(fields: dict[str, Any], archive: Archive) -> None:
+    if archive.header or archive.records:
+        raise ValueError("another beginning, as if two files were one")
     if fields["zabpy_export"] != VERSION:
         raise UsageError(f"an export of format {fields['zabpy_export']!r}, where {VERSION} is known")
     archive.header = fields
@@ -278,32 +302,47 @@ def record_of(fields: dict[str, Any], data: bytes) -> Record:
 
 def _read_tar(stream: IO[bytes], archive: Archive) -> None:
     seen: set[str] = set()
+    last: Record | None = None  # its value may stand behind it
+    is_whole = True  # or its value must stand there, and may have been cut off
     with tarfile.open(fileobj=stream, mode="r|") as tar:
         for member in tar:
+            tar.members.clear()  # type: ignore[attr-defined]  # else it keeps what it knows of each
             try:
-                _take_member(tar, member, archive, seen)
-            except (ValueError, UsageError) as error:
-                archive.problems.append(f"{member.name}: {error}")
+                record = _take_member(tar, member, archive, last, seen)
+            except (ValueError, UsageError, RecursionError) as error:
+                archive.complain(f"{member.name}: {error}")
+                continue
+            if record is not last and last is not None:
+                archive.records.add(last)
+            last, is_whole = record, not member.isdir()
+    if last is not None and (is_whole or archive.end):
+        archive.records.add(last)
 
 
-def _take_member(tar: tarfile.TarFile, member: tarfile.TarInfo, archive: Archive, seen: set[str]) -> None:
+def _take_member(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, archive: Archive, last: Record | None, seen: set[str]
+) -> Record | None:
+    """The record that is being read behind it: another one than ``last``, or that with its value."""
     file = tar.extractfile(member)
     data = b"" if file is None else file.read()
     name = PurePosixPath(member.name)
+    if archive.end:
+        raise ValueError("it stands behind the end, as if two files were one")
     if member.name == HEADER:
         _take_header(json.loads(data), archive)
     elif member.name == END:
         archive.end = json.loads(data) | {"end": True}
     elif name.name == DATA:
-        if not archive.records or path_of(name.parent) != archive.records[-1].path:
+        if last is None or path_of(name.parent) != last.path:
             raise ValueError("the value of a znode does not stand behind it")
-        archive.records[-1].data = data
+        last.data = data
     else:
         meta = member.pax_headers.get(META)
         fields = json.loads(meta) if meta else {"path": path_of(name) or "/"}
         record = record_of(fields, data)
         _check_place(record, seen)
-        archive.records.append(record)
+        return record
+    return last
 
 
 def path_of(name: PurePosixPath) -> str:
@@ -314,6 +353,6 @@ def path_of(name: PurePosixPath) -> str:
 
 
 def problems_told(archive: Archive) -> Iterator[str]:
-    yield from archive.problems[:PROBLEMS_MAX]
-    if len(archive.problems) > PROBLEMS_MAX:
-        yield f"… and {len(archive.problems) - PROBLEMS_MAX:,} more"
+    yield from archive.problems
+    if archive.problem_count > len(archive.problems):
+        yield f"… and {archive.problem_count - len(archive.problems):,} more"

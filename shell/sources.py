@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import anyio
 import click
@@ -55,11 +55,15 @@ async def value_of(shell: "Shell", data: str | None, file: str | None, is_hex: b
 
 
 async def standard_input(shell: "Shell") -> bytes:
-    """All of it. Raises `UsageError` where it is something else: the terminal, or the script that is being run."""
-    stream = shell.stdin
-    if stream is None:
+    """All of it. With the errors of `input_stream`."""
+    return await anyio.to_thread.run_sync(input_stream(shell).read, abandon_on_cancel=True)
+
+
+def input_stream(shell: "Shell") -> IO[bytes]:
+    """The standard input. Raises `UsageError` where it is something else: the terminal, or the script that is run."""
+    if shell.stdin is None:
         raise UsageError("- stands for the standard input, which is where commands come from here; use --file")
-    return await anyio.to_thread.run_sync(stream.read, abandon_on_cancel=True)
+    return shell.stdin
 
 
 def _from_hex(text: bytes) -> bytes:

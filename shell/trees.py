@@ -6,11 +6,11 @@ from typing import TypeVar
 
 import anyio
 
-import zabpy
-from zabpy.client import ReplyTooLargeError
+from zabpy.client import Client, ReplyTooLargeError
 from zabpy.model import Acls, NoAuthError, NoNodeError, join
 
 from .records import Record
+from .spool import Spool
 
 #: Requests for so many znodes at once, fewer where values are large; so that an answer has about this many bytes.
 CHUNK_MAX = 200
@@ -38,21 +38,20 @@ class TreeReader:
     It is no snapshot: each request's znodes are of one moment, what others change in between is in it or not.
     """
 
-    def __init__(self, zk: zabpy.Client, top: str, *, acls: bool) -> None:
+    def __init__(self, zk: Client, top: str, *, acls: bool) -> None:
         self._zk, self.top, self._acls = zk, top, acls
         self._chunk = 20
         self._cut = len(top) if top != "/" else 0
         #: What may not be read, nor then what is below it.
         self.denied: list[NoAuthError] = []
 
-    async def all(self) -> list[Record]:
-        found: list[Record] = []
+    async def into(self, spool: Spool) -> None:
+        """Read all of it into this one."""
 
         async def keep(records: list[Record]) -> None:
-            found.extend(records)
+            await anyio.to_thread.run_sync(spool.extend, records)
 
         await self.read(keep)
-        return found
 
     async def read(self, sink: Sink) -> None:
         """Hand all of it to ``sink``, in pieces. What vanishes meanwhile is left out.

@@ -1,4 +1,8 @@
-"""Znodes and trees are copied and moved: here, between clusters, to files and from them."""
+"""Znodes and trees are copied and moved: here, between clusters, to files and from them.
+
+What is in memory of a tree: while it is read, the paths of what is still to be read, or of a folder all its paths; then
+what stands at the heads of ../spool.py and ../plan.py; and of what mv has copied the paths, until it has deleted them.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,7 +11,7 @@ import anyio
 import click
 
 import zabpy
-from zabpy.client import RequestTooLargeError, TransactionFailedError
+from zabpy.client import Client, RequestTooLargeError, TransactionFailedError
 from zabpy.model import NotEmptyError, parent_of
 
 from ..command import ZLocation, command
@@ -21,6 +25,7 @@ from ..problems import ShellError, Status, UsageError, told
 from ..records import Record
 from ..shell import Shell
 from ..sources import standard_input
+from ..spool import Spool
 from ..stats import hexed
 from ..trees import TreeReader
 from .dumping import write_tree
@@ -113,25 +118,26 @@ async def _copy(
 ) -> None:
     if isinstance(source, Znode) and isinstance(target, Znode):
         _refuse_overlap(source, target, await of.of(source) is await of.of(target), recursive=recursive)
-    records, denied = await _read(shell, of, source, recursive=recursive, acls=acls and isinstance(target, Znode))
-    if isinstance(target, Znode):
-        zk = await of.of(target, writes="" if dry_run else "cp")
-        await _check_parent(zk, target)
-        flags = " ".join(flag for flag, there in (("-r", recursive), ("-p", acls), ("-f", force)) if there)
-        again = f"cp {flags} {quoted(str(source))} {quoted(str(target))}"
-        await write_tree(
-            shell,
-            zk,
-            target.path,
-            records,
-            acls=acls,
-            dry_run=dry_run,
-            again=again,
-            asks_overwrite=not force or shell.rules.confirm_name,
-            quiet=len(records) == 1,
-        )
-    else:
-        await _write_file(shell, target, records, dry_run=dry_run, force=force)
+    with Spool() as records:
+        denied = await _read(shell, of, source, records, recursive=recursive, acls=acls and isinstance(target, Znode))
+        if isinstance(target, Znode):
+            zk = await of.of(target, writes="" if dry_run else "cp")
+            await _check_parent(zk, target)
+            flags = (flag for flag, there in (("-r", recursive), ("-p", acls), ("-f", True)) if there)
+            again = f"cp {' '.join(flags)} {quoted(str(source))} {quoted(str(target))}"
+            await write_tree(
+                shell,
+                zk,
+                target.path,
+                records,
+                acls=acls,
+                dry_run=dry_run,
+                again=again,
+                asks_overwrite=not force or shell.rules.confirm_name,
+                quiet=len(records) == 1,
+            )
+        else:
+            await _write_file(shell, target, records, dry_run=dry_run, force=force)
     await _tell_denied(shell, denied)
 
 
@@ -145,8 +151,9 @@ def _refuse_overlap(source: Znode, target: Znode, same_cluster: bool, *, recursi
 
 
 async def _read(
-    shell: Shell, of: Clients, source: Location, *, recursive: bool, acls: bool
-) -> tuple[list[Record], list[zabpy.NoAuthError]]:
+    shell: Shell, of: Clients, source: Location, records: Spool, *, recursive: bool, acls: bool
+) -> list[zabpy.NoAuthError]:
+    """Add what is at ``source`` to the records; what of it may not be read."""
     if isinstance(source, Znode):
         zk = await of.of(source)
         if not recursive:
@@ -154,52 +161,70 @@ async def _read(
             acl = (await zk.get_acl(source.path))[0] if acls else None
             record = Record.of("", data, stat, acl)
             record.owner = None  # asked for by its name, it is copied: as a znode that stays
-            return [record], []
+            records.add(record)
+            return []
         reader = TreeReader(zk, source.path, acls=acls)
-        records = await reader.all()
-        if not records:
+        await reader.into(records)
+        if not len(records):
             if reader.denied:
                 raise reader.denied[0]
             raise ShellError(f"{source}: no such znode", Status.NO)
-        return records, reader.denied
+        return reader.denied
     if source.is_standard:
-        return [Record("", await standard_input(shell))], []
+        records.add(Record("", await standard_input(shell)))
+        return []
     local = source.local
     if await anyio.to_thread.run_sync(local.is_dir):
         if not recursive:
             raise UsageError(f"{source}: is a folder; -r copies it")
-        return await anyio.to_thread.run_sync(read_folder, local), []
-    return [Record("", await anyio.to_thread.run_sync(local.read_bytes))], []
+        await anyio.to_thread.run_sync(lambda: records.extend(read_folder(local)))
+        return []
+    records.add(Record("", await anyio.to_thread.run_sync(local.read_bytes)))
+    return []
 
 
-async def _check_parent(zk: zabpy.Client, target: Znode) -> None:
+async def _check_parent(zk: Client, target: Znode) -> None:
     if target.path != "/" and await zk.exists(parent_of(target.path)) is None:
         raise ShellError(f"{parent_of(target.path)}: no such znode; nothing was done", Status.NO)
 
 
-async def _write_file(shell: Shell, target: File, records: Sequence[Record], *, dry_run: bool, force: bool) -> None:
-    there = [record for record in records if record.owner is None]
+async def _write_file(shell: Shell, target: File, records: Spool, *, dry_run: bool, force: bool) -> None:
+    parents: set[str] = set()
+    first: Record | None = None
+    count = 0
+    async for piece in records:
+        for record in piece:
+            if record.owner is None:
+                first = first or record
+                count += 1
+                if record.path:
+                    parents.add(record.path.rpartition("/")[0])
+    alone = first if count == 1 else None
     if target.is_standard:
-        if len(there) != 1:
+        if alone is None:
             raise UsageError("only one value goes to the standard output; export writes a tree there")
-        await shell.out.write(there[0].data)
+        await shell.out.write(alone.data)
         return
     local = target.local
     exists = await anyio.to_thread.run_sync(local.exists)
     is_folder = await anyio.to_thread.run_sync(local.is_dir)
-    if is_folder and len(there) == 1:
+    if is_folder and alone is not None:
         raise UsageError(f"{target}: is a folder; {target}/ puts it in there")
     if dry_run:
-        for record in there:
-            await shell.out.line(f"would write {target}{record.path}")
+        async for piece in records:
+            for record in piece:
+                if record.owner is None:
+                    await shell.out.line(f"would write {target}{record.path}")
         return
     if exists and not force:
         await shell.confirm(f"write {'into' if is_folder else 'over'} {local}?")
-    if len(there) == 1:
-        await anyio.to_thread.run_sync(write_whole, local, there[0].data)
+    if alone is not None:
+        await anyio.to_thread.run_sync(write_whole, local, alone.data)
         return
-    files = await anyio.to_thread.run_sync(write_folder, local, there)
-    await shell.out.tell(f"{counted(len(there), 'znode')} as {counted(files, 'file')}")
+    files = 0
+    async for piece in records:
+        files += await anyio.to_thread.run_sync(write_folder, local, piece, parents)
+    await shell.out.tell(f"{counted(count, 'znode')} as {counted(files, 'file')}")
 
 
 async def _tell_denied(shell: Shell, denied: Sequence[zabpy.NoAuthError]) -> None:
@@ -238,20 +263,27 @@ async def _move(shell: Shell, of: Clients, source: Znode, target: Znode, *, dry_
     _refuse_overlap(source, target, zk is there, recursive=True)
     if source.path == "/":
         raise UsageError(f"{source}: the root does not move")
-    records, denied = await _read(shell, of, source, recursive=True, acls=True)
-    if denied:
-        raise denied[0]
-    for record in records:
-        if record.owner is not None:
-            raise ShellError(
-                f"{at(source.path, record.path)}: an ephemeral of session {hexed(record.owner)}, which cannot move;"
-                " nothing was done",
-                Status.CONFLICT,
-            )
+    with Spool() as records:
+        if denied := await _read(shell, of, source, records, recursive=True, acls=True):
+            raise denied[0]
+        await _move_read(shell, zk, there, source, target, records, dry_run=dry_run)
+
+
+async def _move_read(
+    shell: Shell, zk: Client, there: Client, source: Znode, target: Znode, records: Spool, *, dry_run: bool
+) -> None:
+    async for piece in records:
+        for record in piece:
+            if record.owner is not None:
+                raise ShellError(
+                    f"{at(source.path, record.path)}: an ephemeral of session {hexed(record.owner)}, which cannot move;"
+                    " nothing was done",
+                    Status.CONFLICT,
+                )
     if await there.exists(target.path) is not None:
         raise ShellError(f"{target}: exists already; nothing was done", Status.CONFLICT)
     await _check_parent(there, target)
-    size = sum(len(record.data) + 2 * len(record.path) + 200 for record in records)
+    size = records.data_bytes + 2 * records.path_bytes + 200 * len(records)
     fits = zk is there and len(records) <= MOVED_AT_ONCE_MAX and size <= MOVED_BYTES_MAX
     how = "in one transaction" if fits else "by copying, comparing and deleting"
     if dry_run:
@@ -259,7 +291,7 @@ async def _move(shell: Shell, of: Clients, source: Znode, target: Znode, *, dry_
         return
     if fits:
         try:
-            await _move_at_once(zk, source.path, target.path, records)
+            await _move_at_once(zk, source.path, target.path, await records.all())
             return
         except RequestTooLargeError:
             pass
@@ -267,14 +299,15 @@ async def _move(shell: Shell, of: Clients, source: Znode, target: Znode, *, dry_
         f"move {counted(len(records), 'znode')} from {source} to {target}? They do not fit into one transaction, and"
         " are copied, compared, and then deleted."
     )
-    again = f"cp -r -p -f {quoted(str(source))} {quoted(str(target))}"
+    places = f"{quoted(str(source))} {quoted(str(target))}"
+    again = f"cp -r -p -f {places} && diff -r --acl {places} && rm -r {quoted(str(source))}"
     await write_tree(shell, there, target.path, records, acls=True, again=again, quiet=True)
     if not (await plan_for(there, target.path, records, acls=True)).is_empty:
         raise ShellError(f"{target}: others changed the copy meanwhile; {source} is left as it was", Status.PARTIAL)
     await _delete_moved(shell, zk, source, target, records)
 
 
-async def _move_at_once(zk: zabpy.Client, source: str, target: str, records: Sequence[Record]) -> None:
+async def _move_at_once(zk: Client, source: str, target: str, records: Sequence[Record]) -> None:
     transaction = zk.transaction(lost_reply="once")
     for record in records:
         transaction.create(at(target, record.path), record.data, acl=record.acl)
@@ -291,19 +324,16 @@ async def _move_at_once(zk: zabpy.Client, source: str, target: str, records: Seq
         raise ShellError(f"{error.path}: {why}; nothing was done", Status.CONFLICT) from error
 
 
-async def _delete_moved(
-    shell: Shell, zk: zabpy.Client, source: Znode, target: Znode, records: Sequence[Record]
-) -> None:
+async def _delete_moved(shell: Shell, zk: Client, source: Znode, target: Znode, records: Spool) -> None:
     """Delete what was copied, as it was then: the deepest first."""
     stays: list[str] = []
     deleted = 0
 
-    async def delete(record: Record) -> None:
+    async def delete(znode: tuple[str, int]) -> None:
         nonlocal deleted
-        assert record.stat is not None
-        path = at(source.path, record.path)
+        path, version = znode
         try:
-            await zk.delete(path, record.stat.version, lost_reply="again")
+            await zk.delete(path, version, lost_reply="again")
             deleted += 1
         except zabpy.NoNodeError:
             pass
@@ -314,9 +344,11 @@ async def _delete_moved(
         except zabpy.NoAuthError as error:
             stays.append(told(error) or path)
 
-    levels: dict[int, list[Record]] = {}
-    for record in records:
-        levels.setdefault(record.path.count("/"), []).append(record)
+    levels: dict[int, list[tuple[str, int]]] = {}
+    async for piece in records:
+        for record in piece:
+            assert record.stat is not None
+            levels.setdefault(record.path.count("/"), []).append((at(source.path, record.path), record.stat.version))
     try:
         for depth in sorted(levels, reverse=True):
             await each(delete, levels[depth])

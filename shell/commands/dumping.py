@@ -1,9 +1,14 @@
-"""Trees into files, and back."""
+"""Trees into files, and back.
+
+What is in memory: of an export the paths of what is still to be read, at most the broadest level of the tree, and a few
+hundred records; of an import its paths while the file is read, and then what stands at the heads of ../spool.py and
+../plan.py. A killed export leaves what was there before, and a hidden ``.NAME.PID.part`` beside it, which import takes
+for what it is: cut off. A killed import is gone on with by the same command.
+"""
 
 import gzip
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -11,6 +16,7 @@ import anyio
 import click
 
 import zabpy
+from zabpy.client import Client
 from zabpy.model import CodeError
 
 from ..applying import Applier
@@ -19,11 +25,12 @@ from ..command import ZPath, command
 from ..files import on_disk, whole_file
 from ..line import quoted
 from ..plan import Plan, at, carry_out, plan_for
-from ..problems import ShellError, Status, UsageError, told
+from ..problems import ShellError, Status, UsageError, status_of, told
 from ..progress import progress
 from ..records import Record
 from ..shell import Shell
-from ..sources import standard_input
+from ..sources import input_stream
+from ..spool import Spool
 from ..stats import hexed
 from ..trees import TreeReader
 from .removing import counted, tell_problems
@@ -91,7 +98,7 @@ class _ToOutput:
 
 
 async def _export(
-    shell: Shell, zk: zabpy.Client, path: str, stream: "IO[bytes] | _ToOutput", kind: str, *, acls: bool
+    shell: Shell, zk: Client, path: str, stream: "IO[bytes] | _ToOutput", kind: str, *, acls: bool
 ) -> ShellError | None:
     """Write it; what is to be said if it is not complete."""
     is_gzip = kind.endswith("gz")
@@ -188,12 +195,27 @@ async def import_(
     left out. Versions, times and zxids are the servers' own and start anew, as do the numbers of znodes in sequence.
     """
     archive = await _read(shell, file)
+    with archive.records:
+        await _import(shell, file, archive, path, dry_run=dry_run, mirror=mirror, acls=not no_acl, partial=partial)
+
+
+async def _import(
+    shell: Shell,
+    file: str,
+    archive: Archive,
+    path: str | None,
+    *,
+    dry_run: bool,
+    mirror: bool,
+    acls: bool,
+    partial: bool,
+) -> None:
     if archive.problems:
         for problem in problems_told(archive):
             await shell.out.tell(f"{file}: {problem}")
         if not partial:
             raise ShellError(
-                f"{file}: {counted(len(archive.problems), 'problem')}, so nothing was done; --partial takes the rest",
+                f"{file}: {counted(archive.problem_count, 'problem')}, so nothing was done; --partial takes the rest",
                 Status.USAGE,
             )
         if mirror:
@@ -204,17 +226,16 @@ async def import_(
     if not isinstance(target, str):
         raise UsageError("the file does not say where it was exported: give a PATH")
     target = shell.path(target)
-    again = f"import {'--delete ' if mirror else ''}{quoted(file)} {quoted(target)}"
+    flags = (("--delete", mirror), ("--no-acl", not acls), ("--partial", partial))
+    again = " ".join(["import", *(flag for flag, there in flags if there), quoted(file), quoted(target)])
     await write_tree(
-        shell, await shell.zk(), target, archive.records, acls=not no_acl, mirror=mirror, dry_run=dry_run, again=again
+        shell, await shell.zk(), target, archive.records, acls=acls, mirror=mirror, dry_run=dry_run, again=again
     )
 
 
 async def _read(shell: Shell, file: str) -> Archive:
     if file == "-":
-        import io
-
-        return await anyio.to_thread.run_sync(read_archive, io.BytesIO(await standard_input(shell)))
+        return await anyio.to_thread.run_sync(read_archive, input_stream(shell), abandon_on_cancel=True)
 
     def read() -> Archive:
         with Path(file).expanduser().open("rb") as stream:
@@ -225,9 +246,9 @@ async def _read(shell: Shell, file: str) -> Archive:
 
 async def write_tree(
     shell: Shell,
-    zk: zabpy.Client,
+    zk: Client,
     target: str,
-    records: Sequence[Record],
+    records: Spool,
     *,
     acls: bool,
     mirror: bool = False,
@@ -243,21 +264,23 @@ async def write_tree(
     """
     if shell.transaction is not None:
         raise UsageError("this is not done in a transaction: commit or abort it first")
-    plan = await plan_for(zk, target, records, acls=acls, mirror=mirror)
+    try:
+        plan = await plan_for(zk, target, records, acls=acls, mirror=mirror)
+    except zabpy.ZabpyError as error:
+        raise ShellError(f"{told(error)}; nothing was done", status_of(error)) from error
     if dry_run:
         await _show(shell, plan)
         return plan
     if plan.delete:
         live = f", {plan.ephemerals:,} of them ephemeral" if plan.ephemerals else ""
         await shell.confirm(f"delete {counted(len(plan.delete), 'znode')} under {target}{live}?")
-    if asks_overwrite and plan.change:
-        number = len({write.path for write in plan.change})
-        await shell.confirm(f"write over {counted(number, 'znode')} at {target}?")
-    for one in plan.skipped[:3]:
+    if asks_overwrite and plan.changes:
+        await shell.confirm(f"write over {counted(plan.changed, 'znode')} at {target}?")
+    for one in plan.first_skipped[:3]:
         await shell.out.tell(f"{at(target, one.path)}: left out, an ephemeral of session {hexed(one.owner or 0)}")
-    if len(plan.skipped) > 3:
-        await shell.out.tell(f"… and {len(plan.skipped) - 3:,} more ephemerals were left out")
-    total = len(plan.create) + len(plan.change)
+    if plan.skipped > 3:
+        await shell.out.tell(f"… and {plan.skipped - 3:,} more ephemerals were left out")
+    total = plan.creates + plan.changes
     deleted = 0
 
     def done_so_far() -> str:
@@ -267,11 +290,11 @@ async def write_tree(
     with progress("writing", total + len(plan.delete)) as advance:
         applier = Applier(zk, advance)
         try:
-            if plan.create and target != "/":
+            if plan.creates and target != "/":
                 await zk.ensure(target.rpartition("/")[0] or "/")
             await carry_out(applier, plan)
             if applier.ended_by is None:
-                for path in plan.delete if not applier.failed else ():
+                for path in plan.delete if not applier.failures else ():
                     deleted += await _delete(zk, path, applier)
         except zabpy.ZabpyError as error:
             applier.ended_by = error
@@ -279,50 +302,47 @@ async def write_tree(
             with anyio.CancelScope(shield=True):
                 await shell.out.tell(f"stopped: {done_so_far()}; to go on: {again}")
             raise
-    problems = [f"{told(error) or error}" for _, error in applier.failed] + [told(error) or "" for error in plan.denied]
+    problems = [told(error) or str(error) for error in [*applier.failed, *plan.first_denied]]
+    problem_count = applier.failures + plan.denied
     if applier.ended_by is not None:
         raise ShellError(
             f"{done_so_far()}, then: {told(applier.ended_by)}."
             f" What is done is left as it is by the same command again: {again}",
             Status.PARTIAL,
         )
-    made = f"{len(plan.create):,} created, {len(plan.change):,} changed"
+    made = f"{plan.creates:,} created, {plan.changes:,} changed"
     if problems:
-        await tell_problems(shell, problems)
+        await tell_problems(shell, problems, problem_count)
         raise ShellError(
-            f"{applier.done:,} of {total:,} writes done, {deleted:,} deleted; {counted(len(problems), 'problem')}."
+            f"{applier.done:,} of {total:,} writes done, {deleted:,} deleted; {counted(problem_count, 'problem')}."
             f" The same command again does the rest: {again}",
             Status.PARTIAL,
         )
     if not quiet:
-        await shell.out.tell(f"{made}, {deleted:,} deleted, {len(plan.same):,} the same")
+        await shell.out.tell(f"{made}, {deleted:,} deleted, {plan.same:,} the same")
     return plan
 
 
-async def _delete(zk: zabpy.Client, path: str, applier: Applier) -> int:
-    from ..applying import Write
-
+async def _delete(zk: Client, path: str, applier: Applier) -> int:
     try:
         await zk.delete(path, lost_reply="again")
     except zabpy.NoNodeError:
         return 0
     except CodeError as error:
-        applier.failed.append((Write("delete", path), error))
+        applier.fail(error)
         return 0
     return 1
 
 
 async def _show(shell: Shell, plan: Plan) -> None:
     async with shell.out.rows("action", "path", human=lambda row: f"{row['action']:7} {row['path']}") as rows:
-        for write in plan.create:
-            await rows.add(action="create", path=write.path, bytes=len(write.data))
-        for write in plan.change:
+        async for write in plan.writes():
             await rows.add(action=write.operation, path=write.path, bytes=len(write.data))
         for path in plan.delete:
             await rows.add(action="delete", path=path, bytes=0)
-        for record in plan.skipped:
+        async for record in plan.skips():
             await rows.add(action="skip", path=at(plan.target, record.path), bytes=len(record.data))
     await shell.out.tell(
-        f"{len(plan.create):,} to create, {len(plan.change):,} to change, {len(plan.delete):,} to delete,"
-        f" {len(plan.same):,} the same, {len(plan.skipped):,} ephemerals left out; nothing was done"
+        f"{plan.creates:,} to create, {plan.changes:,} to change, {len(plan.delete):,} to delete,"
+        f" {plan.same:,} the same, {plan.skipped:,} ephemerals left out; nothing was done"
     )

@@ -6,6 +6,7 @@ import anyio
 import click
 
 import zabpy
+from zabpy.client import Client
 
 from ..command import ZPath, command
 from ..line import quoted
@@ -139,11 +140,12 @@ async def _remove(
         raise ShellError(f"{counted(removal.deleted, 'znode')} were deleted, the servers' own stay", Status.PARTIAL)
 
 
-async def tell_problems(shell: Shell, problems: Sequence[str]) -> None:
+async def tell_problems(shell: Shell, problems: Sequence[str], count: int | None = None) -> None:
+    """``count``: how many there are, if ``problems`` are only the first of them."""
     for each in problems[:TOLD_MAX]:
         await shell.out.tell(each)
-    if len(problems) > TOLD_MAX:
-        await shell.out.tell(f"… and {len(problems) - TOLD_MAX:,} more of the kind")
+    if (count := len(problems) if count is None else count) > TOLD_MAX:
+        await shell.out.tell(f"… and {count - TOLD_MAX:,} more of the kind")
 
 
 async def _preview(shell: Shell, found: Sequence[tuple[str, Found]]) -> None:
@@ -158,13 +160,13 @@ async def _preview(shell: Shell, found: Sequence[tuple[str, Found]]) -> None:
     await shell.out.tell(f"{counted(total, 'znode')} would be deleted; nothing was done")
 
 
-def _of_others(zk: zabpy.Client, found: Sequence[tuple[str, Found]]) -> str:
+def _of_others(zk: Client, found: Sequence[tuple[str, Found]]) -> str:
     mine = zk.session.id
     others = sum(owner != mine for _, tree in found for owner in tree.ephemerals.values())
     return f", {others:,} of them {'an ephemeral' if others == 1 else 'ephemerals'} of other sessions" if others else ""
 
 
-def _is_the_servers(zk: zabpy.Client, path: str) -> bool:
+def _is_the_servers(zk: Client, path: str) -> bool:
     """``/zookeeper`` and what servers keep in it; not what clients put below ``/zookeeper/quota``."""
     full = zk.chroot + path if path != "/" else zk.chroot or "/"
     return full in ("/", "/zookeeper", "/zookeeper/config", "/zookeeper/quota")
