@@ -5,7 +5,7 @@ breaks meanwhile, nobody knows what was done of the requests under way; so those
 is there already as it was to be counts as done. All this can be done again from the start without harm.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -14,7 +14,16 @@ import anyio
 
 import zabpy
 from zabpy.client import Client, ConnectionLossError, RequestTooLargeError, SessionLostError, TransactionFailedError
-from zabpy.model import Acls, BadVersionError, CodeError, NodeExistsError, NoNodeError, ZabpyError
+from zabpy.model import (
+    Acls,
+    BadVersionError,
+    CodeError,
+    NodeExistsError,
+    NoNodeError,
+    NotEmptyError,
+    ZabpyError,
+    parent_of,
+)
 
 WRITES_MAX = 400
 CHUNK_BYTES = 400 * 1024
@@ -31,7 +40,7 @@ SENDINGS_MAX = 3
 
 @dataclass(slots=True)
 class Write:
-    """``operation``: create, set, or acl."""
+    """``operation``: create, set, delete, or acl."""
 
     operation: str
     path: str
@@ -51,6 +60,8 @@ class Applier:
         #: Why writes were refused, which were left out: of the first ones, and how many there are.
         self.failed: list[ZabpyError] = []
         self.failures = 0
+        #: What cannot be deleted, because of something below it that was told of; deletes come children first.
+        self._stays_above: set[str] = set()
         #: Why it was given up, with an unknown number done of what was under way.
         self.ended_by: ZabpyError | None = None
         self._chunk: list[Write] = []
@@ -144,6 +155,8 @@ class Applier:
                         )
                     case "set":
                         await zk.set(write.path, write.data, write.version, lost_reply="again")
+                    case "delete":
+                        await self._delete(write)
                     case _:
                         await zk.set_acl(write.path, write.acl or (), write.version, lost_reply="again")
             except SessionLostError as error:
@@ -153,17 +166,26 @@ class Applier:
                 if await self._is_done(write):
                     self._count(1)
                 else:
-                    self.fail(error)
+                    self._fail(write, error)
                 return
             except (CodeError, RequestTooLargeError) as error:
-                self.fail(error)
+                self._fail(write, error)
                 return
             else:
                 self._count(1)
                 return
 
+    async def _delete(self, write: Write) -> None:
+        """Gone is gone, by whomever."""
+        try:
+            await self._zk.delete(write.path, write.version, lost_reply="again")
+        except NoNodeError:
+            pass
+
     async def _is_done(self, write: Write) -> bool:
         """Whether what is there is what was to be: the answer to it was lost, or somebody else did the same."""
+        if write.operation == "delete":
+            return False
         try:
             if write.operation == "acl":
                 return set((await self._zk.get_acl(write.path))[0]) == set(write.acl or ())
@@ -171,8 +193,12 @@ class Applier:
         except (NoNodeError, zabpy.NoAuthError):
             return False
 
-    def fail(self, error: ZabpyError) -> None:
+    def _fail(self, write: Write, error: ZabpyError) -> None:
         """One more was refused."""
+        if isinstance(error, NotEmptyError) and write.path in self._stays_above:
+            return
+        if write.operation == "delete":
+            self._stays_above.update(_above(write.path))
         self.failures += 1
         if len(self.failed) < TOLD_MAX:
             self.failed.append(error)
@@ -185,5 +211,13 @@ class Applier:
 def _put_into(transaction: zabpy.Transaction, write: Write) -> None:
     if write.operation == "create":
         transaction.create(write.path, write.data, acl=write.acl, container=write.is_container, ttl_ms=write.ttl_ms)
+    elif write.operation == "delete":
+        transaction.delete(write.path, write.version)
     else:
         transaction.set(write.path, write.data, write.version)
+
+
+def _above(path: str) -> Iterator[str]:
+    while path != "/":
+        path = parent_of(path)
+        yield path

@@ -46,7 +46,8 @@ class Plan:
     changes: int = 0
     changed: int = 0
     same: int = 0
-    delete: list[str] = field(default_factory=list)
+    #: Children before their parents, each at the version at which it was seen.
+    delete: list[Write] = field(default_factory=list)
     #: Of these so many are ephemerals, so some session's.
     ephemerals: int = 0
     #: Ephemerals, which are a session's and are not written; and the first of them.
@@ -147,8 +148,13 @@ async def plan_for(zk: Client, target: str, records: Spool, *, acls: bool, mirro
         for error in found_there.denied:
             plan.deny(error)
         levels = found_there.levels[::-1]
-        plan.delete = [path for level in levels for path in sorted(level) if path not in keep and not _system(zk, path)]
-        plan.ephemerals = sum(path in found_there.ephemerals for path in plan.delete)
+        plan.delete = [
+            Write("delete", path, version=found_there.versions.get(path, -1))
+            for level in levels
+            for path in sorted(level)
+            if path not in keep and not _system(zk, path)
+        ]
+        plan.ephemerals = sum(write.path in found_there.ephemerals for write in plan.delete)
     return plan
 
 
@@ -193,6 +199,15 @@ async def carry_out(applier: Applier, plan: Plan) -> None:
     """Create and change what the plan says; ``applier`` knows what was done, whatever happens."""
     async with applier, aclosing(plan.writes()) as writes:
         async for write in writes:
+            if applier.ended_by is not None:
+                break
+            await applier.put(write)
+
+
+async def carry_out_deletes(applier: Applier, plan: Plan) -> None:
+    """The rest of it."""
+    async with applier:
+        for write in plan.delete:
             if applier.ended_by is not None:
                 break
             await applier.put(write)

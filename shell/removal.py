@@ -21,6 +21,8 @@ class Found:
     levels: list[list[str]] = field(default_factory=list)
     #: Ephemeral znodes, by path, with the session that owns each.
     ephemerals: dict[str, int] = field(default_factory=dict)
+    #: Of each path, as it was when it was found.
+    versions: dict[str, int] = field(default_factory=dict)
     #: What may not be listed, so that nobody knows what is below.
     denied: list[NoAuthError] = field(default_factory=list)
 
@@ -41,6 +43,7 @@ async def found_below(zk: Client, top: str) -> Found:
         except NoAuthError as error:
             found.denied.append(error)
             return []
+        found.versions[path] = stat.version
         if stat.ephemeral_owner:
             found.ephemerals[path] = stat.ephemeral_owner
         return [join(path, name) for name in names]

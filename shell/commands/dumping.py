@@ -24,7 +24,7 @@ from ..archive import Archive, ArchiveWriter, NdjsonWriter, TarWriter, problems_
 from ..command import ZPath, command
 from ..files import on_disk, whole_file
 from ..line import quoted
-from ..plan import Plan, at, carry_out, plan_for
+from ..plan import Plan, at, carry_out, carry_out_deletes, plan_for
 from ..problems import ShellError, Status, UsageError, status_of, told
 from ..progress import progress
 from ..records import Record
@@ -191,8 +191,9 @@ async def import_(
     """Have a tree be as an export says: at PATH, or where it was exported.
 
     What is missing is created, what differs is set, what is the same is left alone; so an import that was broken off is
-    gone on with by the same command. What changes between the look and the write is not written over. Ephemerals are
-    left out. Versions, times and zxids are the servers' own and start anew, as do the numbers of znodes in sequence.
+    gone on with by the same command. What changes between the look and the write is neither written over nor
+    deleted. Ephemerals are left out. Versions, times and zxids are the servers' own and start anew, as do the numbers
+    of znodes in sequence.
     """
     archive = await _read(shell, file)
     with archive.records:
@@ -281,21 +282,20 @@ async def write_tree(
     if plan.skipped > 3:
         await shell.out.tell(f"… and {plan.skipped - 3:,} more ephemerals were left out")
     total = plan.creates + plan.changes
-    deleted = 0
 
     def done_so_far() -> str:
-        deletes = f" and {deleted:,} of {len(plan.delete):,} deletes" if plan.delete else ""
+        deletes = f" and {deleter.done:,} of {len(plan.delete):,} deletes" if plan.delete else ""
         return f"{applier.done:,} of {total:,} writes{deletes} are known to be done"
 
     with progress("writing", total + len(plan.delete)) as advance:
-        applier = Applier(zk, advance)
+        applier, deleter = Applier(zk, advance), Applier(zk, advance)
         try:
             if plan.creates and target != "/":
                 await zk.ensure(target.rpartition("/")[0] or "/")
             await carry_out(applier, plan)
-            if applier.ended_by is None:
-                for path in plan.delete if not applier.failures else ():
-                    deleted += await _delete(zk, path, applier)
+            if applier.ended_by is None and not applier.failures:
+                await carry_out_deletes(deleter, plan)
+                applier.ended_by = deleter.ended_by
         except zabpy.ZabpyError as error:
             applier.ended_by = error
         except anyio.get_cancelled_exc_class():
@@ -303,7 +303,8 @@ async def write_tree(
                 await shell.out.tell(f"stopped: {done_so_far()}; to go on: {again}")
             raise
     problems = [told(error) or str(error) for error in [*applier.failed, *plan.first_denied]]
-    problem_count = applier.failures + plan.denied
+    problems += map(_not_deleted, deleter.failed)
+    problem_count = applier.failures + plan.denied + deleter.failures
     if applier.ended_by is not None:
         raise ShellError(
             f"{done_so_far()}, then: {told(applier.ended_by)}."
@@ -314,32 +315,30 @@ async def write_tree(
     if problems:
         await tell_problems(shell, problems, problem_count)
         raise ShellError(
-            f"{applier.done:,} of {total:,} writes done, {deleted:,} deleted; {counted(problem_count, 'problem')}."
+            f"{applier.done:,} of {total:,} writes done, {deleter.done:,} deleted; {counted(problem_count, 'problem')}."
             f" The same command again does the rest: {again}",
             Status.PARTIAL,
         )
     if not quiet:
-        await shell.out.tell(f"{made}, {deleted:,} deleted, {plan.same:,} the same")
+        await shell.out.tell(f"{made}, {deleter.done:,} deleted, {plan.same:,} the same")
     return plan
 
 
-async def _delete(zk: Client, path: str, applier: Applier) -> int:
-    try:
-        await zk.delete(path, lost_reply="again")
-    except zabpy.NoNodeError:
-        return 0
-    except CodeError as error:
-        applier.fail(error)
-        return 0
-    return 1
+def _not_deleted(error: zabpy.ZabpyError) -> str:
+    match error:
+        case zabpy.BadVersionError(path=str(path)):
+            return f"{path}: was changed after it was looked at, so it was not deleted"
+        case zabpy.NotEmptyError(path=str(path)):
+            return f"{path}: something was created below it, so it was not deleted"
+    return told(error) or str(error)
 
 
 async def _show(shell: Shell, plan: Plan) -> None:
     async with shell.out.rows("action", "path", human=lambda row: f"{row['action']:7} {row['path']}") as rows:
         async for write in plan.writes():
             await rows.add(action=write.operation, path=write.path, bytes=len(write.data))
-        for path in plan.delete:
-            await rows.add(action="delete", path=path, bytes=0)
+        for write in plan.delete:
+            await rows.add(action="delete", path=write.path, bytes=0)
         async for record in plan.skips():
             await rows.add(action="skip", path=at(plan.target, record.path), bytes=len(record.data))
     await shell.out.tell(

@@ -3,6 +3,7 @@
 import gzip
 import json
 import tarfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
@@ -13,6 +14,7 @@ import zabpy
 from shell.archive import line_of, record_of
 from shell.records import Record
 from shell.settings import Rules
+from shell.shell import Asker
 from shell.stats import stat_fields
 from shell.trees import TreeReader
 from shell.values import data_fields, data_of
@@ -115,6 +117,51 @@ def test_import_plans_and_mirrors(zabsh: Run, hosts: str, tmp_path: Path) -> Non
     ]
     assert sorted(tree(hosts, "/t")) == ["", "/acl", "/gone", "/old", "/same"]
     assert "There is nobody to ask" in zabsh("create /t/more", f"import --delete {file}").err
+
+
+class Meddler(Asker):
+    """Says yes, and before that others have changed something."""
+
+    def __init__(self, hosts: str, change: Callable[[zabpy.Client], Awaitable[object]]) -> None:
+        self._hosts, self._change = hosts, change
+
+    async def confirm(self, question: str, must_type: str = "") -> bool:
+        async with zabpy.connect(self._hosts) as zk:
+            await self._change(zk)
+        return True
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "left"),
+    [
+        (
+            lambda zk: zk.set("/t/new/below", b"precious"),
+            "/t/new/below: was changed after it was looked at, so it was not deleted",
+            ["", "/kept", "/new", "/new/below"],
+        ),
+        (
+            lambda zk: zk.create("/t/new/below/more"),
+            "/t/new/below: something was created below it, so it was not deleted",
+            ["", "/kept", "/new", "/new/below", "/new/below/more"],
+        ),
+        (lambda zk: zk.delete("/t/new/below"), "", ["", "/kept"]),
+    ],
+    ids=["set", "created below", "deleted"],
+)
+def test_a_mirror_deletes_nothing_that_was_not_looked_at(
+    zabsh: Run,
+    hosts: str,
+    tmp_path: Path,
+    change: Callable[[zabpy.Client], Awaitable[object]],
+    said: str,
+    left: list[str],
+) -> None:
+    file = tmp_path / "x.ndjson"
+    zabsh("create /t; create /t/kept", f"export /t {file}", "create -p /t/new/below; create /t/other")
+    told = zabsh(f"import --delete {file}", asker=Meddler(hosts, change))
+    assert sorted(tree(hosts, "/t")) == left, told.err
+    assert told.status == (7 if said else 0) and said in told.err and "/t/new:" not in told.err
+    assert not said or "1 deleted; 1 problem." in told.err
 
 
 def test_ephemerals_are_left_out_and_said(zabsh: Run, hosts: str, tmp_path: Path) -> None:

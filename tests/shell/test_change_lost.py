@@ -14,7 +14,6 @@ from shell.output import Look, Output
 from shell.removal import Remover
 from shell.settings import Rules, Settings
 from shell.starting import started
-from zabpy.client import Client
 from zabpy.testing import Ensemble
 
 load()
@@ -149,8 +148,14 @@ def test_ctrl_c(ensemble: Ensemble, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_what_import_has_deleted_is_told_as_well(
     ensemble: Ensemble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "x.ndjson"
+    file = tmp_path / "top.ndjson"
     file.write_text('{"zabpy_export": 1, "path": "/t"}\n{"path": "/", "data": "new"}\n{"end": true}\n')
-    assert run(ensemble, "create /t", *(f"create /t/n{i}" for i in range(5)))[0] == 0
-    err = stopped(ensemble, f"import --delete {file}", lambda stop: dies_after(monkeypatch, Client, "delete", 4, stop))
-    assert re.fullmatch(r"stopped: 1 of 1 writes and [345] of 5 deletes are known to be done; to go on: .*\n", err), err
+    assert run(ensemble, f"import {exported(tmp_path)}")[0] == 0
+    again = f"import --delete {file}"
+    err = stopped(ensemble, again, lambda stop: dies_after(monkeypatch, Applier, "_count", 3, stop))
+    said = r"stopped: 1 of 1 writes and ([\d,]+) of 3,000 deletes are known to be done; to go on: .*\n"
+    found = re.fullmatch(said, err)
+    assert found is not None and 0 < int(found[1].replace(",", "")) < MANY, err
+    monkeypatch.undo()
+    status, out, err = run(ensemble, again, "ls /t")
+    assert (status, out) == (0, "") and re.fullmatch(r"0 created, 0 changed, [\d,]+ deleted, 1 the same\n", err), err
