@@ -1,12 +1,17 @@
 """Completion in the shells of the system: ``zabsh --completion bash|zsh|fish`` prints what to put into their settings.
 
-All three ask ``zabsh --complete WORD...``, of which the last word is the one being typed. It answers with a candidate a
-line, and what it is behind a tab; or with ``:files`` where a file is to be named. Paths are asked of the servers, which
-have a second to answer; whatever goes wrong, nothing is offered.
+zsh and fish ask ``zabsh --complete WORD...``, of which the last word is the one being typed. It answers with a
+candidate a line, and what it is behind a tab; or with ``:files`` where a file is to be named. Paths are asked of the
+servers, which have a second to answer; whatever goes wrong, nothing is offered.
+
+bash takes what it is offered into the line as it is: so it asks with the line, and is answered with what is to stand
+there, quoted. Names of znodes come from anybody: unquoted, ``$(...)`` in one would be run.
 """
 
 import os
+import re
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import click
 from click.shell_completion import CompletionItem, ShellComplete
@@ -27,16 +32,86 @@ SUBCOMMANDS = "bench dev serve shell simulate status"
 
 def complete(program: click.Command, words: Sequence[str]) -> None:
     """Print the candidates for the last of the words that stand behind the program's name."""
+    items = _found(program, words)
+    if items is None:
+        print(FILES)
+        return
+    for item in items:
+        print(f"{item.value}\t{item.help}" if item.help else item.value)
+
+
+def complete_in_bash(program: click.Command, asked: Sequence[str]) -> None:
+    """Print what bash is to put in the place of what it completes: behind a line ``:files``, or ``:nospace`` for a
+    path, which may go on, or ``:``.
+
+    Args:
+        asked: how many words the program's name has, ``$COMP_WORDBREAKS``, and the line up to the cursor.
+    """
+    names, breaks, line = asked
+    typed = in_bash(line, breaks)
+    items = _found(program, typed.words[int(names) :])
+    if items is None:
+        print(FILES)
+        return
+    print(":nospace" if items and items[0].value.startswith("/") else ":")
+    stays = typed.words[-1][: typed.stays]
+    for item in items:
+        if item.value.startswith(stays) and item.value.isprintable():
+            print(quoted_in_bash(item.value[len(stays) :], typed.quote))
+
+
+def _found(program: click.Command, words: Sequence[str]) -> list[CompletionItem] | None:
+    """None: the name of a file."""
     *before, typed = words or [""]
     try:
         items = _items(program, before, typed)
     except (click.UsageError, ShellError):
-        return  # what was typed so far is wrong, and will be told when it is run
-    for item in items:
-        if item.type in ("file", "dir"):
-            print(FILES)
-            return
-        print(f"{item.value}\t{item.help}" if item.help else item.value)
+        return []  # what was typed so far is wrong, and will be told when it is run
+    return None if any(item.type in ("file", "dir") for item in items) else items
+
+
+class Typed(NamedTuple):
+    """``words``: without their quotes, the last one is being typed. ``stays``: so many letters of that stand before
+    what bash replaces. ``quote``: the one that is open."""
+
+    words: list[str]
+    stays: int
+    quote: str
+
+
+def in_bash(line: str, breaks: str) -> Typed:
+    """``breaks``: letters that part words for completion, though not for the command."""
+    words, quote, stays, is_escaped = [""], "", 0, False
+    for char in line:
+        if is_escaped:
+            words[-1] += ("\\" if quote and char not in '$`"\\' else "") + char
+            is_escaped = False
+        elif char == "\\" and quote != "'":
+            is_escaped = True
+        elif quote:
+            if char == quote:
+                quote, stays = "", len(words[-1])
+            else:
+                words[-1] += char
+        elif char in "'\"":
+            quote, stays = char, len(words[-1])
+        elif char.isspace():
+            stays = 0
+            if words[-1]:
+                words.append("")
+        else:
+            words[-1] += char
+            if char in breaks:
+                stays = len(words[-1])
+    return Typed(words, stays, quote)
+
+
+def quoted_in_bash(text: str, quote: str) -> str:
+    """As it stands within this quote, or without one."""
+    if quote == "'":
+        return text.replace("'", "'\\''")
+    special = r'([$`"\\])' if quote else r"([^\w./:=,@%+-])"
+    return re.sub(special, r"\\\1", text)
 
 
 def _items(program: click.Command, before: list[str], typed: str) -> list[CompletionItem]:
@@ -117,22 +192,19 @@ SCRIPTS = {
     "bash": """\
 # Completion of NAME for bash: put `source <(NAME --completion bash)` into ~/.bashrc.
 FUNCTION() {
-    local IFS=$' \\t\\n' words line typed before
-    read -ra words <<< "${COMP_LINE:0:COMP_POINT}"
-    [[ ${COMP_LINE:0:COMP_POINT} == *[[:space:]] ]] && words+=("")
-    typed=${words[${#words[@]}-1]}
+    local line how
     COMPREPLY=()
 CHECK    while IFS= read -r line; do
-        if [[ $line == ":files" ]]; then
-            compopt -o default 2>/dev/null
-            return
+        if [[ -z $how ]]; then
+            how=$line
+        else
+            COMPREPLY+=("$line")
         fi
-        COMPREPLY+=("${line%%$'\\t'*}")
-    done < <(NAME --complete "${words[@]:SKIP}" 2>/dev/null)
-    # bash takes what stands behind : and = for a word of its own.
-    before=${typed%"${typed##*[:=]}"}
-    COMPREPLY=("${COMPREPLY[@]#"$before"}")
-    [[ ${COMPREPLY[0]} == /* ]] && compopt -o nospace 2>/dev/null
+    done < <(NAME --complete-bash SKIP "$COMP_WORDBREAKS" "${COMP_LINE:0:COMP_POINT}" 2>/dev/null)
+    case $how in
+        :files) compopt -o default 2>/dev/null ;;
+        :nospace) compopt -o nospace 2>/dev/null ;;
+    esac
 }
 complete -F FUNCTION PROGRAM
 """,
@@ -141,16 +213,23 @@ complete -F FUNCTION PROGRAM
 # Completion of NAME for zsh: put `source <(NAME --completion zsh)` into ~/.zshrc, behind compinit.
 FUNCTION() {
     local line
-    local -a lines described
-CHECK    lines=("${(@f)$(NAME --complete "${(@)words[SKIP+1,CURRENT]}" 2>/dev/null)}")
+    local -a lines described paths
+CHECK    lines=("${(@f)$(NAME --complete "${(@Q)words[SKIP+1,CURRENT-1]}" "${(Q)PREFIX}" 2>/dev/null)}")
     if [[ $lines[1] == ":files" ]]; then
         _files
         return
     fi
     for line in $lines; do
-        [[ -n $line ]] && described+=("${${line%%$'\\t'*}//:/\\\\:}:${line#*$'\\t'}")
+        if [[ $line == /* ]]; then
+            paths+=("$line")
+        elif [[ $line == *$'\t'* ]]; then
+            described+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}")
+        elif [[ -n $line ]]; then
+            described+=("${line//:/\\:}")
+        fi
     done
-    _describe 'NAME' described
+    (($#described)) && _describe 'NAME' described
+    (($#paths)) && compadd -S '' -a paths
 }
 compdef FUNCTION PROGRAM
 """,
@@ -173,6 +252,10 @@ complete -c PROGRAM -f -a '(FUNCTION)'
 #: For `zabpy shell`: the first word behind the program's name.
 CHECKS = {
     "bash": """\
+    local words typed
+    read -ra words <<< "${COMP_LINE:0:COMP_POINT}"
+    [[ ${COMP_LINE:0:COMP_POINT} == *[[:space:]] ]] && words+=("")
+    typed=${words[${#words[@]}-1]}
     if ((${#words[@]} < 3)); then
         mapfile -t COMPREPLY < <(compgen -W "SUBCOMMANDS" -- "$typed")
         return

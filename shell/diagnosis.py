@@ -12,7 +12,7 @@ from zabpy.model import Acl, Member
 
 from .servers import Answer
 from .views import View
-from .words import Dump, Line, UnreachableError
+from .words import WHITELIST, Dump, ForbiddenWordError, Line, UnreachableError
 
 #: Transactions behind the newest server, in two looks, that are more than being a moment late.
 LAG_MAX = 1_000
@@ -76,6 +76,8 @@ class Case:
     dump: Dump | None = None
     root_acl: tuple[Acl, ...] | None = None
     forbidden: dict[str, list[str]] = field(default_factory=dict)
+    #: The servers are asked over TLS.
+    is_secure: bool = False
 
     @property
     def serving(self) -> list[Look]:
@@ -91,7 +93,21 @@ def findings_of(case: Case) -> list[Finding]:
 def _reachable(case: Case) -> Iterator[Finding]:
     for look in case.looks:
         problem = look.answer.problem
-        if isinstance(problem, UnreachableError):
+        if isinstance(problem, ForbiddenWordError):
+            yield Finding(
+                "error",
+                look.name,
+                "up, but it does not even answer srvr, so nothing is known of it",
+                f"add srvr to {WHITELIST}, and restart it",
+            )
+        elif isinstance(problem, UnreachableError) and ("certificate" in problem.why or "TLS" in problem.why):
+            yield Finding(
+                "error",
+                look.name,
+                f"up, but not to be spoken to: {problem.why}",
+                "see to its certificate, or to what this shell is told of TLS: --tls-..., or tls in the profile",
+            )
+        elif isinstance(problem, UnreachableError):
             yield Finding(
                 "error",
                 look.name,
@@ -105,15 +121,30 @@ def _reachable(case: Case) -> Iterator[Finding]:
                 "error",
                 look.name,
                 "up, but not serving",
-                "it reaches no majority: see whether the others run, and its log for elections",
+                "it follows no leader: see whether the others run and it reaches them, and its log for elections",
             )
     for member in case.unknown:
         yield Finding(
             "note",
             f"server.{member.server_id}",
-            "not asked: its client port is not in the configuration",
-            "name it in --server, or give its server.N line a client port",
+            "not asked: the configuration tells no client port" + (" with TLS" if case.is_secure else ""),
+            "name it in --server" + ("" if case.is_secure else ", or give its server.N line a client port"),
         )
+
+
+def _quorum(case: Case) -> Iterator[Finding]:
+    voters = [member.server_id for member in case.members if member.voter]
+    of = [look for look in case.looks if not voters or look.answer.server.id in voters]
+    count = len(voters) or len(of)
+    if case.serving or count < 2:
+        return
+    up, needed = sum(look.answer.value is not None for look in of), count // 2 + 1
+    if up < needed:
+        todo = f"start {needed - up} more; until then there is no service"
+        yield Finding("error", "", f"no quorum: {up} of {count} servers are up, {needed} are needed", todo)
+    else:
+        todo = "see whether they reach each other's election and peer ports, and their logs for elections"
+        yield Finding("error", "", f"no quorum, though {up} of {count} servers are up: no server leads", todo)
 
 
 def _leader(case: Case) -> Iterator[Finding]:
@@ -386,16 +417,20 @@ def _guards(case: Case) -> Iterator[Finding]:
         )
     if case.root_acl is not None and any(acl.scheme == "world" and acl.perms & 0b10111 for acl in case.root_acl):
         yield Finding("note", "", "everybody may write to /", "acl / sets an ACL; it is not inherited by what is below")
+    forbidden: dict[tuple[str, ...], list[str]] = {}
     for word, names in case.forbidden.items():
+        forbidden.setdefault(tuple(sorted(set(names))), []).append(word)
+    for servers, words in forbidden.items():
+        are, them = ("is", "it") if len(words) == 1 else ("are", "them")
         yield Finding(
             "note",
-            ", ".join(names),
-            f"{word} is not allowed, so not all was looked at",
-            "add it to 4lw.commands.whitelist in zoo.cfg, and restart",
+            ", ".join(servers),
+            f"{', '.join(words)} {are} not allowed, so not all was looked at",
+            f"add {them} to {WHITELIST}, and restart",
         )
 
 
 Check = Callable[[Case], Iterator[Finding]]
 CHECKS: tuple[Check, ...] = (
-    _reachable, _leader, _lag, _state, _clocks, _disk, _settings, _load, _balance, _sessions, _guards,
+    _reachable, _quorum, _leader, _lag, _state, _clocks, _disk, _settings, _load, _balance, _sessions, _guards,
 )  # fmt: skip

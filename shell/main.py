@@ -31,10 +31,10 @@ def main(arguments: list[str] | None = None, prog_name: str = "zabsh") -> NoRetu
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["--complete"]:  # asked by what --completion has printed
-        from .completing import complete
+    if arguments and arguments[0] in ("--complete", "--complete-bash"):  # asked by what --completion has printed
+        from .completing import complete, complete_in_bash
 
-        complete(zabsh, arguments[1:])
+        (complete if arguments[0] == "--complete" else complete_in_bash)(zabsh, arguments[1:])
         sys.exit(0)
     try:
         status = zabsh.main(arguments, prog_name=prog_name, standalone_mode=False)

@@ -65,6 +65,19 @@ NEEDS = {
 }
 
 
+#: What the client tells a program to do about it, as a person does it here.
+SPELT = {
+    "give one with TLS(certificate=...)": "give one with --tls-cert, or tls.certificate in the profile",
+    "connect with tls=True or a TLS(...)": "say --tls, or tls in the profile",
+}
+
+
+def spelt(text: str) -> str:
+    for there, here in SPELT.items():
+        text = text.replace(there, here)
+    return text
+
+
 def status_of(error: BaseException) -> int:
     if isinstance(error, ShellError):
         return error.status
@@ -105,7 +118,7 @@ def told(error: BaseException) -> str | None:
     if isinstance(error, CodeError):
         return str(error) or error.name
     if isinstance(error, ShellError | ZabpyError):
-        return str(error)
+        return spelt(str(error))
     return None
 
 

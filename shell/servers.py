@@ -1,6 +1,6 @@
 """The servers of an ensemble, from the connection string and from ``/zookeeper/config``; questions to all of them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from socket import SOCK_STREAM
 from typing import Generic, TypeVar
@@ -12,7 +12,7 @@ from zabpy.model import Member, ZabpyError
 
 from .errors import ShellError, Status
 from .shell import Shell
-from .words import Asker, ForbiddenWordError, WordError
+from .words import WHITELIST, Asker, ForbiddenWordError, WordError
 
 #: For what needs a session, where words alone do nearly as well.
 SESSION_WAIT_MS = 2_000
@@ -51,6 +51,8 @@ class Ensemble:
 
     servers: list[Server]
     members: tuple[Member, ...]
+    #: They are asked over TLS, whose ports the members' list does not tell.
+    is_secure: bool = False
 
     def unknown(self) -> list[Member]:
         """Of whom nobody says where clients are to go."""
@@ -89,7 +91,7 @@ async def ensemble_of(shell: Shell) -> Ensemble:
             found.append(Server(host, member.server_id, member))
         else:
             found[same].id, found[same].member = member.server_id, member
-    return Ensemble(sorted(found, key=lambda server: -1 if server.id is None else server.id), members)
+    return Ensemble(sorted(found, key=lambda server: -1 if server.id is None else server.id), members, secure)
 
 
 async def _addresses(host: Host) -> set[tuple[str, int]]:
@@ -131,16 +133,24 @@ async def word_of_all(shell: Shell, servers: list[Server], word: str) -> list[An
 
 def missing(answers: list[Answer[T]], word: str) -> tuple[int, list[str]]:
     """What is to be said of those that did not answer, and the status that it makes."""
+    status, lines, forbidden = refusals(answers)
+    return status, lines + ([not_allowed([word], forbidden)] if forbidden else [])
+
+
+def refusals(answers: list[Answer[T]]) -> tuple[int, list[str], list[str]]:
+    """The status, what is to be said of those that could not answer, and the servers that were not allowed to."""
     failed = [answer for answer in answers if answer.problem is not None]
     lines = [str(answer.problem) for answer in failed if not isinstance(answer.problem, ForbiddenWordError)]
     forbidden = [str(answer.server) for answer in failed if isinstance(answer.problem, ForbiddenWordError)]
-    if forbidden:
-        lines.append(
-            f"{', '.join(forbidden)}: {word} is not in the whitelist; "
-            f"add it to 4lw.commands.whitelist in zoo.cfg, and restart the server"
-        )
     if not failed:
-        return Status.OK, lines
+        return Status.OK, lines, forbidden
     if len(failed) < len(answers):
-        return Status.PARTIAL, lines
-    return (Status.DENIED if len(forbidden) == len(failed) else Status.CONNECTION), lines
+        return Status.PARTIAL, lines, forbidden
+    return (Status.DENIED if len(forbidden) == len(failed) else Status.CONNECTION), lines, forbidden
+
+
+def not_allowed(words: Sequence[str], servers: Sequence[str]) -> str:
+    """What is missing at these servers, and what to do about it."""
+    are, them = ("is", "it") if len(words) == 1 else ("are", "them")
+    whom = "the server" if len(servers) == 1 else "the servers"
+    return f"{', '.join(servers)}: {', '.join(words)} {are} not allowed; add {them} to {WHITELIST}, and restart {whom}"

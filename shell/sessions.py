@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from zabpy.client import SLOT_PREFIX
 
-from .servers import Answer, Ensemble, missing, word_of_all
+from .errors import Status
+from .servers import Answer, Ensemble, not_allowed, refusals, word_of_all
 from .shell import Shell
 from .words import Dump, parse_cons, parse_dump, parse_wchc
 
@@ -40,21 +41,28 @@ class Told:
 async def sessions_of(shell: Shell, ensemble: Ensemble, words: tuple[str, ...] = ("cons", "dump", "wchc")) -> Told:
     told = Told()
     statuses: list[int] = []
+    not_told: dict[tuple[str, ...], list[str]] = {}
+    away: dict[str, None] = {}
     for word in words:
         answers = await word_of_all(shell, ensemble.servers, word)
-        if word == "dump":
-            statuses.append(_take_dumps(told, answers))
-        else:
-            status, lines = missing(answers, word)
-            statuses.append(status)
-            told.remarks += [line for line in lines if line not in told.remarks]
-            for answer in answers:
-                if answer.value is not None and word == "cons":
-                    _take_connections(told, str(answer.server), answer.value)
-                elif answer.value is not None:
-                    _take_watches(told, answer.value)
-            if word == "cons":
-                told.knows_connections = not status
+        status, _, forbidden = refusals(answers)
+        if word == "dump" and _take_dumps(told, answers):  # one is enough
+            statuses.append(Status.OK)
+            continue
+        statuses.append(status)
+        away |= dict.fromkeys(
+            str(each.problem) for each in answers if each.problem and str(each.server) not in forbidden
+        )
+        if forbidden:
+            not_told.setdefault(tuple(forbidden), []).append(word)
+        for answer in answers:
+            if answer.value is not None and word == "cons":
+                _take_connections(told, str(answer.server), answer.value)
+            elif answer.value is not None and word == "wchc":
+                _take_watches(told, answer.value)
+        if word == "cons":
+            told.knows_connections = not status
+    told.remarks = [*away, *(not_allowed(each, servers) for servers, each in not_told.items())]
     told.status = 0 if not any(statuses) else max(statuses) if all(statuses) else 7
     return told
 
@@ -81,13 +89,12 @@ def _take_watches(told: Told, text: str) -> None:
         session.watches = (session.watches or 0) + len(paths)
 
 
-def _take_dumps(told: Told, answers: list[Answer[str]]) -> int:
-    """Every server knows all ephemerals, and all sessions but local ones of others; the leader also when they end."""
+def _take_dumps(told: Told, answers: list[Answer[str]]) -> bool:
+    """Every server knows all ephemerals, and all sessions but local ones of others; the leader also when they end.
+    Whether there is any."""
     dumps = [parse_dump(answer.value) for answer in answers if answer.value is not None]
     if not dumps:
-        status, lines = missing(answers, "dump")
-        told.remarks += lines
-        return status
+        return False
     dumps.sort(key=lambda dump: not dump.leads)
     for dump in dumps:
         _take_dump(told, dump)
@@ -96,7 +103,7 @@ def _take_dumps(told: Told, answers: list[Answer[str]]) -> int:
     }
     for session in told.sessions.values():
         session.ephemerals = len(told.ephemerals.get(session.id, ()))
-    return 0
+    return True
 
 
 def _take_dump(told: Told, dump: Dump) -> None:

@@ -29,3 +29,13 @@ def heard_by(hear: Callable[[int], None], signals: Sequence[int]) -> Iterator[No
             if handler is not None:
                 signal.signal(each, handler)
         signal.set_wakeup_fd(wakeup)
+
+
+@contextmanager
+def default_of(number: int) -> Iterator[None]:
+    """While the block runs, this signal does what it does to a program that knows nothing of it."""
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)

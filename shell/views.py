@@ -11,7 +11,7 @@ from zabpy.client import Host
 from .errors import Status
 from .servers import Answer, Ensemble, Server, ask_all
 from .shell import Shell
-from .words import Asker, NotServingError, Srvr, WordError, parse_conf, parse_mntr, parse_srvr
+from .words import Asker, ForbiddenWordError, NotServingError, Srvr, WordError, parse_conf, parse_mntr, parse_srvr
 
 #: Words that say more, where the whitelist allows them.
 FURTHER = ("mntr", "conf")
@@ -79,7 +79,8 @@ def rows_of(ensemble: Ensemble, answers: list[Answer[View]]) -> list[dict[str, A
     for member in ensemble.unknown():
         answer: Answer[View] = Answer(Server(Host(member.host, 0), member.server_id, member))
         row = _row(answer, newest)
-        problem = "its client port is not in /zookeeper/config; name it in --server"
+        port = "port with TLS" if ensemble.is_secure else "client port"
+        problem = f"its {port} is not in /zookeeper/config; name it in --server"
         rows.append({**row, "server": f"{member.host}:?", "role": "unknown", "problem": problem})
     return sorted(rows, key=lambda row: -1 if row["id"] is None else row["id"])
 
@@ -91,7 +92,8 @@ def _values(answers: list[Answer[View]]) -> list[View]:
 def _row(answer: Answer[View], newest: int) -> dict[str, Any]:
     view, problem = answer.value, answer.problem
     srvr = view.srvr if view is not None else None
-    role = srvr.mode if srvr is not None else "not serving" if view is not None else "unreachable"
+    away = "unknown" if isinstance(problem, ForbiddenWordError) else "unreachable"
+    role = srvr.mode if srvr is not None else "not serving" if view is not None else away
     known = view if view is not None else View()
     same_epoch = srvr is not None and srvr.zxid >> 32 == newest >> 32
     return {

@@ -12,12 +12,14 @@ import anyio
 
 from zabpy.client import Dial, Host, TcpDial, TlsDial, context_of, failure_of
 
-from .errors import ShellError, Status
+from .problems import ShellError, Status, spelt
 
 #: No answer is read any further.
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 #: A server that has not answered in so long is one that does not.
 DEADLINE_MS = 3_000
+#: Where a server says which words it answers.
+WHITELIST = "4lw.commands.whitelist in zoo.cfg (which is srvr where it is not set)"
 _FORBIDDEN = "is not executed because it is not in the whitelist."
 _NOT_SERVING = "This ZooKeeper instance is not currently serving requests"
 
@@ -41,7 +43,8 @@ class ForbiddenWordError(WordError):
     """The server's whitelist does not have it."""
 
     def __init__(self, server: str, word: str) -> None:
-        why = f"not in its whitelist; set 4lw.commands.whitelist={word} (or *) in its zoo.cfg, and restart it"
+        # Not `=WORD`, which would forbid all that is allowed now.
+        why = f"not in its whitelist; add it to {WHITELIST}, and restart it"
         super().__init__(server, word, why, Status.DENIED)
 
 
@@ -86,7 +89,7 @@ class Asker:
             raise UnreachableError(str(host), word, f"no answer within {self.deadline_ms} ms") from None
         except (OSError, anyio.BrokenResourceError) as error:
             if not pieces:  # who has answered may close without ceremony
-                raise UnreachableError(str(host), word, failure_of(error).why) from None
+                raise UnreachableError(str(host), word, spelt(failure_of(error).why)) from None
         text = b"".join(pieces).decode("utf-8", "replace")
         if text.rstrip().endswith(_FORBIDDEN):
             raise ForbiddenWordError(str(host), word)

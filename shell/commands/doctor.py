@@ -60,7 +60,7 @@ async def _look(shell: Shell, ensemble: Ensemble, deadline_ms: int) -> Case:
     await anyio.sleep(PAUSE_MS / 1000)
     second = await views_of(shell, ensemble, (), deadline_ms=deadline_ms)
     looks = [Look(answer, later) for answer, later in zip(first, second, strict=True)]
-    case = Case(looks, ensemble.members, ensemble.unknown())
+    case = Case(looks, ensemble.members, ensemble.unknown(), is_secure=shell.cluster.is_secure)
     for look in looks:
         for word in look.view.forbidden:
             case.forbidden.setdefault(word, []).append(look.name)

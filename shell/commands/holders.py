@@ -16,6 +16,7 @@ from ..servers import ensemble_of, missing, word_of_all
 from ..sessions import Told, sessions_of
 from ..shell import Shell
 from ..stats import hexed
+from ..walk import Denied, Reading
 from ..words import parse_wchc, parse_wchp
 
 #: Queues that are read at one time.
@@ -123,7 +124,17 @@ async def sessions(shell: Shell) -> int:
     Put together from the words cons, dump and wchc of all servers, which have to allow them (4lw.commands.whitelist).
     """
     told = await sessions_of(shell, await ensemble_of(shell))
-    columns = ("session", "address", "server", "timeout_ms", "ephemerals", "watches", "last_operation", "expires")
+    columns = (
+        "session",
+        "address",
+        "server",
+        "since",
+        "timeout_ms",
+        "ephemerals",
+        "watches",
+        "last_operation",
+        "expires",
+    )
     mine = shell.cluster.zk.core.session if shell.cluster.zk is not None else None
     async with shell.out.rows(*columns) as rows:
         for id, each in sorted(told.sessions.items()):
@@ -131,6 +142,7 @@ async def sessions(shell: Shell) -> int:
                 session=hexed(id),
                 address=each.address,
                 server=each.server,
+                since=None if each.established_ms is None else _date(each.established_ms),
                 timeout_ms=each.timeout_ms,
                 ephemerals=each.ephemerals,
                 watches=each.watches,
@@ -150,7 +162,8 @@ async def sessions(shell: Shell) -> int:
 async def ephemerals(shell: Shell, path: str) -> int:
     """Ephemeral znodes at a path or below, and the session that owns each.
 
-    As the word dump of the servers tells it; where none allows that, the tree is walked, which takes longer.
+    As the word dump of the servers tells it; where none allows that, the tree is walked, which takes longer. Addresses
+    need the word cons (4lw.commands.whitelist).
     """
     zk = await shell.zk()
     if await zk.exists(path) is None:
@@ -159,15 +172,28 @@ async def ephemerals(shell: Shell, path: str) -> int:
     hidden: list[str] = []
     if told.ephemerals is None:
         found = await _walk(zk, path, hidden)
+        told.remarks.append("so all of the tree was walked, for want of dump")
     else:
         top = (zk.chroot + path).rstrip("/")
         below = [(each, id) for id, paths in told.ephemerals.items() for each in paths]
         found = [(each[len(zk.chroot) :], id) for each, id in below if each == top or each.startswith(top + "/")]
-    async with shell.out.rows("path", "session", "address", "server") as rows:
-        for each, id in sorted(found):
-            session = told.sessions.get(id)
-            address, server = (None, None) if session is None else (session.address, session.server)
-            await rows.add(path=each, session=hexed(id), address=address, server=server)
+    found.sort()
+    stats = await Reading(zk).stats([each for each, _ in found])
+    async with shell.out.rows("path", "session", "address", "since", "server") as rows:
+        for (each, id), stat in zip(found, stats, strict=True):
+            if stat is None:
+                continue  # it has gone since the servers told of it
+            session, since_ms = told.sessions.get(id), None if isinstance(stat, Denied) else stat.ctime_ms
+            await rows.add(
+                path=each,
+                session=hexed(id),
+                address=None if session is None else session.address,
+                since=None if since_ms is None else _date(since_ms),
+                since_ms=since_ms,
+                server=None if session is None else session.server,
+            )
+    for line in told.remarks:
+        await shell.out.tell(line)
     for each in hidden:
         await shell.out.tell(f"{each}: permission denied, so what is below is not shown")
     return Status.PARTIAL if hidden else Status.OK

@@ -1,6 +1,7 @@
 """``top``: how the servers are, again and again, in the terminal."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from ..errors import Status
 from ..output import to_descriptor
 from ..servers import ensemble_of
 from ..shell import Shell
-from ..signals import heard_by
+from ..signals import default_of, heard_by
 from ..views import rows_of, views_of
 
 COLUMNS = (
@@ -161,15 +162,29 @@ def _cell(value: Any) -> str:
 
 @contextmanager
 def _screen() -> Iterator[None]:
-    """Keys come one by one and are not shown; the screen is another one, and comes back."""
+    """Keys come one by one and are not shown; the screen is another one, and comes back: also while we are stopped."""
     import termios
     import tty
 
     before = termios.tcgetattr(0)
-    try:
+
+    def enter() -> None:
         tty.setcbreak(0)
         to_descriptor(1)(ENTER.encode())
-        yield
-    finally:
+
+    def leave() -> None:
         to_descriptor(1)(LEAVE.encode())
         termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+    def stop(number: int) -> None:
+        leave()
+        with default_of(number):  # rather than SIGSTOP, because nobody might be there to let us go on
+            os.kill(os.getpid(), number)
+        enter()
+
+    try:
+        enter()
+        with heard_by(stop, (signal.SIGTSTP,)):
+            yield
+    finally:
+        leave()

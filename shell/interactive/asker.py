@@ -25,7 +25,7 @@ class TerminalAsker(Asker):
         return await self._line(f"{prompt}: ", hidden=True)
 
     async def _line(self, prompt: str, *, hidden: bool = False) -> str:
-        session: PromptSession[str] = PromptSession(include_default_pygments_style=False)
+        session: PromptSession[str] = PromptSession(include_default_pygments_style=False, enable_suspend=True)
         try:
             return await session.prompt_async(prompt, is_password=hidden, handle_sigint=False)
         except EOFError:

@@ -9,6 +9,7 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 import zabpy
 from zabpy.client import Client, State
 
+from ..problems import told
 from ..shell import Shell
 
 #: Between two requests that measure how long one takes; each also tells the newest zxid.
@@ -53,9 +54,10 @@ class Standing:
 
     def _is_away(self, problem: Exception | None) -> None:
         self.state = State.CONNECTING
-        if problem is not None and str(problem) != self._problem:
-            self._problem = str(problem)
-            self._say("bad", f"no session yet: {problem}")
+        text = (told(problem) or str(problem)) if problem is not None else ""
+        if text and text != self._problem:
+            self._problem = text
+            self._say("bad", f"no session yet: {text}")
         self._changed()
 
     async def _follow(self, zk: Client) -> None:

@@ -18,6 +18,7 @@ from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.formatted_text import FormattedText, StyleAndTextTuples
 from prompt_toolkit.shortcuts import CompleteStyle, print_formatted_text
+from prompt_toolkit.utils import get_cwidth
 
 from ..errors import Status
 from ..settings import Settings
@@ -138,7 +139,10 @@ class Terminal:
             cluster, path = self._shell.cluster, self._shell.cwd
             name = cluster.rules.name or short(cluster.servers)  # which `connect` changes
         style = "class:prompt.good" if good else "class:prompt.bad"
-        return [(style, name), ("class:prompt.path", f" {path}"), (style, "> ")]
+        # The line that is typed is to have most of a line, wherever one is.
+        room = self._session.output.get_size().columns // 2
+        name = shortened(name, room // 2)
+        return [(style, name), ("class:prompt.path", f" {shortened(path, room - get_cwidth(name))}"), (style, "> ")]
 
     def _toolbar(self) -> StyleAndTextTuples:
         if self._completer.note and self._session.default_buffer.complete_state is not None:
@@ -303,6 +307,19 @@ def short(servers: str) -> str:
     hosts, slash, chroot = servers.partition("/")
     first, *others = hosts.split(",")
     return first + (f"+{len(others)}" if others else "") + slash + chroot
+
+
+def shortened(text: str, cells: int) -> str:
+    """Its end, behind an ellipsis, where it would take more; that is what tells where one is."""
+    if get_cwidth(text) <= cells:
+        return text
+    kept = ""
+    for char in reversed(text):
+        if get_cwidth(char + kept) >= max(cells, 2):
+            break
+        kept = char + kept
+    slash = kept.find("/", 0, len(kept) - 1)
+    return "…" + kept[max(slash, 0) :]
 
 
 def asks(settings: Settings) -> bool:

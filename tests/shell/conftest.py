@@ -15,11 +15,12 @@ from shell.settings import Rules, Settings
 from shell.shell import Asker, Leave, Shell
 from shell.starting import started
 from tests.client.conftest import hosts, one_server
+from tests.client.test_login import accounts
 
 from .terminals import one_shell, screen
 from .three_servers import shell_servers
 
-__all__ = ["one_shell", "screen", "shell_servers", "hosts", "one_server"]
+__all__ = ["one_shell", "screen", "shell_servers", "hosts", "one_server", "accounts"]
 
 load()
 

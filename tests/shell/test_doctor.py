@@ -151,7 +151,7 @@ def other_problem(case: Case) -> None:
         (orphans, "error", "", "1 ephemeral znodes of session 0x6, which is over: /orphan"),
         (everybody, "note", "", "everybody may write to /"),
         (forbidden, "note", "h1:2181, h2:2181", "mntr is not allowed, so not all was looked at"),
-        (stranger, "note", "server.1", "not asked: its client port is not in the configuration"),
+        (stranger, "note", "server.1", "not asked: the configuration tells no client port"),
     ],
 )
 def test_one_thing_wrong_is_one_finding(

@@ -92,13 +92,15 @@ def test_words(three: Run, shell_servers: Servers) -> None:
 def test_a_word_that_the_servers_do_not_allow(zabsh: Run) -> None:
     told = zabsh("4lw dump")
     assert told.status == 4
-    assert re.fullmatch(
-        r"4lw: \S+: dump: not in its whitelist; set 4lw.commands.whitelist=dump \(or \*\) in its zoo.cfg, .*\n",
-        told.err,
-    )
+    todo = "to 4lw.commands.whitelist in zoo.cfg (which is srvr where it is not set), and restart"
+    assert re.fullmatch(rf"4lw: \S+: dump: not in its whitelist; add it {re.escape(todo)} it\n", told.err)
     told = zabsh("create -e /mine x; sessions")
     assert (told.status, told.out.count("\n")) == (4, 1)
-    assert "add it to 4lw.commands.whitelist in zoo.cfg" in told.err
+    assert re.fullmatch(rf"\S+: cons, dump, wchc are not allowed; add them {re.escape(todo)} the server\n", told.err)
+    told = zabsh("watches")
+    assert (told.status, told.err.split(": ")[1]) == (4, "wchp is not allowed; add it " + todo + " the server\n")
+    told = zabsh("locks /; create -p -e /q/lock/0123456789abcdef0123456789abcdef__lock__0000000000; locks /")
+    assert (told.status, told.out.count("holds"), told.err.split(": ")[1][:19]) == (0, 1, "cons is not allowed")
 
 
 def test_ephemerals_are_found_without_words_too(zabsh: Run) -> None:
