@@ -237,7 +237,7 @@ compdef FUNCTION PROGRAM
 # Completion of NAME for fish: put `NAME --completion fish | source` into ~/.config/fish/config.fish.
 function FUNCTION
     set -l words (commandline -opc)
-    set -l typed (commandline -ct)
+    set -l typed (commandline -ct | string unescape)
     test -z "$typed"; and set typed ""
 CHECK    set -l lines (NAME --complete $words[(math SKIP + 1)..-1] $typed 2>/dev/null)
     if test "$lines[1]" = ":files"

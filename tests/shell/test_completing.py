@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from shell.completing import complete, script_for
+from shell.completing import complete, complete_in_bash, script_for
 from shell.main import zabsh as program
 
 from .conftest import Run
+from .screen import Screen
 
 BIN = str(Path(sys.executable).parent)
 
@@ -69,31 +70,58 @@ def test_the_scripts_are_printed() -> None:
     assert done.stdout == script_for("bash", "zabsh")
 
 
-@pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh")
-def test_zsh() -> None:
-    script = (
-        "compdef() { }; _describe() { print -l -- ${(P)2} }; source <(zabsh --completion zsh); "
-        'words=(zabsh --output ""); CURRENT=3; _zabsh; words=(zabsh prof); CURRENT=2; _zabsh'
-    )
-    done = subprocess.run(["zsh", "-fc", script], capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines() == [
-        *(f"{each}:{each}" for each in ("table", "json", "ndjson", "yaml", "raw")),
-        "profiles:The clusters of shell.toml, for connect.",
-    ], done
+def test_what_bash_is_to_put_into_its_line(capsys: pytest.CaptureFixture[str], zabsh: Run) -> None:
+    """Names come from anybody: what a shell would run, or take apart, is quoted as the line has it."""
+    zabsh("create '/a b' x; create '/a b/c' x; create '/d$(rm x)' x; create /e:1 x; create \"/f'g\" x")
+
+    def put(line: str) -> list[str]:
+        complete_in_bash(program, ["1", " \t\n\"'@><=;|&(:", f"zabsh {line}"])
+        return capsys.readouterr().out.splitlines()
+
+    assert put("prod ls /a") == put("prod ls '/z' /a") == [":nospace", r"/a\ b"]
+    assert put("prod ls '/a") == put('prod ls "/a') == [":nospace", "/a b"]
+    assert put("prod ls '/f") == [":nospace", r"/f'\''g"] and put('prod ls "/f') == [":nospace", "/f'g"]
+    assert put(r"prod ls /a\ b/") == put("prod ls '/a b'/")[:1] + [r"/a\ b/c"]
+    assert put("prod ls '/a b'/") == [":nospace", "/c"]  # what is behind the quote is what bash replaces
+    assert put("prod ls /d") == [":nospace", r"/d\$\(rm\ x\)"] and put('prod ls "/d') == [":nospace", r"/d\$(rm x)"]
+    assert put("prod ls /e:") == [":nospace", "1"]
+    assert put("-f ") == [":files"] and put("--output ra") == [":", "raw"]
 
 
-@pytest.mark.skipif(not shutil.which("fish"), reason="no fish")
-def test_fish() -> None:
-    script = "zabsh --completion fish | source; complete -C 'zabsh --output '; complete -C 'zabsh prof'"
-    done = subprocess.run(["fish", "-Nc", script], capture_output=True, text=True, timeout=60)
-    assert done.stdout.split("\n")[:6] == [
-        "json",
-        "ndjson",
-        "raw",
-        "table",
-        "yaml",
-        "profiles\tThe clusters of shell.toml, for connect.",
-    ], done
+TYPED = {
+    r"zabsh prod ls /two": r"zabsh prod ls /two\ words",
+    r"zabsh prod ls '/two w": r"zabsh prod ls '/two words",
+    r"zabsh prod ls /two\ words/": r"zabsh prod ls /two\ words/sub",
+    r"zabsh prod ls /q": r"zabsh prod ls /qu\'ote",
+    r"zabsh prod tre": r"zabsh prod tree",
+}
+SETUP = {
+    "bash": (["--norc", "--noprofile", "-i"], "PS1='> '; source <(zabsh --completion bash); echo ready"),
+    "zsh": (
+        ["-f", "-i"],
+        "PS1='> '; autoload -Uz compinit && compinit -u -D; source <(zabsh --completion zsh); echo ready",
+    ),
+    "fish": (["-N", "-i"], "function fish_prompt; echo -n '> '; end; zabsh --completion fish | source; echo ready"),
+}
+
+
+@pytest.mark.parametrize("shell", SETUP)
+def test_tab_in_a_real_shell(shell: str, zabsh: Run, tmp_path: Path) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"no {shell}")
+    zabsh("create '/two words' x; create '/two words/sub' x; create \"/qu'ote\" x")
+    arguments, setup = SETUP[shell]
+    env = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "TERM": "xterm"}
+    with Screen([shell, *arguments], env) as screen:
+        screen.type(f"{setup}\r")
+        screen.until("^ready$")
+        for typed, completed in TYPED.items():
+            screen.type(typed)
+            screen.until(lambda it, typed=typed: it.prompt.endswith(typed))  # type: ignore[misc]
+            screen.type("\t")
+            screen.until(lambda it, completed=completed: f"> {completed}" in it.prompt)  # type: ignore[misc]
+            screen.type("\x15")  # Ctrl-U
+            screen.until(lambda it: it.prompt.endswith(">"))
 
 
 @pytest.mark.parametrize("name", ["zabsh", "zabpy shell"])

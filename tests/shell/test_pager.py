@@ -52,6 +52,9 @@ def test_a_remark_in_what_is_paged_comes_behind_it_and_all_lines_are_in_the_page
     pager.hold(b"of the next\n")
     pager.end()
     assert shown == b"one\ntwo\nof the next\n"
+    pager.hold(MANY)  # and the next is paged again
+    pager.end()
+    assert read.read_bytes() == MANY and shown == b"one\ntwo\nof the next\n"
 
 
 def test_without_a_pager_all_is_in_order(pager: Pager, shown: bytearray, monkeypatch: pytest.MonkeyPatch) -> None:
