@@ -21,7 +21,8 @@ class ShellValidator(Validator):
             try:
                 parse(text)
             except LineError as error:
-                raise ValidationError(error.at, str(error)) from None
+                # Where the cursor goes: mostly a quote is to be closed, behind all that was typed.
+                raise ValidationError(len(text), str(error)) from None
             return
         if not REGISTRY:
             return

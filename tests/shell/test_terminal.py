@@ -78,7 +78,7 @@ def test_words_have_colours_while_they_are_typed(screen: Screen, one_server: str
     screen.type(ENTER)
     screen.until("the ' at column 5 does not end")
     screen.type("'")
-    screen.until("> get '/x'$")  # it was not run
+    screen.until("> get '/x'$")  # it was not run, and the cursor stands at its end
     screen.type(CTRL_C + "ls --nope x")
     screen.until("ls has no --nope")
     assert screen.colour_of("--nope") == "red"
