@@ -1,6 +1,7 @@
 """`top`, and commands under a lock, in a real terminal."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from .screen import CTRL_C, Screen
 from .terminals import places, zabsh
 from .test_lock_command import runs
 from .three_servers import hosts_of, wait
+
+UNTIL_CTRL_C = Path(__file__).with_name("ctrl_c.py")
 
 
 def test_top_once(shell_servers: Servers) -> None:
@@ -50,7 +53,7 @@ def test_a_command_under_a_lock_has_the_terminal(hosts: str, tmp_path: Path) -> 
         it.until("^asks$")
         it.type("typed\r")
         it.until("^got typed\n24 120$")
-        it.type("lock /l -- sh -c 'trap \"echo caught; exit 4\" INT; echo ready; while :; do sleep 0.05; done'\r")
+        it.type(f"lock /l -- {sys.executable} -I -S {UNTIL_CTRL_C} 4\r")
         it.until("^ready$")
         it.type("\x1a" + CTRL_C)
         it.until("caught\n")
