@@ -19,6 +19,7 @@ clientPort=2181
 server.1=one:2888:3888
 server.2=two:2888:3888:participant
 server.3=three:2888:3888:observer
+zabpy.peerSecretFile=secret
 """
 
 #: Every key of ZooKeeper's guide; N stands for a number.
@@ -114,6 +115,42 @@ def test_a_server_line_may_name_ipv6_addresses_several_addresses_and_a_client_po
     assert (config.members[1].host, config.members[1].voter, config.members[1].client_port) == ("two", False, 2182)
     assert config.members[0].text() == "server.1=[fd00::1]:2888:3888:participant;[::1]:2181"
     assert any("the first is used, two" in warning for warning in config.warnings)
+
+
+@pytest.mark.parametrize(
+    ("lines", "open_to"),
+    [
+        ("server.1=127.0.0.1:1:2\nserver.2=two:1:2\n", "server.2=two"),
+        ("server.1=localhost:1:2\nserver.2=10.0.0.1:1:2\n", "server.2=10.0.0.1"),
+        ("server.1=127.0.0.1:1:2\nserver.2=[::1]:1:2\nquorumListenOnAllIPs=true\n", "quorumListenOnAllIPs=true"),
+        ("server.1=127.0.0.1:1:2\nserver.2=127.8.8.8:1:2\nserver.3=LOCALHOST:1:2\n", None),
+    ],
+)
+def test_servers_that_strangers_can_reach_prove_who_they_are_or_do_not_start(lines: str, open_to: str | None) -> None:
+    base = "dataDir=/srv/data\nclientPort=2181\ninitLimit=4\nsyncLimit=2\n" + lines
+    proofs = ["zabpy.peerSecretFile=secret\n", "sslQuorum=true\nssl.quorum.keyStore.location=k\n"]
+    proofs[1] += "ssl.quorum.trustStore.location=t\n"
+    for proof in proofs:
+        assert parse(base + proof, server_id=1).warnings == ()
+    (warning,) = parse(base + "zabpy.peersUnproven=true\n", server_id=1).warnings
+    assert "whoever reaches a peer port may vote" in warning
+    if open_to is None:
+        assert parse(base, server_id=1).warnings == ()
+    else:
+        with pytest.raises(ConfigError) as caught:
+            parse(base, server_id=1)
+        assert str(caught.value) == (
+            f"zoo.cfg: nothing proves to the servers who they are, and {open_to} is not loopback: expected "
+            "zabpy.peerSecretFile=FILE (a secret they share), or sslQuorum=true (certificates), or, where only they "
+            "can reach their ports, zabpy.peersUnproven=true"
+        )
+
+
+def test_the_file_of_the_secret_stands_beside_the_one_that_names_it() -> None:
+    config = parse(ENSEMBLE, path="/etc/zabpy/zoo.cfg", server_id=1)
+    assert (config.peer_secret_path, config.peers_unproven) == ("/etc/zabpy/secret", False)
+    alone = parse(ALONE + "zabpy.peerSecretFile=secret\n")
+    assert any("zabpy.peerSecretFile" in notice for notice in alone.notices)
 
 
 def test_groups_and_weights_belong_to_the_members() -> None:
@@ -364,10 +401,10 @@ def test_data_of_apache_zookeeper_is_left_alone_and_said_so(tmp_path: Path) -> N
 def test_a_dynamic_file_is_read_as_a_static_list(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/myid").write_text("1")
-    (tmp_path / "servers").write_text("server.1=a:1:2;2181\nserver.2=b:1:2;2181\nversion=100\n")
+    (tmp_path / "servers").write_text("server.1=127.0.0.1:1:2;2181\nserver.2=127.0.0.2:1:2;2181\nversion=100\n")
     base = "dataDir=/srv/data\ninitLimit=4\nsyncLimit=2\ndynamicConfigFile=servers\n"
     config = load(config_file(tmp_path, base))
-    assert [each.host for each in config.members] == ["a", "b"]
+    assert [each.host for each in config.members] == ["127.0.0.1", "127.0.0.2"]
     assert config.client_port == 2181
     with pytest.raises(ConfigError, match="the server list in one place"):
         load(config_file(tmp_path, base + "server.3=c:1:2\n"))

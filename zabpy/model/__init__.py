@@ -66,6 +66,7 @@ from .members import (
     Member as Member,
     Members as Members,
     host_of as host_of,
+    is_loopback as is_loopback,
     members_text as members_text,
     parse_member as parse_member,
     parse_members as parse_members,

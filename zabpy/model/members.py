@@ -4,6 +4,7 @@ They come from a configuration file and from reconfig requests, and go into ``/z
 writer for all three. Syntax: ZooKeeper's.
 """
 
+import ipaddress
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -43,6 +44,16 @@ def host_of(text: str) -> str:
     if not text or any(char.isspace() or char in "[]/;|," for char in text):
         raise ValueError(text)
     return text
+
+
+def is_loopback(host: str) -> bool:
+    """Whether it is surely this machine's, and reached from this machine only. Of names ``localhost`` alone is."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def whole(low: int, high: int = 2**63 - 1, times: int = 1) -> Callable[[str], int]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from zabpy.model import LOOPBACK, Member, members_text, parse_member, whole
+from zabpy.model import LOOPBACK, Member, is_loopback, members_text, parse_member, whole
 
 from .config_keys import (
     AUTH_PROVIDERS,
@@ -131,6 +131,11 @@ class Config:
     # Peers
     peer_send_bytes_max: int = 256 * MIB
     """Messages a peer has not taken yet, before its link is closed."""
+
+    peer_secret_path: str | None = None
+    """The file with the secret that the servers share; None: there is none."""
+    peers_unproven: bool = False
+    """Servers that prove nothing are let in: no secret, no TLS."""
 
     # TLS
     client_tls: TlsSettings | None = None
@@ -433,6 +438,7 @@ class _Draft:
         self._client_address(next((member for member in members if member.server_id == server_id), None))
         self._role(members, server_id)
         self._tls(bool(members))
+        self._proofs(members)
         self._access()
         return Config(
             path=self.path,
@@ -601,6 +607,43 @@ class _Draft:
             idle = [name for name in idle if name in values and used not in values]
             if idle:
                 self.notices.append(f"{self.path}: without effect, for {what}: {', '.join(idle)}")
+
+    def _proofs(self, members: tuple[Member, ...]) -> None:
+        """Servers must prove who they are to each other wherever somebody else might reach their ports."""
+        values = self.values
+        if "peer_secret_path" in values:
+            # Beside the file that names it, and not where the server happens to be started.
+            values["peer_secret_path"] = os.path.join(os.path.dirname(self.path), values["peer_secret_path"])
+            if not members:
+                self.notices.append(f"{self.path}: without effect, for there is no ensemble: zabpy.peerSecretFile")
+        if not members:
+            return
+        proof = "peer_secret_path" in values or "peer_tls" in values
+        if values.get("peers_unproven"):
+            line = self.lines["zabpy.peersUnproven"]
+            self.warnings.append(
+                f"{line.path}:{line.number}: {line.key}={line.value}: servers need no proof of who they are"
+                + (
+                    ": whoever reaches a peer port may vote, read and change everything"
+                    if not values.get("peer_tls_dialled")
+                    else ", but for their certificates"
+                )
+            )
+        elif not proof and (open_to := self._open_to(members)) is not None:
+            raise ConfigError(
+                f"{self.path}: nothing proves to the servers who they are, and {open_to} is not loopback: expected "
+                "zabpy.peerSecretFile=FILE (a secret they share), or sslQuorum=true (certificates), or, where only "
+                "they can reach their ports, zabpy.peersUnproven=true"
+            )
+
+    def _open_to(self, members: tuple[Member, ...]) -> str | None:
+        """An address of the peer ports that others than this machine may reach."""
+        if self.values.get("peer_listen_all"):
+            return "quorumListenOnAllIPs=true"
+        for member in members:
+            if not is_loopback(member.host):
+                return f"server.{member.server_id}={member.host}"
+        return None
 
     def _access(self) -> None:
         values, lines = self.values, self.lines

@@ -165,6 +165,9 @@ KEYS: dict[str, Key] = {
         "digest_algorithm", algorithm, "a digest as Java calls it, like SHA1, SHA-256, SHA-512, SHA3-256"
     ),
     "skipACL": Key("acls_off", flag, _FLAG),
+    # Ours. How servers prove to each other who they are.
+    "zabpy.peerSecretFile": Key("peer_secret_path", filled, "the path of a file with the ensemble's secret"),
+    "zabpy.peersUnproven": Key("peers_unproven", flag, _FLAG),
     # Ours. Bounds that ZooKeeper has no key for.
     "zabpy.connectionOutstandingMax": Key(
         "connection_outstanding_max", whole(1), "a whole number of requests, 1 or more"

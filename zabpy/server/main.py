@@ -34,6 +34,7 @@ from .disk import Disk, DiskFailedError, TaskWorker, ThreadWorker, Worker
 from .driver import Driver
 from .log import Log
 from .membership import Membership, quorums_of
+from .peer_secrets import SecretsFile
 from .peers import UNNAMED_MAX, Peers
 from .snapshots import Snapshots, load_state
 from .tls_settings import TlsSettings
@@ -94,6 +95,7 @@ class Server:
         self._credentials: list[Credentials] = []
         self._client_tls: ClientTls | None = None
         self._peer_tls: PeerTls | None = None
+        self._secrets_file: SecretsFile | None = None
         self._stopping = trio.Event()
         self._failure: str | None = None
         self._settling = self._ready = False
@@ -127,13 +129,15 @@ class Server:
         """From the first bind to the last sync.
 
         Raises:
-            CannotListenError, CredentialsError, JaasError, StoreError: before anything was written; one line.
+            CannotListenError, CredentialsError, JaasError, PeerSecretError, StoreError: before anything was written;
+                one line.
             DiskFailedError: the disk failed; nothing was written after that.
         """
         async with trio.open_nursery() as nursery:
             await nursery.start(self.network.run, self.settle, self._trouble)
             self.access = await self._open_access()
             await self._prepare_tls(nursery)
+            await self._open_secrets()
             await self._listen()
             self.store = await self._open_store()
             orderly = False
@@ -148,6 +152,8 @@ class Server:
                 nursery.start_soon(self.snapshots.keep_purging)
                 if self.access.accounts_file is not None:
                     nursery.start_soon(self.access.accounts_file.watch, self._aside)
+                if self._secrets_file is not None:
+                    nursery.start_soon(self._secrets_file.watch, self._aside)
                 await nursery.start(self.peers.run)
                 task_status.started(self)
                 await self._stopping.wait()
@@ -209,6 +215,12 @@ class Server:
                 check_hosts=config.peer_tls.check_accepted,
             )
         nursery.start_soon(Watch(self._credentials, clock=self.clock, log=self.log, aside=self._aside).run)
+
+    async def _open_secrets(self) -> None:
+        path = self.config.peer_secret_path
+        if path is not None and self.config.members:
+            self._secrets_file = SecretsFile(path, self.log)
+            await self._aside(self._secrets_file.open_blocking)
 
     async def _listen(self) -> None:
         """All ports, before anything is written: whoever finds one taken has changed nothing."""
@@ -373,6 +385,11 @@ class Server:
         self.peers.in_turn = self.disk.call
         self.peers.aside = self._aside
         self.peers.tls = self._peer_tls
+        if self._secrets_file is not None:
+            secrets_file = self._secrets_file
+            self.peers.secrets = lambda: secrets_file.now
+        self.peers.random_bytes = self._random_bytes
+        self.peers.unproven = config.peers_unproven
         negotiable = (
             config.min_session_timeout_ms or 2 * config.tick_ms,
             config.max_session_timeout_ms or 20 * config.tick_ms,

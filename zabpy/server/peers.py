@@ -1,9 +1,9 @@
 """Links with the other servers: one connection a pair, kept up as long as both live.
 
 Of two voters the one with the larger id dials; an observer dials the voters. Who dials says `Hello` first and gets one
-back if it is let in. After that a link is a FIFO of messages: what is queued in one turn leaves with one send, and what
-must be read from disk first (a tail of the log, a snapshot) is a job in the same queue, so that nothing sent later
-overtakes it.
+back if it is let in; where the ensemble has a secret, both prove in between that they know it (`greeting.py`). After
+that a link is a FIFO of messages: what is queued in one turn leaves with one send, and what must be read from disk
+first (a tail of the log, a snapshot) is a job in the same queue, so that nothing sent later overtakes it.
 """
 
 from collections import Counter, deque
@@ -22,16 +22,16 @@ from zabpy.wire import (
     Hello,
     PeerDecodeError,
     decode,
-    decode_hello,
     encode,
-    encode_hello,
     frame,
 )
 from zabpy.zab import Input, Linked, LinkId, PeerId, Quorums, Received, Unlinked
 from zabpy.zab.messages import CARRIED, ImageChunk, Message, Propose
 
 from .clock import Clock
+from .greeting import Greeting, PeerLinkError
 from .log import Log
+from .peer_secrets import Secrets
 from .tls import TLS_BEGINNINGS, TLS_FAILED
 from .transport import Channel, Network
 
@@ -45,15 +45,13 @@ BACKOFF_MIN_MS, BACKOFF_MAX_MS = 20, 1_000
 HELLO_TIMEOUT_MS = 3_000
 #: A server that is not let in is told of in the log this often, however often it tries.
 REFUSED_AGAIN_MS = 60_000
-#: Until it has said Hello nobody is trusted with more: so many bytes of it, and so many connections.
+#: Until its greeting is over nobody is trusted with more: so many bytes of each frame, and so many connections.
 HELLO_BYTES_MAX = 4 * 1024
 UNNAMED_MAX = 64
+#: Of what a stranger sends, so much goes into the log.
+ENSEMBLE_CHARS_SHOWN = 200
 
 _KEEPALIVE = b"\x00\x00\x00\x00"
-
-
-class PeerLinkError(ZabpyError):
-    """The other end of a link said what it may not; the text says what."""
 
 
 T = TypeVar("T")
@@ -134,6 +132,11 @@ class Peers:
         self.read_entries: EntriesReader = _no_entries
         self.open_image: Callable[[Tip], ImageSource] = _no_image
         self.tls: Secured | None = None
+        # How servers prove who they are, besides TLS: the secrets of now, None without; where nonces come from; and
+        # whether who proves nothing is let in all the same.
+        self.secrets: Callable[[], Secrets | None] = lambda: None
+        self.random_bytes: Callable[[int], bytes] = _no_nonce
+        self.unproven = False
 
     # What the driver asks ---------------------------------------------------------------------------------------------
 
@@ -228,7 +231,7 @@ class Peers:
 
     def accept(self, channel: Channel) -> None:
         """A connection came in on the peer port."""
-        if len(self._unnamed) >= UNNAMED_MAX and not self._make_room(channel.remote[0]):
+        if len(self._unnamed) >= UNNAMED_MAX and not self._make_room():
             channel.close()
             return
         if self.tls is not None:
@@ -237,14 +240,15 @@ class Peers:
         self._unnamed[link] = None
         link.begin()
 
-    def _make_room(self, address: str) -> bool:
-        """For one more from there: by the oldest of the address that has most of those who have said nothing yet. One
-        stranger must not keep all peers out. False: it is that address."""
+    def _make_room(self) -> bool:
+        """For one more: by the oldest of the address that has most of those who are not known yet. One stranger must
+        not keep the peers out, not even those at its own address: a greeting takes a few ms, so to end each peer's
+        before it is over takes thousands of connections a second. False: those we dial are all there are."""
         strangers = [link for link in self._unnamed if link.expected is None]
-        counts = Counter(link.channel.remote[0] for link in strangers)
-        most, count = counts.most_common(1)[0] if counts else (address, 0)
-        if counts[address] >= count:
+        if not strangers:
             return False
+        counts = Counter(link.channel.remote[0] for link in strangers)
+        most, _ = counts.most_common(1)[0]
         next(link for link in strangers if link.channel.remote[0] == most).end(_CLOSED_QUIETLY)
         return True
 
@@ -252,7 +256,7 @@ class Peers:
         now_ms = self.clock.now_ms()
         for link in list(self._unnamed):
             if now_ms - link.began_ms > HELLO_TIMEOUT_MS:
-                link.end("no Hello in time")
+                link.end(link.closed_why or "no Hello in time")
         for link in list(self.links.values()):
             if now_ms - link.heard_ms > self.silence_ms_max:
                 link.end(f"silent for {now_ms - link.heard_ms} ms")
@@ -261,15 +265,12 @@ class Peers:
 
     # What the links tell ----------------------------------------------------------------------------------------------
 
-    def vouch(self, link: "Link", hello: Hello) -> None:
-        """Whether one that has dialled us under TLS may be who it says. What a Hello says is else up to `named`."""
+    def check(self, link: "Link", hello: Hello) -> None:
+        """Whether whoever says this may link with us, if it is who it says. Raises PeerLinkError."""
         if self.tls is not None and link.expected is None and hello.sid in self.addresses:
             objection = self.tls.objection(link.channel, self.addresses[hello.sid][0])
             if objection is not None:
                 raise PeerLinkError(f"says it is server {hello.sid}, but {objection}")
-
-    def named(self, link: "Link", hello: Hello) -> None:
-        """The other end has said who it is."""
         if hello.version != PEER_VERSION:
             raise PeerLinkError(f"speaks version {hello.version} of the peer protocol, expected {PEER_VERSION}")
         if hello.sid == self.me:
@@ -287,10 +288,11 @@ class Peers:
         if hello.ensemble != self.ensemble:
             raise PeerLinkError(
                 f"server {hello.sid} has other voters, or weighs them otherwise, in its list than {self.ensemble}:"
-                f" {hello.ensemble}"
+                f" {hello.ensemble[:ENSEMBLE_CHARS_SHOWN]}"
             )
-        if link.expected is None:
-            link.say_hello()  # only now: who is not let in must not take the link for one that stood
+
+    def named(self, link: "Link", hello: Hello, *, proven: bool) -> None:
+        """The other end has said who it is, and has proved it if that was asked for."""
         self._unnamed.pop(link, None)
         self._shut_out = False
         former = self.links.get(hello.sid)
@@ -299,7 +301,8 @@ class Peers:
         self._last_link += 1
         link.peer, link.number = hello.sid, self._last_link
         self.links[hello.sid] = link
-        self.log("linked", peer=hello.sid, link=link.number, dialled=link.expected is not None)
+        how = " and ".join(("TLS",) * (self.tls is not None) + ("a secret",) * proven) or "nothing"
+        self.log("linked", peer=hello.sid, link=link.number, dialled=link.expected is not None, proven_by=how)
         self.feed(Linked(hello.sid, link.number))
 
     def gone(self, link: "Link", why: str) -> None:
@@ -358,7 +361,16 @@ class Link:
         self.heard_ms = self.said_ms = peers.clock.now_ms()
         self.ended = False
         self.began_ms = self.heard_ms
-        self._hello = b""
+        self._greeting = Greeting(
+            peers.me,
+            peers.ensemble,
+            expected=expected,
+            secrets=peers.secrets(),
+            unproven=peers.unproven,
+            nonce=peers.random_bytes,
+            check=lambda hello: peers.check(self, hello),
+        )
+        self._begun = b""
         self._frames = FrameBuffer(PEER_FRAME_BYTES_MAX)
         self._out: deque[bytes | Callable[[], Awaitable[None]]] = deque()
         self._out_bytes = 0
@@ -369,10 +381,12 @@ class Link:
     def begin(self) -> None:
         self.channel.start(self)
         if self.expected is not None:
-            self.say_hello()
+            self.channel.send(self._greeting.begin())
 
-    def say_hello(self) -> None:
-        self.channel.send(frame(encode_hello(Hello(PEER_VERSION, self._peers.me, self._peers.ensemble))))
+    @property
+    def closed_why(self) -> str | None:
+        """What to make of an end in the midst of the greeting; None: nothing."""
+        return self._greeting.closed_why
 
     def put(self, data: bytes) -> None:
         if self.ended:
@@ -456,21 +470,26 @@ class Link:
             self.end(str(error))
 
     def _greeted(self, data: bytes) -> bytes:
-        """Take the Hello in; what came behind it."""
-        data = self._hello + data
-        if data.startswith(TLS_BEGINNINGS):
-            raise PeerLinkError("speaks TLS, expected a Hello without it")
-        end = 4 + int.from_bytes(data[:4], "big")
-        if len(data) >= 4 and end > HELLO_BYTES_MAX:
-            raise PeerLinkError(f"begins with a frame of {end - 4} bytes, expected a Hello")
-        if len(data) < max(end, 5):
-            self._hello = data
-            return b""
-        self._hello = b""
-        hello = decode_hello(data[4:end])
-        self._peers.vouch(self, hello)
-        self._peers.named(self, hello)
-        return data[end:]
+        """Take the greeting in, as far as it has come; what came behind it."""
+        data = self._begun + data
+        self._begun = b""
+        while not self.number and not self.ended:
+            if data.startswith(TLS_BEGINNINGS):
+                raise PeerLinkError("speaks TLS, expected a Hello without it")
+            end = 4 + int.from_bytes(data[:4], "big")
+            if len(data) >= 4 and end > HELLO_BYTES_MAX:
+                raise PeerLinkError(f"begins with a frame of {end - 4} bytes, expected a Hello")
+            if len(data) < max(end, 5):
+                self._begun = data
+                return b""
+            greeting = self._greeting
+            answer = greeting.take(data[4:end])
+            data = data[end:]
+            if answer:
+                self.channel.send(answer)
+            if greeting.hello is not None:
+                self._peers.named(self, greeting.hello, proven=greeting.proven)
+        return data
 
     def _take(self, message: Message) -> None:
         if isinstance(message, CARRIED):
@@ -483,7 +502,8 @@ class Link:
 
     def closed(self, why: str) -> None:
         if not self.number and not why.startswith(TLS_FAILED):
-            why = _CLOSED_UNHEARD if self.expected is not None and self._peers.tls is not None else _CLOSED_QUIETLY
+            quietly = _CLOSED_UNHEARD if self.expected is not None and self._peers.tls is not None else _CLOSED_QUIETLY
+            why = self.closed_why or quietly
         self._finish(why)
 
     def _finish(self, why: str) -> None:
@@ -498,6 +518,10 @@ class Link:
 _CLOSED_QUIETLY = "closed before its Hello"
 #: Under TLS it is, for us who dialled: the other side first looks at our certificate.
 _CLOSED_UNHEARD = "closed before its Hello: it may not let us in with this certificate; its log says why"
+
+
+def _no_nonce(count: int) -> bytes:
+    raise AssertionError("a secret, and no nonces")
 
 
 async def _at_once(call: Callable[[], T]) -> T:

@@ -42,12 +42,17 @@ if TYPE_CHECKING:
     )
     from .peer import (
         PEER_VERSION as PEER_VERSION,
+        Challenge as Challenge,
         Hello as Hello,
         PeerDecodeError as PeerDecodeError,
+        Proof as Proof,
         decode as decode,
+        decode_greeting as decode_greeting,
         decode_hello as decode_hello,
         encode as encode,
+        encode_greeting as encode_greeting,
         encode_hello as encode_hello,
+        transcript as transcript,
     )
     from .txns import (
         TXN_VERSION as TXN_VERSION,
@@ -60,7 +65,10 @@ if TYPE_CHECKING:
 _LATER = {
     "cbor": ("Row",),
     "image": ("IMAGE_VERSION", "ImageError", "ImageReader", "ImageWriter"),
-    "peer": ("PEER_VERSION", "Hello", "PeerDecodeError", "decode", "decode_hello", "encode", "encode_hello"),
+    "peer": (
+        *("PEER_VERSION", "Challenge", "Hello", "PeerDecodeError", "Proof", "decode", "decode_greeting"),
+        *("decode_hello", "encode", "encode_greeting", "encode_hello", "transcript"),
+    ),
     "txns": ("TXN_VERSION", "TxnDecodeError", "decode_txn", "encode_txn"),
 }
 

@@ -85,16 +85,33 @@ def decode(frame: bytes) -> Message:
 class Hello:
     """The first frame of a link, each way: which encodings I speak, who I am, and of which ensemble.
 
-    ``ensemble`` is a name that the layer above compares: servers of two ensembles must not talk.
+    ``ensemble`` is a name that the layer above compares: servers of two ensembles must not talk. ``nonce``: of one who
+    can prove that it is who it says (server/greeting.py).
     """
 
     version: int
     sid: int
     ensemble: str
+    nonce: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """The one who is dialled to the one who dials: prove who you are, to me, who am this one, now."""
+
+    sid: int
+    nonce: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A MAC over what has been said on this link before."""
+
+    mac: bytes
 
 
 def encode_hello(hello: Hello) -> bytes:
-    return dump_flat((_HELLO, hello.version, hello.sid, hello.ensemble))
+    return dump_flat((_HELLO, hello.version, hello.sid, hello.ensemble, *((hello.nonce,) if hello.nonce else ())))
 
 
 def decode_hello(frame: bytes) -> Hello:
@@ -103,16 +120,47 @@ def decode_hello(frame: bytes) -> Hello:
     Raises:
         PeerDecodeError: it is none. Close the link.
     """
+    said = decode_greeting(frame)
+    if not isinstance(said, Hello):
+        raise PeerDecodeError("the first frame is no Hello")
+    return said
+
+
+def encode_greeting(said: Hello | Challenge | Proof) -> bytes:
+    if isinstance(said, Hello):
+        return encode_hello(said)
+    if isinstance(said, Challenge):
+        return dump_flat((_CHALLENGE, said.sid, said.nonce))
+    return dump_flat((_PROOF, said.mac))
+
+
+def decode_greeting(frame: bytes) -> Hello | Challenge | Proof:
+    """What is said before a link stands; of any version: items that a later one adds are ignored.
+
+    Raises:
+        PeerDecodeError: it is nothing of that. Close the link.
+    """
     try:
         items = load_flat(frame)
     except CborError as error:
         raise PeerDecodeError(str(error)) from None
-    if len(items) < 4 or type(items[0]) is not int or items[0] != _HELLO:
-        raise PeerDecodeError("the first frame is no Hello")
-    _, version, sid, ensemble = items[:4]
-    if not (_is_u32(version) and version > 0 and _is_sid(sid) and _is_text(ensemble)):
-        raise PeerDecodeError(f"Hello {items[1:4]!r:.80}")
-    return Hello(version, sid, ensemble)
+    tag = items[0] if items and type(items[0]) is int else None
+    if tag == _HELLO and len(items) >= 4:
+        _, version, sid, ensemble = items[:4]
+        nonce = items[4] if len(items) > 4 and _is_bytes(items[4]) else b""
+        if not (_is_u32(version) and version > 0 and _is_sid(sid) and _is_text(ensemble)):
+            raise PeerDecodeError(f"Hello {items[1:4]!r:.80}")
+        return Hello(version, sid, ensemble, nonce)
+    if tag == _CHALLENGE and len(items) >= 3 and _is_sid(items[1]) and _is_bytes(items[2]):
+        return Challenge(items[1], items[2])
+    if tag == _PROOF and len(items) >= 2 and _is_bytes(items[1]):
+        return Proof(items[1])
+    raise PeerDecodeError("the first frame is no Hello")
+
+
+def transcript(*said: Scalar) -> bytes:
+    """What a `Proof` is about, as bytes: no two lists have the same."""
+    return dump_flat(said)
 
 
 class PeerDecodeError(ZabpyError):
@@ -303,7 +351,8 @@ _STATE, _TIP = _Kind(_put_state, _take_state), _Kind(_put_tip, _take_tip)
 _ENDS, _SESSIONS = _Kind(_put_ends, _take_ends), _Kind(_put_sessions, _take_sessions)
 _ENTRIES, _REQUESTS = _Kind(_put_entries, _take_entries), _Kind(_put_requests, _take_requests)
 
-_HELLO = 0
+# Of the greeting, before there are messages.
+_HELLO, _CHALLENGE, _PROOF = 0, 30, 31
 
 #: Tag, message, its fields. A tag is never given a second meaning.
 MESSAGES: tuple[tuple[int, type, tuple[_Kind, ...]], ...] = (
