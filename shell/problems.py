@@ -10,6 +10,7 @@ from zabpy.client import (
     ConnectionLossError,
     NoServerError,
     ProtocolError,
+    ReplyTooLargeError,
     RequestTooLargeError,
     SessionLostError,
     TransactionFailedError,
@@ -111,6 +112,13 @@ def told(error: BaseException) -> str | None:
         return f"{error.path}: a quota does not allow it; quota / shows them"
     if isinstance(error, BadVersionError) and error.path is not None:
         return f"{error.path}: has another version than the one given; somebody changed it"
+    if isinstance(error, ReplyTooLargeError) and error.operation.startswith("children"):
+        where = error.path or "/"
+        return (
+            f"{where}: the names of its children are {error.size:,} bytes, and {error.limit:,} are the most that is"
+            f" taken in an answer; stat and count say how many there are, and what is below by a name that is known can"
+            f" be read and deleted"
+        )
     if isinstance(error, BrokenPipeError | anyio.BrokenResourceError):
         return ""
     if isinstance(error, OSError):

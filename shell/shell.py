@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from .watching import Kept
 
 
+#: Commands of this group wait for servers that are away, with time limits of their own.
+WAITS = "Coordinate"
+
+
 class Leave(Exception):
     """The shell ends, with a status."""
 
@@ -226,7 +230,12 @@ class Shell:
             out, before = self.out, self.out.format
             out.format = format or before
             try:
-                return await found.run(self, **params) or 0
+                if found.group == WAITS:
+                    return await found.run(self, **params) or 0
+                status: int | None = None
+                with self.cluster.patience():
+                    status = await found.run(self, **params)
+                return status or 0
             finally:
                 if format is not None:
                     out.format = before

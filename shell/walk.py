@@ -252,7 +252,7 @@ class Walk:
         for node in batch:
             node._read = True
             if node._gone and node.depth == 0:
-                raise _missing(node.path)
+                raise missing(node.path)
             self._insert(node)
 
     async def _read_names(self, reading: Reading, batch: list[Node]) -> None:
@@ -289,7 +289,8 @@ class Walk:
         node._next = after
 
 
-def _missing(path: str) -> NoNodeError:
+def missing(path: str) -> NoNodeError:
+    """As a client raises it."""
     error = NoNodeError(f"{path}: no such znode")
     error.operation, error.path = "children", path
     return error
@@ -304,4 +305,4 @@ async def tell_denied(out: Output, denied: Sequence[str], what: str = "what is t
     return Status.PARTIAL if denied else Status.OK
 
 
-__all__ = ["DENIED", "Denied", "Node", "Read", "Reading", "Walk", "tell_denied"]
+__all__ = ["DENIED", "Denied", "Node", "Read", "Reading", "Walk", "missing", "tell_denied"]

@@ -15,7 +15,7 @@ from ..problems import Status, UsageError
 from ..shell import Shell
 from ..stats import UNKNOWN, mode, stat_fields
 from ..values import searched
-from ..walk import Node, Walk, tell_denied
+from ..walk import Node, Walk, missing, tell_denied
 from .walking import for_each, long_cells
 
 Test = Callable[[Node], bool]
@@ -319,7 +319,9 @@ async def count(shell: Shell, paths: tuple[str, ...]) -> int:
     async with out.rows("descendants", table=("children", "descendants", "path"), cells=cells) as rows:
 
         async def show(path: str) -> None:
-            names = await zk.children(path)
+            stat = await zk.exists(path)  # of so many children that no client could list them
+            if stat is None:
+                raise missing(path)
             try:
                 below = await zk.count_descendants(path)
             except (UnimplementedError, NoAuthError):
@@ -328,7 +330,7 @@ async def count(shell: Shell, paths: tuple[str, ...]) -> int:
                 async for _ in walk.nodes([path]):
                     below += 1
                 denied.extend(walk.denied)
-            await rows.add(path=path, children=len(names), descendants=below)
+            await rows.add(path=path, children=stat.num_children, descendants=below)
 
         status = await for_each(shell, paths or (shell.cwd,), show)
     return status or await tell_denied(out, denied, "what is below is not counted")

@@ -11,6 +11,7 @@ dialling.py, failures.py, tls.py; who we are to them: sasl.py; which of them: fo
 from zabpy.wire import CLIENT_FRAME_BYTES_MAX as CLIENT_FRAME_BYTES_MAX, Op as Op, records as records
 
 from .asking import LostReply as LostReply
+from .call import Call as Call
 from .client import Client as Client
 from .dialling import Dial as Dial, TcpDial as TcpDial, TlsDial as TlsDial
 from .errors import (

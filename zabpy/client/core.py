@@ -19,7 +19,7 @@ Whatever bytes come from a server: nothing is raised for them, the link is given
 import enum
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from struct import Struct
 
@@ -466,6 +466,10 @@ class Core:
         why = "; ".join(f"{server}: {reason}" for server, reason in tried) or "none has been tried yet"
         return NoServerError(f"no server within {within_ms} ms: {why}", tried)
 
+    def unanswered(self) -> Iterator[Call]:
+        """What was asked and is not answered yet, oldest first; heartbeats and the like are not asked by anybody."""
+        return (call for call in (*self._in_flight, *self._queue) if not call.of_link and not call.done)
+
     @property
     def _takes_calls(self) -> bool:
         return self.link is Link.UP and not self.link_broken and not self._leaving
@@ -643,7 +647,7 @@ class Core:
                 call.reply = call.read(Reader(payload, REPLY_HEADER.size))
             except Exception as error:
                 # Whatever a reader of records stumbles over. It is the server that wrote this.
-                nonsense = ProtocolError(f"an answer to {call.operation} that cannot be read: {error!r}")
+                nonsense = ProtocolError(f"an answer to {call.operation} that cannot be read: {error}")
                 self._fail(call, nonsense)
                 raise nonsense from error
         if call.watch is not None:
