@@ -202,7 +202,7 @@ def read_archive(stream: IO[bytes]) -> Archive:
         archive.complain(f"it cannot be read further: {error}")
     if not archive.header and not archive.records:
         raise UsageError(f"no export of zabpy: {archive.problems[0] if archive.problems else 'it is empty'}")
-    if not archive.end and not archive.problems:
+    if not archive.end:
         archive.complain(f"it is cut off: behind {len(archive.records):,} znodes its end is missing")
     wanted = archive.end.get("znodes", len(archive.records))
     if wanted != len(archive.records) and not archive.problems:

@@ -124,7 +124,8 @@ class Cluster:
                 call = _oldest(zk)
                 if call is None or call is not oldest:
                     oldest, since_s = call, anyio.current_time()
-                elif anyio.current_time() - since_s >= self.timeout_ms / 1000 and (last := self._patience[-1]):
+                elif anyio.current_time() - since_s >= self.timeout_ms / 1000:
+                    last = self._patience[-1]
                     asked = f"{call.operation} {call.path}" if call.path else call.operation
                     why = f"{asked}: {zk.server} has answered nothing for {self.timeout_ms} ms"
                     if tried := "; ".join(f"{server}: {why}" for server, why in zk.core.no_server(0).tried):

@@ -12,7 +12,7 @@ import click
 
 import zabpy
 from zabpy.client import Client, RequestTooLargeError, TransactionFailedError
-from zabpy.model import NotEmptyError, parent_of
+from zabpy.model import CodeError, NotEmptyError, parent_of
 
 from ..command import ZLocation, command
 from ..files import write_whole
@@ -21,7 +21,7 @@ from ..line import quoted
 from ..location import Clients, File, Location, Znode, clients
 from ..pipelined import each
 from ..plan import at, plan_for
-from ..problems import ShellError, Status, UsageError, told
+from ..problems import ShellError, Status, UsageError, status_of, told
 from ..records import Record
 from ..shell import Shell
 from ..sources import standard_input
@@ -322,6 +322,14 @@ async def _move_at_once(zk: Client, source: str, target: str, records: Sequence[
         if isinstance(error.error, zabpy.NoAuthError):
             why = f"permission denied: needs {error.operation.upper()} on {parent_of(error.path or source)}"
         raise ShellError(f"{error.path}: {why}; nothing was done", Status.CONFLICT) from error
+    except CodeError as error:
+        raise ShellError(f"{told(error)}; nothing was done", status_of(error)) from error
+    except RequestTooLargeError:
+        raise
+    except zabpy.ZabpyError as error:  # the answer was lost
+        raise ShellError(
+            f"{told(error)}; all of it is at {source} or all of it at {target}", status_of(error)
+        ) from error
 
 
 async def _delete_moved(shell: Shell, zk: Client, source: Znode, target: Znode, records: Spool) -> None:

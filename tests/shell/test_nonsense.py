@@ -79,13 +79,13 @@ CASES: dict[str, tuple[Serve, str]] = {
     "mute": (answers(lambda xid: b""), "has answered nothing for 1000 ms"),
     "half a frame": (answers(lambda xid: struct.pack(">i", 500) + b"x"), "has answered nothing for 1000 ms"),
     "a frame of -5 bytes": (answers(lambda xid: struct.pack(">i", -5)), "frame of -5 bytes announced"),
-    "a frame of 2 GB": (answers(lambda xid: struct.pack(">i", 2**31 - 1) + b"x"), "the names of its children are 2,147"),
+    "a frame of 2 GB": (answers(lambda xid: struct.pack(">i", 2**31 - 1) + b"x"), "children are 2,147"),
     "another's answer": (answers(lambda xid: framed(ok(xid + 7))), "talks nonsense"),
     "no header": (answers(lambda xid: framed(b"")), "talks nonsense"),
     "no answer": (answers(lambda xid: framed(ok(xid))), "cannot be read: int cut short"),
-    "2 billion names": (answers(lambda xid: framed(ok(xid) + struct.pack(">i", 2**31 - 1))), "cannot be read: vector of"),
+    "2 billion names": (answers(lambda xid: framed(ok(xid) + struct.pack(">i", 2**31 - 1))), "cannot be read: vector"),
     "-7 names": (answers(lambda xid: framed(ok(xid) + struct.pack(">ii", -7, 5))), "cannot be read"),
-    "an unknown error": (answers(lambda xid: framed(struct.pack(">iqi", xid, 1, -9999))), "error -9999, which is unknown"),
+    "an unknown error": (answers(lambda xid: framed(struct.pack(">iqi", xid, 1, -9999))), "error -9999"),
 }  # fmt: skip
 
 
