@@ -180,10 +180,9 @@ class Disk:
     def fill(self) -> None:
         """To the last byte. Only where it is mounted."""
         assert self.mounted
-        with open(self._filler, "wb") as file, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), open(self._filler, "ab", buffering=0) as file:
             while True:
                 file.write(bytes(65536))
-                file.flush()
 
     def free(self) -> None:
         self._filler.unlink(missing_ok=True)

@@ -14,6 +14,8 @@ import trio
 from .ensemble import Processes
 from .links import Way
 
+RECOVERY_SECONDS_MAX = 10.0
+
 
 @dataclass
 class Trouble:
@@ -274,8 +276,17 @@ async def torment(trouble: Trouble, names: list[str], gap_ms: int) -> None:
             (name,) = trouble.rng.choices(names, weights)
             if trouble.rng.random() < 0.2:
                 nursery.start_soon(_do, trouble, name)
-            else:
-                await _do(trouble, name)
+                continue
+            await _do(trouble, name)
+            if trouble.rng.random() < 0.8:
+                await _recovered(trouble.servers)
+
+
+async def _recovered(servers: Processes) -> None:
+    """On a busy machine a server takes seconds to start; hurt without a pause nobody would ever serve."""
+    with trio.move_on_after(RECOVERY_SECONDS_MAX):
+        while await servers.leader() is None:
+            await trio.sleep(0.05)
 
 
 async def _do(trouble: Trouble, name: str) -> None:

@@ -3,7 +3,7 @@
     python -m tests.processes.linearize --histories 500 --seed 1
     python -m tests.processes.linearize --judge build/linearize/00017.jsonl
 
-Ensembles of three and five servers take turns, on proxies and (as root) in network namespaces; each is hurt all the
+Ensembles of three and of five servers, on proxies and (as root) in network namespaces, take turns; each is hurt all the
 time while several histories are made on it, one after the other and two at a time. A history counts if it has its
 operations, and some of its writes were acknowledged while something was wrong. At the end of an ensemble all faults are
 over: then every server has the same znodes, and each history, with one more read of each of its znodes, is judged.
@@ -14,6 +14,7 @@ Exit 1: a violation, a server that ended by itself, more than one in a hundred g
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -123,7 +124,7 @@ class Run:
         async with processes(home, servers, links, module=self._module) as them:
             trouble = Trouble(them, rng)
             names = list(self._only) or rng.sample(list(FAULTS), rng.choice((2, 3, KINDS_MAX, len(FAULTS))))
-            gap_ms = rng.choice((200, 500, 1000))
+            gap_ms = rng.choice((300, 700, 1500))
             print(f"{servers} servers on {links.name}: {', '.join(names)}, each {gap_ms} ms", flush=True)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(torment, trouble, names, gap_ms)
@@ -248,9 +249,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make linearize", description=__doc__.partition("\n")[0])
     parser.add_argument("--histories", type=int, default=500, help="so many that count")
     parser.add_argument("--seed", default="1", help="of what clients and faults do; times are the machine's")
-    parser.add_argument("--block", type=int, default=20, help="histories on one ensemble")
-    parser.add_argument("--at-once", type=int, default=2)
-    parser.add_argument("--servers", type=int, help="always so many (default: 3 and 5 in turn)")
+    parser.add_argument("--block", type=int, default=25, help="histories on one ensemble")
+    parser.add_argument("--at-once", type=int, default=4, help="histories at a time")
+    parser.add_argument("--servers", type=int, help="always so many (default: 3 or 5)")
     parser.add_argument("--links", choices=("proxies", "namespaces"), help="always these")
     parser.add_argument(
         "--fault", action="append", choices=sorted(FAULTS), default=[], help="this one, and others named"
@@ -264,13 +265,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcome, why = judge(read(given.judge))
         print(outcome, why)
         return outcome != "ok"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers, mounts and namespaces go with us
     report = Report()
     with tempfile.TemporaryDirectory(prefix="zabpy-linearize-", ignore_cleanup_errors=True) as directory:
         run = Run(given.seed, report, directory=Path(directory), module=given.module.split(), only=given.fault)
         block = 0
         while report.histories < given.histories and run.number < 2 * given.histories and not report.violations:
-            servers = given.servers or (3, 5)[block % 2]
-            kind = given.links or ("namespaces" if Namespaces.possible() and block // 2 % 2 else "proxies")
+            servers = given.servers or (3, 5, 3, 3, 5)[block % 5]
+            kind = given.links or ("namespaces" if Namespaces.possible() and block % 2 else "proxies")
             links: Links = Namespaces(servers) if kind == "namespaces" else Proxies(servers)
             left = min(given.block, given.histories - report.histories)
             trio.run(lambda: run.ensemble(links, servers, left, at_once=given.at_once))  # noqa: B023  # it ends before the next

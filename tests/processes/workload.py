@@ -24,7 +24,7 @@ class Plan:
     seed: str
     operations: int = 200
     least_ms: int = 2_500
-    most_ms: int = 30_000
+    most_ms: int = 45_000
 
     @property
     def prefix(self) -> str:
