@@ -285,7 +285,7 @@ async def torment(trouble: Trouble, names: list[str], gap_ms: int) -> None:
 async def _recovered(servers: Processes) -> None:
     """On a busy machine a server takes seconds to start; hurt without a pause nobody would ever serve."""
     with trio.move_on_after(RECOVERY_SECONDS_MAX):
-        while await servers.leader() is None:
+        while await servers.leader() is None:  # noqa: ASYNC110
             await trio.sleep(0.05)
 
 

@@ -217,13 +217,16 @@ def ephemerals(history: History) -> None:
 
 def expiry(history: History, timeout_ms: int | None = None) -> None:
     """No session is told that it is over before it has been silent for its timeout: since the call of the last write
-    that was answered, of which the leader itself had to hear."""
+    that was answered, of which the leader itself had to hear. Unless its client has asked for its end."""
     timeout_ms = timeout_ms if timeout_ms is not None else history.about.get("session_timeout_ms")
     if timeout_ms is None:
         return
     heard: dict[int, int] = {}
+    asked: set[int] = set()
     for each in history.operations:
-        if each.kind == "expired":
+        if each.kind == "close":
+            asked.add(each.session)
+        elif each.kind == "expired" and each.session not in asked:
             silent_ms = ((each.returned_ns or 0) - heard.get(each.session, -(10**15))) / 1e6
             if silent_ms < timeout_ms:
                 raise ViolationError("I22", "Expiry", f"{each} after {silent_ms:.0f} ms of {timeout_ms}")
