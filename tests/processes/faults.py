@@ -15,6 +15,7 @@ from .ensemble import Processes
 from .links import Way
 
 RECOVERY_SECONDS_MAX = 10.0
+BACK_SECONDS_MAX = 5.0
 
 
 @dataclass
@@ -27,6 +28,11 @@ class Trouble:
     #: From, to, in ns of the monotonic clock; what is going on has no end yet.
     times: list[list[int]] = field(default_factory=list)
     on_connections: list[Callable[[], None]] = field(default_factory=list)
+
+    @property
+    def now(self) -> bool:
+        """Whether anything is wrong now."""
+        return any(not end for _, end in self.times)
 
     def server(self) -> int:
         return self.rng.choice(self.servers.ids)
@@ -87,6 +93,7 @@ async def _kill(trouble: Trouble, ids: list[int]) -> bool:
     for id in hit:
         if not servers.runs(id):
             servers.start(id)
+    await _back(servers, hit)
     return bool(hit)
 
 
@@ -242,6 +249,15 @@ async def _again(servers: Processes, id: int) -> None:
     if servers.runs(id):
         servers.kill(id)  # whether it has noticed or not; what it had said is on its disk
     servers.start(id)
+    await _back(servers, [id])
+
+
+async def _back(servers: Processes, ids: list[int]) -> None:
+    """A fault lasts until who was hurt serves again, or something else keeps it from that."""
+    with trio.move_on_after(BACK_SECONDS_MAX):
+        for id in ids:
+            while servers.runs(id) and not await servers.mode(id):
+                await trio.sleep(0.05)
 
 
 Fault = Callable[[Trouble], Awaitable[bool]]

@@ -36,7 +36,6 @@ from .faults import FAULTS, Trouble, torment
 from .links import Links, Namespaces, Proxies
 from .workload import Plan, Story, acknowledged_during
 
-ACKNOWLEDGED_MIN = 10
 KINDS_MAX = 6
 FAILED = Path("build/linearize")
 
@@ -153,7 +152,7 @@ class Run:
         token: object,
     ) -> None:
         self.number += 1
-        story = Story(Plan(self.number, self.seed, operations), them.addresses)
+        story = Story(Plan(self.number, self.seed, operations), them.addresses, lambda: trouble.now)
         trouble.on_connections.append(story.drop)
         try:
             await story.run()
@@ -197,7 +196,7 @@ class Run:
         acknowledged = acknowledged_during(history, times)
         operations = list(history.operations)
         judged = [each for each in operations if each.synced or each.changes]
-        counts = acknowledged >= ACKNOWLEDGED_MIN and len(judged) >= story.plan.operations
+        counts = acknowledged >= story.plan.acknowledged and len(judged) >= story.plan.operations
         if outcome == "violation":
             self._failed(story, why)
         elif not counts:

@@ -162,7 +162,7 @@ class Proxies:
             nursery.start_soon(read)
             while True:
                 due, data = await take.receive()
-                if self._delays:
+                if due > trio.current_time():
                     await trio.sleep_until(due)
                 await self._passable(way)
                 if not data:

@@ -1,6 +1,7 @@
 """What clients do while servers are hurt: a history of some seconds on some znodes of its own."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
@@ -17,12 +18,13 @@ CLIENTS = 8
 
 @dataclass
 class Plan:
-    """``operations``: linearizable ones, at least; ``least_ms``: it lasts so long, at least; ``most_ms``: after that it
+    """``operations``: linearizable ones, at least; ``acknowledged``: writes while something was wrong; ``least_ms``: it lasts so long, at least; ``most_ms``: after that it
     ends whatever there is."""
 
     number: int
     seed: str
     operations: int = 200
+    acknowledged: int = 10
     least_ms: int = 2_500
     most_ms: int = 45_000
 
@@ -38,8 +40,11 @@ class Plan:
 class Story:
     """One history in the making."""
 
-    def __init__(self, plan: Plan, addresses: list[tuple[str, int]]) -> None:
-        self.plan, self.addresses = plan, addresses
+    def __init__(
+        self, plan: Plan, addresses: list[tuple[str, int]], is_trouble: Callable[[], bool] = lambda: True
+    ) -> None:
+        """``is_trouble``: whether anything is wrong with the servers now."""
+        self.plan, self.addresses, self._is_trouble = plan, addresses, is_trouble
         self._rng = Random(f"{plan.seed}/{plan.number}")
         self.history = History(
             about={"number": plan.number, "seed": plan.seed, "session_timeout_ms": SESSION_TIMEOUT_MS}
@@ -47,7 +52,7 @@ class Story:
         self.clients = [self._client(number) for number in range(CLIENTS)]
         self._pause_ms = self._rng.choice((5, 20, 60))
         self._stopping = False
-        self._count = 0
+        self._count = self._acknowledged = 0
         self._enough = trio.Event()
 
     def _client(self, number: int) -> Client:
@@ -97,14 +102,15 @@ class Story:
         at = 0
         while not self._stopping:
             at += 1
+            trouble = self._is_trouble()
             try:
                 told = await self._one(client, rng, known, f"{client.number}.{at}")
             except Lost:
-                self._counted()
+                self._counted(0)
                 await trio.sleep(0.01 * rng.random())
                 continue
             if told.changes or told.synced:
-                self._counted()
+                self._counted(told.changes and told.done and trouble)
             _learn(known, told)
             await trio.sleep(rng.expovariate(1) * self._pause_ms / 1000)
         if rng.random() < 0.7:
@@ -113,9 +119,10 @@ class Story:
             except Lost:
                 pass
 
-    def _counted(self) -> None:
+    def _counted(self, acknowledged: int) -> None:
         self._count += 1
-        if self._count >= self.plan.operations:
+        self._acknowledged += acknowledged
+        if self._count >= self.plan.operations and self._acknowledged >= self.plan.acknowledged:
             self._enough.set()
 
     async def _one(self, client: Client, rng: Random, known: dict[str, int], data: str) -> Operation:

@@ -149,8 +149,11 @@ class Service:
         self._sessions[self._sessions.index(session)] = self._last_session
 
     def _close(self, session: int, *, lost: bool) -> None:
-        """``lost``: without an answer; its client comes back and is told that it is over."""
+        """``lost``: without an answer; its client comes back, and either is told that it is over or goes on."""
         times = self._times(session)
+        if lost and self._rng.random() < 0.5:
+            self._add(session, "close", "", times, returned_ns=None, zxid=0)
+            return
         self._end(session)
         if lost:
             self._add(session, "close", "", times, returned_ns=None, zxid=0)

@@ -149,7 +149,7 @@ def watches(history: History) -> None:
             if mine.pop(each.path, None) is None:
                 raise ViolationError("I23", "Watches", f"{each} of a watch that nobody set, or that had fired")
             continue
-        if each.kind in ("close", "expired"):
+        if each.kind == "expired" or (each.kind == "close" and each.done):
             mine.clear()
         if each.returned_ns is None:
             continue
