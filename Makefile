@@ -9,7 +9,7 @@ STAMP := .venv/.made-from-$(KEY)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-client test-server test-shell test-apache check format conformance conformance-1 interop contest bench simulate soak lock clean
+.PHONY: help venv run test test-client test-server test-shell test-apache check format conformance conformance-1 interop contest bench simulate soak linearize lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ simulate: venv  ## 2,000 seeded ensembles of five voters with every fault, every
 
 soak: venv  ## 30 rounds of kill -9 under load with real processes; every acknowledged write must be there at the end
 	ZABPY_KILL_ROUNDS=30 $(BIN)/python -m pytest -q -s tests/server/test_processes.py $(ARGS)
+
+linearize: venv  ## 500 histories of real processes that are killed, paused, cut off, out of disk; each judged by itself
+	$(BIN)/python -m tests.processes.linearize $(ARGS)
 
 lock:  ## renew requirements*.txt from pyproject.toml
 	"$(PYTHON)" -m venv build/lock

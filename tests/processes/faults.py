@@ -170,14 +170,18 @@ async def delay(trouble: Trouble) -> bool:
 
 async def reset(trouble: Trouble) -> bool:
     id = await trouble.leader_or_any()
-    return any([await trouble.servers.links.reset(id, other) for other in trouble.others(id)])
+    done = any([await trouble.servers.links.reset(id, other) for other in trouble.others(id)])
+    await trouble.wait(100, 300)  # until they have found each other again
+    return done
 
 
 async def drop_clients(trouble: Trouble) -> bool:
     """Clients lose their connections, with whatever is on its way."""
+    done = bool(trouble.on_connections)
     for drop in list(trouble.on_connections):
         drop()
-    return bool(trouble.on_connections)
+    await trouble.wait(100, 300)
+    return done
 
 
 # Disks ----------------------------------------------------------------------------------------------------------------
@@ -256,7 +260,7 @@ async def _back(servers: Processes, ids: list[int]) -> None:
     """A fault lasts until who was hurt serves again, or something else keeps it from that."""
     with trio.move_on_after(BACK_SECONDS_MAX):
         for id in ids:
-            while servers.runs(id) and not await servers.mode(id):
+            while servers.runs(id) and not await servers.mode(id):  # noqa: ASYNC110
                 await trio.sleep(0.05)
 
 
@@ -308,7 +312,7 @@ async def _recovered(servers: Processes) -> None:
 async def _do(trouble: Trouble, name: str) -> None:
     time = [_now_ns(), 0]
     trouble.times.append(time)
-    done = False
+    done = True  # also one that is cut short
     try:
         done = await FAULTS[name][0](trouble)
     finally:

@@ -105,10 +105,11 @@ class Run:
         directory: Path,
         module: Sequence[str] = ("zabpy",),
         only: Sequence[str] = (),
+        gap_ms: int = 0,
     ) -> None:
-        """``only``: these faults alone, else a few drawn for each ensemble."""
+        """``only``: these faults alone, else a few drawn for each ensemble; ``gap_ms``: between them, 0: drawn."""
         self.seed, self.report = seed, report
-        self._directory, self._module, self._only = directory, module, only
+        self._directory, self._module, self._only, self._gap_ms = directory, module, only, gap_ms
         self.number = 0
 
     async def ensemble(
@@ -123,7 +124,7 @@ class Run:
         async with processes(home, servers, links, module=self._module) as them:
             trouble = Trouble(them, rng)
             names = list(self._only) or rng.sample(list(FAULTS), rng.choice((2, 3, KINDS_MAX, len(FAULTS))))
-            gap_ms = rng.choice((300, 700, 1500))
+            gap_ms = self._gap_ms or rng.choice((300, 700, 1500))
             print(f"{servers} servers on {links.name}: {', '.join(names)}, each {gap_ms} ms", flush=True)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(torment, trouble, names, gap_ms)

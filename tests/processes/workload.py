@@ -18,8 +18,8 @@ CLIENTS = 8
 
 @dataclass
 class Plan:
-    """``operations``: linearizable ones, at least; ``acknowledged``: writes while something was wrong; ``least_ms``: it lasts so long, at least; ``most_ms``: after that it
-    ends whatever there is."""
+    """``operations``: linearizable ones, at least; ``acknowledged``: writes while something was wrong, at least;
+    ``least_ms``: it lasts so long, at least; ``most_ms``: after that it ends whatever there is."""
 
     number: int
     seed: str

@@ -6,7 +6,9 @@ background.py, faulty_network.py.
 
 For us: ensemble.py and dialling.py, whole servers and clients on streams in memory and a clock that jumps. And proofs:
 simulation.py (the run), then network.py and drive.py (what fails), checkers.py (what must hold), faults.py (what is
-done), cases.py (a run as a file), script.py (stories), traps.py (known mistakes, to check the checkers).
+done), cases.py (a run as a file), script.py (stories), traps.py (known mistakes, to check the checkers). What clients
+saw, of simulated servers or of real ones, is a history (histories.py), judged by linearizability.py and
+history_checks.py.
 
 May import: everything above zabpy.bench and the shell (not those two), but only once a name below is asked for: pytest
 loads our plugin, and this folder with it, in every run of whoever has zabpy installed.
