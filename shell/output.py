@@ -149,6 +149,7 @@ class Output:
         human: Callable[[Row], str] | None = None,
         cells: Mapping[str, Callable[[Row], str]] | None = None,
         table: Sequence[str] | None = None,
+        spare: Sequence[str] = (),
     ) -> "Rows":
         """Many objects of the same fields: ``async with out.rows("path", "size") as rows: await rows.add(path=...)``.
 
@@ -159,8 +160,9 @@ class Output:
             human: the line for people, instead of a table's.
             cells: how columns of a table show what is in a row, where that is not just the value.
             table: the table's columns, if not ``columns``.
+            spare: columns that a terminal too narrow for the table does without, the least important first.
         """
-        return Rows(self, columns[0], table or columns, live, human, cells or {})
+        return Rows(self, columns[0], table or columns, live, human, cells or {}, spare)
 
 
 class Rows:
@@ -172,14 +174,16 @@ class Rows:
         live: bool,
         human: Callable[[Row], str] | None,
         cells: Mapping[str, Callable[[Row], str]],
+        spare: Sequence[str],
     ) -> None:
-        self._out, self._raw, self._columns, self._live, self._human, self._cells = (
+        self._out, self._raw, self._columns, self._live, self._human, self._cells, self._spare = (
             out,
             raw,
             columns,
             live,
             human,
             cells,
+            spare,
         )
         self._held: list[Row] = []
         self.count = 0
@@ -223,10 +227,24 @@ class Rows:
             await self._table()
 
     async def _table(self) -> None:
-        columns = [self._column(column) for column in self._columns]
-        lines = ["  ".join(parts).rstrip() for parts in zip(*columns, strict=True)]
+        columns = {column: self._column(column) for column in self._columns}
+        left_out = self._left_out(columns) if self._out.look.is_terminal else []
+        shown = [cells for column, cells in columns.items() if column not in left_out]
+        lines = ["  ".join(parts).rstrip() for parts in zip(*shown, strict=True)]
         for at in range(0, len(lines), LINES_AT_ONCE):
             await self._out.line("\n".join(lines[at : at + LINES_AT_ONCE]))
+        if left_out:
+            await self._out.tell(f"no room for {', '.join(left_out)}: a wider terminal has them, or --output yaml")
+
+    def _left_out(self, columns: Mapping[str, list[str]]) -> list[str]:
+        wide = {column: width(cells[0]) + 2 for column, cells in columns.items()}
+        over, left_out = sum(wide.values()) - 2 - self._out.look.width, []
+        for column in self._spare:
+            if over <= 0:
+                break
+            left_out.append(column)
+            over -= wide[column]
+        return left_out
 
     def _column(self, column: str) -> list[str]:
         """Its name and its cells, all of one width."""

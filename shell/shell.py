@@ -68,6 +68,8 @@ class Shell:
         self.is_interactive = False
         #: How many other programs have the terminal now; see `foreground`.
         self.programs = 0
+        #: How many have had it so far.
+        self.programs_run = 0
         #: Where commands that run a program are to have it print, if not where we do: a pipe or a file.
         self.program_stdout: IO[bytes] | None = None
         #: What was typed so far in this shell, for ``history`` and ``redo``.
@@ -271,6 +273,7 @@ class Shell:
         that was printed is shown before, and nothing of ours comes in between."""
         await self.out.end()
         self.programs += 1
+        self.programs_run += 1
         try:
             yield
         finally:

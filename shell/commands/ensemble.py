@@ -10,6 +10,7 @@ from zabpy.model import Member, parse_members
 
 from ..command import Duration, command
 from ..errors import ShellError, Status, UsageError
+from ..output import plain
 from ..servers import SESSION_WAIT_MS, ensemble_of, missing, word_of_all
 from ..shell import Shell
 from ..views import rows_of, views_of
@@ -20,6 +21,7 @@ COLUMNS = (
     "id", "server", "role", "epoch", "zxid", "lag", "connections", "outstanding", "latency_avg_ms", "answered_ms",
     "version",
 )  # fmt: skip
+SPARE = ("answered_ms", "outstanding", "epoch", "version", "latency_avg_ms", "connections", "zxid")
 #: Words, and what they ask for. Each is also a command of its own, but for those that are something else here.
 WORDS = {
     "conf": "the configuration", "cons": "all there is to know of each connection", "crst": "reset those counters",
@@ -42,7 +44,10 @@ async def status(shell: Shell, deadline_ms: int) -> int:
     """
     ensemble = await ensemble_of(shell)
     answers = await views_of(shell, ensemble, deadline_ms=deadline_ms)
-    async with shell.out.rows(*COLUMNS) as rows:
+    latency = {
+        "latency_avg_ms": lambda row: plain(None if row["latency_avg_ms"] is None else f"{row['latency_avg_ms']:.1f}")
+    }
+    async with shell.out.rows(*COLUMNS, cells=latency, spare=SPARE) as rows:
         for row in rows_of(ensemble, answers):
             await rows.add(**row)
     failed, lines = missing(answers, "srvr")
@@ -113,7 +118,12 @@ async def _server(shell: Shell, named: str | None) -> Host:
 
 async def _say(shell: Shell, word: str, host: Host) -> None:
     text = await Asker(shell.cluster.settings).ask(host, word)
-    await shell.out.show(_record(str(host), word, text), human=text.rstrip("\n"), raw=text)
+    human = text.rstrip("\n")
+    if word == "mntr" and shell.out.look.is_terminal:
+        pairs = [line.split("\t", 1) for line in human.splitlines()]
+        wide = max((len(name) for name, *_ in pairs), default=0)
+        human = "\n".join(f"{name:{wide}}  {' '.join(value)}".rstrip() for name, *value in pairs)
+    await shell.out.show(_record(str(host), word, text), human=human, raw=text)
 
 
 def _record(server: str, word: str, text: str) -> dict[str, Any]:

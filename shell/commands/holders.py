@@ -58,7 +58,8 @@ async def _queues(shell: Shell, path: str, first: bool, words: tuple[str, str], 
     ]
     told = await _connections(shell) if places else Told()
     columns = ("path", "state", "position", "session", "address", "since", "token", "data", "layout")
-    async with shell.out.rows(*columns) as rows:
+    spare = ("layout", "token", "data", "position", "address", "since")
+    async with shell.out.rows(*columns, spare=spare) as rows:
         for place in places:
             if place.holds or not first:
                 await rows.add(**_place(place, words, told))
@@ -136,7 +137,8 @@ async def sessions(shell: Shell) -> int:
         "expires",
     )
     mine = shell.cluster.zk.core.session if shell.cluster.zk is not None else None
-    async with shell.out.rows(*columns) as rows:
+    spare = ("expires", "last_operation", "since", "watches", "ephemerals", "timeout_ms", "server")
+    async with shell.out.rows(*columns, spare=spare) as rows:
         for id, each in sorted(told.sessions.items()):
             await rows.add(
                 session=hexed(id),
@@ -179,7 +181,7 @@ async def ephemerals(shell: Shell, path: str) -> int:
         found = [(each[len(zk.chroot) :], id) for each, id in below if each == top or each.startswith(top + "/")]
     found.sort()
     stats = await Reading(zk).stats([each for each, _ in found])
-    async with shell.out.rows("path", "session", "address", "since", "server") as rows:
+    async with shell.out.rows("path", "session", "address", "since", "server", spare=("server", "since")) as rows:
         for (each, id), stat in zip(found, stats, strict=True):
             if stat is None:
                 continue  # it has gone since the servers told of it

@@ -109,7 +109,10 @@ class Standing:
     def toolbar(self, width: int) -> StyleAndTextTuples:
         """One line; what does not fit is left out, the least important first."""
         shown: StyleAndTextTuples = []
-        for style, text in self._facts():
+        facts = list(self._facts())
+        if self.role and sum(len(text) + 3 for _, text in facts[:2]) > width:
+            facts[0] = facts[0][0], facts[0][1].removesuffix(f" {self.role}")  # how the session does is more
+        for style, text in facts:
             width -= len(text) + 3
             if width < 0:
                 break

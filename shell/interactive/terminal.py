@@ -124,6 +124,9 @@ class Terminal:
             return await self._session.prompt_async(handle_sigint=False, set_exception_handler=False)
         except KeyboardInterrupt:
             return None
+        except OSError:  # the terminal is gone, and nobody is there to be told anything
+            self._ended(128 + signal.SIGHUP)
+            return None
         except EOFError:
             if self._left is None:
                 self._left = self._shell.status if self._shell is not None else Status.OK
@@ -179,6 +182,7 @@ class Terminal:
         pages = shell.out.pages
         assert isinstance(pages, Pager)
         width, height = shutil.get_terminal_size()
+        programs = shell.programs_run
         # Anew for each line: what a cancelled command had not shown is not shown later.
         shell.out = replace(shell.out, look=replace(shell.out.look, width=width, height=height))
         if not is_secret(text):
@@ -199,6 +203,8 @@ class Terminal:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(pages.end)
             cancelled = self._scope is not None and self._scope.cancel_called
+            if shell.status == Status.INTERRUPTED and shell.programs_run > programs:
+                cancelled = True  # Ctrl-C was for the program; the terminal has shown ^C for it
             if cancelled or not pages.is_at_start:
                 sys.stdout.write("\n")
                 sys.stdout.flush()

@@ -44,6 +44,8 @@ def test_top_is_drawn_again_and_again_until_it_is_left(shell_servers: Servers, t
         it.until(lambda it: "REQ/S" not in it.text and "/>" in it.prompt)
         it.type("pwd | cat\r")
         it.until("/> pwd . cat\n/\n")
+        it.type("lock /l -- sh -c 'stty -a | grep -ow -e -icanon -e -echo || echo as before'\r")
+        it.until("^as before$")
 
 
 def test_a_command_under_a_lock_has_the_terminal(hosts: str, tmp_path: Path) -> None:

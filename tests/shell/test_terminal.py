@@ -29,10 +29,64 @@ def test_the_prompt_and_the_toolbar(hosts: str, tmp_path: Path) -> None:
         screen.until(f"^{hosts} /app>$")
         screen.run("ls; nope; pwd | wc -c")
         screen.until("^config\nnope: no such command.*\n5\n")
+        screen.until(zxid)
+        before = zxid(screen)
+        make(hosts, "/app/new")  # which is somebody else's doing
+        screen.until(lambda it: zxid(it) > before)
         screen.type(CTRL_D)
         assert screen.until_end() == 0
     with zabsh(hosts, tmp_path) as screen:  # now it is known how it goes
         assert "Three things" not in screen.text
+
+
+def zxid(screen: Screen) -> int:
+    """Of the toolbar; 0 while it is being drawn."""
+    found = re.findall(r"zxid (0x[0-9a-f]+) ", screen.text)
+    return int(found[-1], 16) if found else 0
+
+
+def test_a_narrow_terminal_still_has_the_path_and_the_session(hosts: str, tmp_path: Path) -> None:
+    make(hosts, f"/{'long' * 20}/日本語/名前")
+    with Screen([PROGRAM, "--server", hosts], places(tmp_path), columns=40) as screen:
+        screen.until(r"^ 127.0.0.1:\d+ │ connected, \d+ s left$")
+        screen.type(f"cd /{'long' * 20}/日本語\r")
+        screen.until(lambda it: it.prompt.endswith("…/日 本 語 >") or it.prompt.endswith("…/日本語>"))
+        screen.type("status\r")
+        screen.until("^ID  SERVER +ROLE +LAG$")  # of which no line is longer than the terminal
+        screen.until("^no room for answered_ms, ")
+        screen.child.setwinsize(24, 120)
+        screen.type("ls -l\r")
+        screen.until("^MODE  CHILDREN  SIZE  VERSION")
+
+
+def test_ctrl_z_stops_the_shell_and_top_and_fg_goes_on(hosts: str, tmp_path: Path) -> None:
+    with Screen(["bash", "--norc", "-i"], {**places(tmp_path), "PS1": "bash> "}) as screen:
+        screen.type(f"{PROGRAM} --server {hosts}\r")
+        screen.until("connected, ")
+        for line, there in (("", "/>"), ("top\r", "q leaves")):
+            screen.type(line)
+            screen.until(f"{there}$" if line else lambda it: it.prompt.endswith("/>"))
+            screen.type("\x1a")
+            screen.until(lambda it: "Stopped" in it.text and it.prompt == "bash>")
+            screen.type("stty -a | grep -ow -e -icanon -e -echo; clear; fg\r")
+            screen.until(f"{there}$" if line else lambda it: it.prompt.endswith("/>"))
+        screen.type("q")  # without Enter
+        screen.until(lambda it: "REQ/S" not in it.text and it.prompt.endswith("/>"))
+
+
+def test_a_closed_terminal_ends_the_shell_and_its_session(hosts: str, tmp_path: Path) -> None:
+    with zabsh(hosts, tmp_path, "--session-timeout", "60s") as screen:
+        screen.run("create -e /mine")
+        screen.child.ptyproc.fileobj.close()  # which is what a terminal's end is
+
+        async def story() -> None:
+            async with zabpy.connect(hosts) as zk:
+                with anyio.fail_after(10):
+                    while await zk.exists("/mine") is not None:  # noqa: ASYNC110
+                        await anyio.sleep(0.05)
+
+        anyio.run(story, backend="trio")
+        assert screen.child.ptyproc.wait() == 128 + signal.SIGHUP
 
 
 def test_commands_flags_and_paths_are_completed(screen: Screen, one_server: str) -> None:
@@ -164,9 +218,11 @@ def test_typing_goes_on_when_the_server_does_not_answer(tmp_path: Path) -> None:
                     screen.until(lambda it, so_far=screen.prompt: it.prompt != so_far, 1.0)  # type: ignore[misc]
                 screen.until("> ls /deep/do$")
                 assert "down" not in screen.text
+                screen.until("connected, [0-6] s left")  # of ten
             finally:
                 os.kill(pid, signal.SIGCONT)
             screen.until("^ +down")
+            screen.until(r" \d{4,}\.\d ms ")  # what the last question took
 
 
 @pytest.fixture
@@ -253,6 +309,7 @@ def test_another_program_has_the_terminal_while_our_session_lives(server: Server
         screen.until("^it runs$")
         screen.type(CTRL_C)
         screen.until("status 130")
+        screen.until(r"^\^C\n127")  # and the prompt has a line of its own
 
 
 def test_an_ensemble_with_a_shell_on_it_ends_with_the_shell(tmp_path: Path) -> None:
