@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import zabpy
+from shell import spool
 from shell.archive import line_of, record_of
 from shell.records import Record
 from shell.settings import Rules
@@ -232,3 +233,32 @@ def test_what_vanishes_while_it_is_exported_leaves_no_orphans(
     monkeypatch.setattr(TreeReader, "_acls_of", acls_of)
     told = zabsh("create /t; create /t/gone; create /t/gone/x", f"export /t {tmp_path}/t", f"import {tmp_path}/t /u")
     assert told.status == 0 and zabsh("exists /u/gone").status == 1
+
+
+def test_what_is_not_whole_is_never_taken_for_whole(zabsh: Run, tmp_path: Path) -> None:
+    file, zipped, twice = tmp_path / "x", tmp_path / "z", tmp_path / "twice"
+    zabsh("create /t; create /t/a; create /t/b", f"export /t {file}")
+    lines = file.read_text().splitlines(keepends=True)
+    twice.write_text("".join(lines * 2))
+    broken = bytearray(gzip.compress("".join(lines * 50).encode()))
+    broken[40:60] = bytes(20)
+    zipped.write_bytes(broken)
+    file.write_text("".join(lines[:2] + lines[3:]))
+    told = zabsh(f"import {file} /u; import {twice} /u; import {zipped} /u; exists /u")
+    assert told.status == 1 and told.out == "no\n"
+    assert "its end tells of 3 znodes, and there are 2" in told.err
+    assert "it stands behind the end, as if two files were one" in told.err
+    assert "it cannot be read further: Error -3" in told.err
+
+
+def test_what_fits_into_no_memory_is_in_a_file(zabsh: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is gone through as often: what is planned, created and changed is the same."""
+    monkeypatch.setattr(spool, "MEMORY_BYTES", 100)
+    monkeypatch.setattr(spool, "PIECE_RECORDS", 3)
+    told = zabsh(*TREE, f"export /t {tmp_path}/x.tar", "set /t changed; rm /t/binary", f"import {tmp_path}/x.tar",
+                 "cp -r -p /t /u", f"import -n {tmp_path}/x.tar /u")  # fmt: skip
+    assert told.err.splitlines()[1:] == [
+        "1 created, 1 changed, 0 deleted, 8 the same",
+        "10 created, 0 changed, 0 deleted, 0 the same",
+        "0 to create, 0 to change, 0 to delete, 10 the same, 0 ephemerals left out; nothing was done",
+    ]
