@@ -3,20 +3,25 @@
 import fnmatch
 import re
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, NamedTuple
 
 import click
 
 from zabpy.model import NoAuthError, Stat, UnimplementedError, name_of
 
 from ..command import Duration, Size, ZPath, command
+from ..matching import COSTLY, Matching, Spans
+from ..output import Look
 from ..problems import Status, UsageError
 from ..shell import Shell
 from ..stats import UNKNOWN, mode, stat_fields
 from ..values import searched
 from ..walk import Node, Walk, missing, tell_denied
 from .walking import for_each, long_cells
+
+#: So many znodes, or so much of their values, are matched at one time.
+ASKED_AT_ONCE, ASKED_BYTES = 500, 1 << 20
 
 Test = Callable[[Node], bool]
 
@@ -106,7 +111,7 @@ async def find(
     columns = ("mode", "children", "size", "version", "modified", "owner", "path") if long else ("path",)
     plain = None if long else lambda row: out.look.name(row["path"])
     async with out.rows("path", table=columns, human=plain, cells=long_cells(out.look)) as rows:
-        async for node in walk.nodes(paths or (shell.cwd,)):
+        async for node in _of_regex(wanted["regex"], walk.nodes(paths or (shell.cwd,))):
             if node.depth < mindepth or not all(test(node) for test in by_path):
                 continue
             if by_stat and (node.stat is None or not all(holds(node.stat) for holds in by_stat)):
@@ -133,9 +138,6 @@ def _tests(wanted: dict[str, Any]) -> tuple[list[Test], list[Callable[[Stat], bo
         by_path.append(lambda node: all(fits(name_of(node.path)) for fits in names))
     if whole:
         by_path.append(lambda node: all(fits(node.path) for fits in whole))
-    if wanted["regex"] is not None:
-        fits = _regex(wanted["regex"]).fullmatch
-        by_path.append(lambda node: fits(node.path) is not None)
 
     now_ms = round(time.time() * 1000)
     measures: dict[str, Callable[[Stat], int]] = {
@@ -159,6 +161,34 @@ def _tests(wanted: dict[str, Any]) -> tuple[list[Test], list[Callable[[Stat], bo
     if wanted["empty"]:
         by_stat.append(lambda stat: stat.data_length == 0 and stat.num_children == 0)
     return by_path, by_stat
+
+
+async def _of_regex(pattern: str | None, nodes: AsyncIterator[Node]) -> AsyncIterator[Node]:
+    """Those whose whole path matches."""
+    if pattern is None:
+        async for node in nodes:
+            yield node
+        return
+    async with Matching(_regex(pattern), whole=True) as matching:
+        async for some in _pieces(nodes):
+            found = await matching.spans([node.path for node in some])
+            for node, spans in zip(some, found, strict=True):
+                if spans is not None:
+                    yield node
+
+
+async def _pieces(nodes: AsyncIterator[Node]) -> AsyncIterator[list[Node]]:
+    """Enough at a time for another process to be asked about them."""
+    some: list[Node] = []
+    size = 0
+    async for node in nodes:
+        some.append(node)
+        size += len(node.path) + len(node.data or b"")
+        if len(some) >= ASKED_AT_ONCE or size > ASKED_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def _matcher(pattern: str, flags: int = 0) -> Callable[[str], object]:
@@ -214,6 +244,9 @@ async def grep(
     with_path = recursive or len(paths) > 1
     walk = Walk(await shell.zk(), "data", depth_max=None if recursive else 0)
     found = False
+    places: Spans = None  # in what is being shown
+    in_colour = look.colour and not invert
+    matching = Matching(wanted, every=matches_only or in_colour, is_simple=fixed or COSTLY.isdisjoint(pattern))
 
     def line(row: Any) -> str:
         path = look.paint("path", look.name(row["path"]))
@@ -223,23 +256,21 @@ async def grep(
             return f"{path}:{row['count']}" if with_path else str(row["count"])
         if row["text"] is None:
             return f"binary value matches: {path}"
-        shown = row["text"] if look.is_terminal is False or row["text"].isprintable() else repr(row["text"])[1:-1]
-        if look.colour and not invert:
-            shown = wanted.sub(lambda match: look.paint("match", match[0]), shown)
+        shown = _marked(row["text"], [] if places is None or not in_colour else places, look)
         return (f"{path}:" if with_path else "") + (f"{row['line']}:" if numbers else "") + shown
 
-    async with shell.out.rows("path" if paths_only else "text", human=line) as rows:
-        async for node in walk.nodes(paths or (shell.cwd,)):
-            if node.data is None:
-                continue
-            text = searched(node.data)
-            if text is None:
-                hits: list[tuple[int, str | None]] = (
-                    [(0, None)] if (wanted.search(node.data.decode(errors="replace")) is None) == invert else []
-                )
-            else:
-                hits = [(number, each) for number, each in enumerate(_lines(text), 1)
-                        if (wanted.search(each) is None) == invert]  # fmt: skip
+    async def all_hits() -> AsyncIterator[tuple[Node, list[Hit]]]:
+        async for some in _pieces(walk.nodes(paths or (shell.cwd,))):
+            texts = [(node, searched(node.data), node.data) for node in some if node.data is not None]
+            lines = [[data.decode(errors="replace")] if text is None else _lines(text) for _, text, data in texts]
+            spans = iter(await matching.spans([each for of_one in lines for each in of_one]))
+            for (node, text, _), of_one in zip(texts, lines, strict=True):
+                hits = [Hit(number, each, next(spans)) for number, each in enumerate(of_one, 1)]
+                hits = [hit for hit in hits if (hit.spans is None) == invert]
+                yield node, hits if text is not None else [Hit(0, None, None)] * len(hits)
+
+    async with shell.out.rows("path" if paths_only else "text", human=line) as rows, matching:
+        async for node, hits in all_hits():
             found |= bool(hits)
             if quiet:
                 if found:
@@ -251,12 +282,38 @@ async def grep(
                 if hits or not recursive:
                     await rows.add(path=node.path, count=len(hits), text=str(len(hits)))
             else:
-                for number, each in hits:
-                    parts = [match[0] for match in wanted.finditer(each)] if each and matches_only else [each]
-                    for part in parts:
-                        await rows.add(path=node.path, line=number or None, text=part)
+                for hit in hits:
+                    parts: list[tuple[str | None, list[tuple[int, int]]]]
+                    if hit.text and matches_only:
+                        parts = [(hit.text[start:end], [(0, end - start)]) for start, end in hit.spans or ()]
+                    else:
+                        parts = [(hit.text, hit.spans or [])]
+                    for part, within in parts:
+                        places = within
+                        await rows.add(path=node.path, line=hit.number or None, text=part)
     denied = await tell_denied(shell.out, walk.denied)
     return denied or (Status.OK if found else Status.NO)
+
+
+class Hit(NamedTuple):
+    """A line, from 1, and where it matches; of a value that is no text 0 and None."""
+
+    number: int
+    text: str | None
+    spans: Spans
+
+
+def _marked(text: str, places: Sequence[tuple[int, int]], look: Look) -> str:
+    """With the places in another colour, and nothing in it that a terminal obeys."""
+    parts, done = [], 0
+
+    def safe(part: str) -> str:
+        return part if not look.is_terminal or part.isprintable() else repr(part)[1:-1]
+
+    for start, end in places:
+        parts += [safe(text[done:start]), look.paint("match", safe(text[start:end]))]
+        done = end
+    return "".join([*parts, safe(text[done:])])
 
 
 def _lines(text: str) -> list[str]:
