@@ -24,6 +24,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -63,8 +64,12 @@ async def run_while(
     environ: Mapping[str, str],
     ending: Ending,
     stdout: IO[bytes] | None = None,
+    stdin: IO[bytes] | None = None,
+    *,
+    forwards: bool = True,
 ) -> int:
     """Run a command while ``held`` is (or, for None, just so), and return its status as sh has it: 128 + its signal.
+    ``stdin``, ``stdout``: files for it, if not ours. ``forwards``: signals to us are for it, and not to end us.
 
     When it returns or raises, nothing of the command's group runs any more. To give ``held`` back is the caller's.
 
@@ -72,10 +77,10 @@ async def run_while(
         LostError: ``held`` was lost, or about to be.
         ShellError: the command cannot be run.
     """
-    child = _Child(command, environ, ending, None if held is None else held.session, stdout)
+    child = _Child(command, environ, ending, None if held is None else held.session, stdout, stdin)
     undo = None if held is None else held.on_lost(child.end)
     try:
-        with heard_by(child.forward, FORWARDED):
+        with heard_by(child.forward, FORWARDED) if forwards else nullcontext():
             async with anyio.create_task_group() as tasks:
                 if held is not None:
                     tasks.start_soon(child.keep_told, held.session)
@@ -111,6 +116,7 @@ class _Child:
         ending: Ending,
         session: Session | None,
         stdout: IO[bytes] | None,
+        stdin: IO[bytes] | None,
     ) -> None:
         self._command, self._session = command, session
         self._rest = b""
@@ -123,13 +129,19 @@ class _Child:
         os.set_blocking(self._report, False)
         os.set_blocking(self._control, False)
         lead_ms = 0 if session is None else min(ending.grace_ms, session.timeout_ms // LEAD)
-        numbers = (control, report, _terminal(), self._until_ms(), lead_ms, ending.grace_ms, ending.signal)
+        tty = _terminal()
+        passed = [control, report]
+        if stdin is not None and tty >= 0:  # which is not its stdin then
+            tty = os.dup(tty)
+            passed.append(tty)
+        numbers = (control, report, tty, self._until_ms(), lead_ms, ending.grace_ms, ending.signal)
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(SUPERVISOR), *map(str, map(int, numbers)), *command],
                 env=dict(environ),
+                stdin=stdin,
                 stdout=stdout,
-                pass_fds=(control, report),
+                pass_fds=passed,
                 process_group=0,
             )
         except BaseException:
@@ -137,8 +149,8 @@ class _Child:
             os.close(self._report)
             raise
         finally:
-            os.close(control)
-            os.close(report)
+            for each in passed:
+                os.close(each)
 
     async def wait(self) -> None:
         """Until it has ended, with all of its group."""

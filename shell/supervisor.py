@@ -215,7 +215,7 @@ class Supervisor:
 
 def main() -> None:
     control, report, tty, until_ms, lead_ms, grace_ms, ending = map(int, sys.argv[1:8])
-    for each in (control, report):
+    for each in (control, report, *([tty] if tty > 2 else [])):
         os.set_inheritable(each, False)
     back = os.tcgetpgrp(tty) if tty >= 0 else 0
     supervisor = Supervisor(report, tty, until_ms, lead_ms, grace_ms, ending)

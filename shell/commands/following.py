@@ -1,9 +1,10 @@
 """watch and tail: what happens to znodes, as it happens."""
 
 import os
-import subprocess
 from contextlib import aclosing, suppress
 from datetime import datetime
+from signal import SIGINT
+from tempfile import TemporaryFile
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ import click
 from zabpy.client import Client
 from zabpy.model import NoNodeError
 
+from ..child import Ending, run_while
 from ..command import Duration, ZPath, command
 from ..differences import unified
 from ..following import Following, Happening
@@ -21,6 +23,8 @@ from ..shell import Shell
 from ..stats import hexed
 from ..values import brief, data_fields, lines_of_text
 
+#: Of what ``--exec`` runs, with all that it has started, when watching ends before it.
+ENDING = Ending(grace_ms=1_000)
 UNTIL = ("created", "deleted", "changed")
 
 
@@ -186,19 +190,16 @@ class Telling:
             "ZABPY_PATH": each.path,
             "ZABPY_ZXID": "" if each.zxid is None else hexed(each.zxid),
         }
-        async with self._shell.foreground():
-            process = await anyio.to_thread.run_sync(
-                lambda: subprocess.Popen(
-                    ["sh", "-c", command], stdin=subprocess.PIPE, stdout=self._shell.program_stdout, env=environ
-                )
-            )
-            try:
-                await anyio.to_thread.run_sync(process.communicate, each.data or b"", abandon_on_cancel=True)
-            except BaseException:
-                process.kill()
-                raise
-        if process.returncode:
-            await self._out.tell(f"watch: {command}: ended with status {process.returncode}")
+        words, stdout = ["sh", "-c", command], self._shell.program_stdout
+        with TemporaryFile() as value:  # rather than a pipe, for it may read it when it likes, or never
+            await anyio.to_thread.run_sync(value.write, each.data or b"")
+            value.seek(0)
+            async with self._shell.foreground():
+                status = await run_while(None, words, environ, ENDING, stdout, value, forwards=False)
+        if status == 128 + SIGINT:  # Ctrl-C, which is for all that was typed; the terminal tells it only
+            raise ShellError(f"{command}: interrupted", Status.INTERRUPTED)
+        if status:
+            await self._out.tell(f"watch: {command}: ended with status {status}")
 
 
 @command("tail", group="Watch")

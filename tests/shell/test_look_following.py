@@ -241,6 +241,24 @@ def test_exec(hosts: str, tmp_path: Path) -> None:
     assert (told.status, told.err) == (0, "watching /a: 1 znode\n")
 
 
+def test_what_exec_has_started_ends_with_the_watch(hosts: str, tmp_path: Path) -> None:
+    """All of it, not only the system's shell."""
+
+    async def story(watched: Watched) -> None:
+        await watched.until("watching")
+        await watched.zk.set("/a", b"2")
+        while not (pids := tmp_path / "pids").exists() or len(pids.read_text().split()) < 2:  # noqa: ASYNC110  # a file
+            await anyio.sleep(0.01)
+        await anyio.sleep_forever()
+
+    command = f"sleep 60 & echo $! >> {tmp_path}/pids; sh -c \\'echo $$ >> {tmp_path}/pids; sleep 60; true\\'; true"
+    line = f'watch /a --timeout 3s --exec "{command}"'.replace("\\'", "'")
+    told = told_of(hosts, line, story, before=made)
+    assert told.status == 6, told.err
+    for pid in (tmp_path / "pids").read_text().split():
+        assert not Path(f"/proc/{pid}").exists(), Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def test_tail(hosts: str) -> None:
     async def story(watched: Watched) -> None:
         await watched.until("l12")
