@@ -5,6 +5,7 @@ import termios
 
 import anyio
 
+from .looks import harmless
 from .output import to_descriptor
 from .shell import Asker
 
@@ -29,7 +30,7 @@ class TerminalAsker(Asker):
             to_descriptor(2)(b"\n")
 
     async def _line(self, prompt: str) -> str:
-        to_descriptor(2)(prompt.encode())
+        to_descriptor(2)(harmless(prompt).encode("utf-8", "surrogateescape"))
         # Past Python's own buffer, whose lock a thread that is still reading would hold when the process ends.
         data = await anyio.to_thread.run_sync(os.read, 0, 4096, abandon_on_cancel=True)
         return data.decode("utf-8", "surrogateescape").rstrip("\n")

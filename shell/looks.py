@@ -26,9 +26,16 @@ STYLES = {
     "changed": "33",
 }
 UNITS = "KMGTPE"
+RESETS = ("\x1b[0m", "\x1b[39;49;00m", "\x1b[39m")
 ANSI = re.compile(r"\x1b\[[\d;]*m")
-#: Line ends and tabs are none.
-ORDERS = re.compile("[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]|\x1b(?!\\[[0-9;]*m)")
+#: What turns the direction of writing, so that a text looks like another one (https://trojansource.codes).
+BIDI_CHARACTERS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+#: Letters in colours that can be read on any ground: what we and pygments write, and whatever is as harmless.
+_COLOUR = r"\[(?:(?:0?[0-4]|2[2-4]|3[1-79]|49|9[0-7])(?:;(?!m)|(?=m)))*m"
+#: What a terminal obeys. Line ends and tabs are nothing of the kind.
+ORDERS = re.compile(f"[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f{BIDI_CHARACTERS}]|\x1b(?!{_COLOUR})")
+#: The same without any colours, and what would begin another line.
+UNQUOTABLE = re.compile(f"[\x00-\x1f\x7f-\x9f{BIDI_CHARACTERS}\u2028\u2029\ud800-\udfff]")
 
 
 def width(text: str) -> int:
@@ -99,8 +106,22 @@ def shown(name: str) -> str:
 
 
 def harmless(text: str) -> str:
-    """The same with orders to a terminal escaped, but for colours."""
-    return ORDERS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    """The same with orders to a terminal escaped, but for colours, which end with it. All that is shown at a terminal
+    comes through here, or through `shown` or `escaped`."""
+    if text.isprintable():
+        return text
+    text = ORDERS.sub(_as_python_writes_it, text)
+    last = text.rfind("\x1b[")
+    return text if last < 0 or text.startswith(RESETS, last) else f"{text}\x1b[0m"
+
+
+def quotable(text: str) -> str:
+    """For a remark or a complaint: on one line, and without orders to a terminal."""
+    return text if text.isprintable() else UNQUOTABLE.sub(_as_python_writes_it, text)
+
+
+def _as_python_writes_it(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 def escaped(text: str) -> str:

@@ -15,6 +15,7 @@ import click
 from .choosing import Options, choose
 from .command import Duration
 from .errors import ShellError, Status
+from .looks import harmless
 from .output import FORMATS
 from .profiles import COLOURS, File, load
 
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None, prog_name: str = "zabsh") -> NoRetu
         print(f"{prog_name}: {error.format_message()} Try '{prog_name} --help'.", file=sys.stderr)
         status = Status.USAGE
     except ShellError as error:
-        print(f"{prog_name}: {error}", file=sys.stderr)
+        print(f"{prog_name}: {harmless(str(error))}", file=sys.stderr)
         status = error.status
     except (click.Abort, KeyboardInterrupt):
         status = Status.INTERRUPTED

@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 
 import anyio
 
-from .looks import Paint, escaped, harmless, shown, size, width
+from .looks import ORDERS, Paint, escaped, harmless, shown, size, width
 from .values import json_text
 
 FORMATS = ("table", "json", "ndjson", "yaml", "raw")
@@ -284,6 +284,8 @@ def _yaml(value: Any) -> str:
     import yaml
 
     text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    if ORDERS.search(text):  # YAML leaves some of it as it is, unless it is told to escape all that is not ASCII
+        text = yaml.safe_dump(value, sort_keys=False)
     return text
 
 

@@ -29,6 +29,7 @@ from zabpy.model import (
 )
 
 from .errors import ShellError as ShellError, Status as Status, UsageError as UsageError
+from .looks import quotable
 
 STATUS_OF: dict[type[Exception], Status] = {
     NoNodeError: Status.NO,
@@ -101,19 +102,19 @@ def told(error: BaseException) -> str | None:
     if isinstance(error, click.UsageError):
         return error.format_message().rstrip(".")
     if isinstance(error, NoAuthError) and error.path is not None:
-        return f"{error.path}: permission denied: {_needed(error)}"
+        return f"{quotable(error.path)}: permission denied: {_needed(error)}"
     if isinstance(error, NoNodeError) and error.path is not None:
-        return f"{error.path}: no such znode"
+        return f"{quotable(error.path)}: no such znode"
     if isinstance(error, NodeExistsError) and error.path is not None:
-        return f"{error.path}: exists already"
+        return f"{quotable(error.path)}: exists already"
     if isinstance(error, NotEmptyError) and error.path is not None:
-        return f"{error.path}: has children; rm -r deletes them with it"
+        return f"{quotable(error.path)}: has children; rm -r deletes them with it"
     if isinstance(error, QuotaExceededError) and error.path is not None:
-        return f"{error.path}: a quota does not allow it; quota / shows them"
+        return f"{quotable(error.path)}: a quota does not allow it; quota / shows them"
     if isinstance(error, BadVersionError) and error.path is not None:
-        return f"{error.path}: has another version than the one given; somebody changed it"
+        return f"{quotable(error.path)}: has another version than the one given; somebody changed it"
     if isinstance(error, ReplyTooLargeError) and error.operation.startswith("children"):
-        where = error.path or "/"
+        where = quotable(error.path or "/")
         return (
             f"{where}: the names of its children are {error.size:,} bytes, and {error.limit:,} are the most that is"
             f" taken in an answer; stat and count say how many there are, and what is below by a name that is known can"
@@ -136,4 +137,4 @@ def _needed(error: NoAuthError) -> str:
         return f"{error.operation} is not allowed to this session"
     permission, of_parent = needed
     where = (error.path.rpartition("/")[0] or "/") if of_parent else error.path
-    return f"{error.operation} needs {permission} on {where}"
+    return f"{error.operation} needs {permission} on {quotable(where)}"

@@ -25,8 +25,8 @@ DUMPED_BYTES_MAX = 1024 * 1024
 #: What is deeper is not taken apart: Python's own JSON could not write it.
 DEPTH_MAX = 100
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-#: What JSON leaves as it is; and of that what no encoding has.
-UNSHOWN = re.compile("[\x7f-\x9f\ud800-\udfff]")
+#: What JSON leaves as it is, and no terminal may get: see looks.py; and of that what no encoding has.
+UNSHOWN = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 HALVES = re.compile("[\ud800-\udfff]")
 #: A line that YAML's mappings and lists have; all lines are to look like this, or be indented.
 YAML_LINE = re.compile(r"(?:---|#.*|\s+.*|-\s+\S.*|[\w.\"'/-][^:{}\[\]]*:(?:\s.*)?|)\Z")

@@ -13,6 +13,7 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 
 from ..command import REGISTRY, ZLocation
 from ..line import quoted
+from ..looks import quotable
 from .fuzzy import fitting
 from .known import Known
 from .place import Cursor, Kind, Part, cursor, is_path, is_taken, options_of, takes_value
@@ -143,8 +144,8 @@ def _offer(text: str, part: Part, display: StyleAndTextTuples | str, meta: str =
 
 def _marked(name: str, typed: str) -> StyleAndTextTuples:
     """The letters that fit stand out."""
-    if not typed or name.startswith(typed):
-        return [("", name)]
+    if not typed or name.startswith(typed) or not name.isprintable():
+        return [("", quotable(name))]
     at = name.lower().find(typed.lower())
     marked = set(range(at, at + len(typed))) if at >= 0 else set()
     if at < 0:

@@ -24,7 +24,8 @@ async def fitting(names: Sequence[str], typed: str, most: int) -> AsyncIterator[
         at, found = at + 1, found + 1
     if not typed or found == most:
         return
-    letters = re.compile(".*?".join(map(re.escape, typed)), re.IGNORECASE).search
+    # The first of each letter will do, so nothing is tried twice: somebody is typing.
+    letters = re.compile("".join(f"(?>.*?{re.escape(each)})" for each in typed), re.IGNORECASE | re.DOTALL).match
     lower, within = typed.lower(), found
     scattered: list[str] = []
     for start in range(0, len(names), PIECE):

@@ -17,10 +17,12 @@ from prompt_toolkit.application import get_app_or_none, run_in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.formatted_text import FormattedText, StyleAndTextTuples
+from prompt_toolkit.layout.screen import Char
 from prompt_toolkit.shortcuts import CompleteStyle, print_formatted_text
 from prompt_toolkit.utils import get_cwidth
 
 from ..errors import Status
+from ..looks import BIDI_CHARACTERS, harmless
 from ..settings import Settings
 from .completer import ShellCompleter
 from .history import KeptHistory, file_of, is_secret
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 
     from ..shell import Shell
     from .standing import Standing
+
+# Whatever is drawn while somebody types (prompt, line, menu, toolbar) shows these as what they are, as it does control
+# characters by itself.
+Char.display_mappings.update({each: f"\\u{ord(each):04x}" for each in BIDI_CHARACTERS})
 
 #: Between two drawings of the toolbar, where the session's time runs.
 REFRESH_S = 1.0
@@ -106,6 +112,10 @@ class Terminal:
                 text = await self._line()
                 if text is not None and text.strip():
                     await self._run(text)
+            if self._shell is not None:
+                from ..oneshot import forgotten
+
+                await forgotten(self._shell)
         finally:
             self._over.set()
             await background
@@ -197,7 +207,7 @@ class Terminal:
         except Exception:  # a bug of ours ends the command, not the shell
             import traceback
 
-            traceback.print_exc()
+            sys.stderr.write(harmless(traceback.format_exc()))
             shell.status = Status.FAILED
         finally:
             with anyio.CancelScope(shield=True):
@@ -277,7 +287,7 @@ class Terminal:
     def _tell_what_waited(self) -> None:
         waiting, self._waiting = self._waiting, []
         for kind, text in waiting:
-            print_formatted_text(FormattedText([(f"class:notice.{kind}", text)]), style=self._style)
+            print_formatted_text(FormattedText([(f"class:notice.{kind}", harmless(text))]), style=self._style)
 
     async def _children(self, path: str) -> Children:
         from zabpy.model import NoAuthError, NoNodeError

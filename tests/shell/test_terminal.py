@@ -394,3 +394,27 @@ def test_what_takes_long_to_load_is_not_loaded_before_the_prompt() -> None:
     )
     told = subprocess.run([PROGRAM.replace("zabsh", "python"), "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.split() == []
+
+
+@pytest.mark.parametrize("leaves", [CTRL_D, "exit" + ENTER])
+def test_who_leaves_with_a_transaction_is_told_that_it_was_not_committed(
+    hosts: str, tmp_path: Path, leaves: str
+) -> None:
+    with zabsh(hosts, tmp_path) as screen:
+        screen.run("begin")
+        screen.run("create /never")
+        screen.type(leaves)
+        assert screen.until_end() == 0
+        assert "the transaction was not committed: 1 operation forgotten, nothing of it was done" in screen.text
+
+
+def test_names_play_no_tricks_on_the_prompt_and_its_menu(hosts: str, tmp_path: Path) -> None:
+    """What turns the direction of writing is shown as what it is wherever something is drawn."""
+    make(hosts, "/dir/a\u202egnp", "/dir/a\u202ezip")
+    with zabsh(hosts, tmp_path) as screen:
+        screen.type("cd /dir/" + TAB)
+        screen.until(lambda it: "a\\u202egnp" in it.text and "a\\u202ezip" in it.text)
+        screen.type(CTRL_C)
+        screen.until(lambda it: it.prompt.endswith("/>"))
+        screen.run("cd /dir/*gnp")
+        assert "\\u202egnp>" in screen.prompt and "\u202e" not in screen.text
