@@ -6,8 +6,9 @@ cluster, whatever ``ZABPY_SERVERS`` is. And a profile goes with its servers: whe
 it, it is set aside with its credentials, which are not theirs to know. Guard rails add up: nothing takes one away.
 """
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import click
@@ -88,10 +89,41 @@ def choose(options: Options, environment: Mapping[str, str], file: File) -> Sett
 
 def of_place(where: str, file: File, now: Settings) -> Settings:
     """Those of another place, named within a shell: a profile, or HOST:PORT,...[/CHROOT], of which no more is known."""
+    yes = now.rules.yes and not now.rules.yes_is_by_name
     if where not in file.profiles and (any(char in where for char in ":.,/") or not near(where, file.profiles)):
-        return choose(Options(servers=where, yes=now.rules.yes, timeout_ms=now.timeout_ms), {}, file)
+        there = choose(Options(servers=where, yes=yes, timeout_ms=now.timeout_ms), {}, file)
+        for profile in file.profiles.values():
+            if profile.has_guards and profile.servers and _overlap(where, profile.servers):
+                there.rules = _guarded(there.rules, profile)
+        return there
     confirm = where if now.rules.yes and now.profile == where else None
-    return choose(Options(profile=where, yes=now.rules.yes, confirm=confirm), {}, file)
+    return choose(Options(profile=where, yes=yes, confirm=confirm), {}, file)
+
+
+def _guarded(rules: Rules, profile: Profile) -> Rules:
+    """These, and the guard rails of a profile of the same servers: an address is no way around them."""
+    return replace(
+        rules,
+        read_only=rules.read_only or profile.read_only,
+        yes=rules.yes and not profile.confirm_name,
+        confirm_name=rules.confirm_name or profile.confirm_name,
+        name=profile.name if profile.confirm_name or not rules.name else rules.name,
+        forbid=rules.forbid | profile.forbid,
+    )
+
+
+def _overlap(first: str, second: str) -> bool:
+    """Whether they share a server and some of the tree. A server is known by its name, as it is written."""
+    (hosts, chroot), (others, other_chroot) = _parted(first), _parted(second)
+    is_within = f"{chroot}/".startswith(f"{other_chroot}/") or f"{other_chroot}/".startswith(f"{chroot}/")
+    return is_within and not hosts.isdisjoint(others)
+
+
+def _parted(servers: str) -> tuple[frozenset[str], str]:
+    hosts, _, chroot = servers.partition("/")
+    named = (each.strip().lower() for each in hosts.split(","))
+    found = frozenset(each if re.search(r":\d+\Z", each) else f"{each}:2181" for each in named)
+    return found, f"/{chroot.strip('/')}".rstrip("/")
 
 
 def _profile(options: Options, env: "_Environment", file: File) -> tuple[Profile, int]:
@@ -109,7 +141,15 @@ def _rules(options: Options, env: "_Environment", profile: Profile) -> Rules:
         raise UsageError(f"--confirm {options.confirm}: {here}")
     yes = options.confirm is not None or (options.yes and not profile.confirm_name)
     stays = options.read_only or env.flag("READ_ONLY")
-    return Rules(stays or profile.read_only, yes, profile.confirm_name, profile.name, profile.forbid, stays)
+    return Rules(
+        read_only=stays or profile.read_only,
+        yes=yes,
+        confirm_name=profile.confirm_name,
+        name=profile.name,
+        forbid=profile.forbid,
+        stays_read_only=stays,
+        yes_is_by_name=options.confirm is not None and not options.yes,
+    )
 
 
 def _identities(what: str, texts: Iterable[str]) -> list[Identity]:

@@ -144,9 +144,7 @@ class Command(click.Command):
 
     def is_forbidden(self, rules: "Rules") -> bool:
         """By any of its names."""
-        return bool(rules.forbid) and not {each.lower() for each in rules.forbid}.isdisjoint(
-            each.lower() for each in (self.name or "", self.same_as, *self.aliases)
-        )
+        return rules.forbids(self.same_as or self.name or "")
 
     def usage(self) -> str:
         """``ls [OPTIONS] [PATH]...``"""

@@ -28,6 +28,7 @@ import click
 from .command import Duration
 from .credentials import SASL, Identity, Secret, Tls
 from .errors import UsageError
+from .names import COMMANDS, is_known
 from .output import FORMATS
 
 COLOURS = ("auto", "always", "never")
@@ -48,6 +49,11 @@ class Profile:
     read_only: bool = False
     confirm_name: bool = False
     forbid: frozenset[str] = frozenset()
+
+    @property
+    def has_guards(self) -> bool:
+        return self.read_only or self.confirm_name or bool(self.forbid)
+
     auth: list[Identity] = field(default_factory=list)
     sasl: Identity | None = None
     tls: Tls | None = None
@@ -160,6 +166,11 @@ class _Reader:
         profile.read_only = self._flag(at, table, "read_only")
         profile.confirm_name = self._flag(at, table, "confirm_name")
         profile.forbid = frozenset(self._texts(at, table, "forbid"))
+        for banned in sorted(profile.forbid):
+            if not is_known(banned):
+                nearest = near(banned, COMMANDS)
+                hint = f"; did you mean {nearest[0]}?" if nearest else "; help lists them"
+                self._refuse((*at, "forbid"), f"{banned}: no such command{hint}")
         if self._flag(at, table, "no_rm"):
             profile.forbid |= {"rm"}
         for index, each in enumerate(self._tables(at, table, "auth")):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .credentials import Identity, Tls, client_settings
+from .names import command_named
 
 if TYPE_CHECKING:
     from .shell import Asker
@@ -16,7 +17,8 @@ TIMEOUT_MS = 15_000
 class Rules:
     """What may be done here. ``yes``: nothing is asked. ``name``: of the cluster, to be typed if ``confirm_name``.
     ``forbid``: commands that are refused, by any of their names. ``stays_read_only``: not the profile has it so but the
-    person, who means all clusters that this shell goes to."""
+    person, who means all clusters that this shell goes to. ``yes_is_by_name``: it was said by the cluster's name, so of
+    no other one."""
 
     read_only: bool = False
     yes: bool = False
@@ -24,6 +26,11 @@ class Rules:
     name: str = ""
     forbid: frozenset[str] = frozenset()
     stays_read_only: bool = False
+    yes_is_by_name: bool = False
+
+    def forbids(self, name: str) -> bool:
+        """Whether the command of this name is refused."""
+        return bool(self.forbid) and command_named(name) in map(command_named, self.forbid)
 
 
 @dataclass

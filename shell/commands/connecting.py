@@ -7,7 +7,7 @@ import click
 
 from ..command import command
 from ..listing import profiles_of
-from ..problems import ShellError
+from ..problems import ShellError, UsageError
 from ..profiles import load
 from ..shell import Shell
 
@@ -20,6 +20,8 @@ async def connect(shell: Shell, where: str) -> None:
     The session with this one ends when there is one with the other, so ephemeral znodes are gone then. What the other
     profile allows holds from then on.
     """
+    if shell.transaction is not None:
+        raise UsageError("a transaction is being put together for this cluster: commit or abort it first")
     if shell.open_cluster is None:
         raise ShellError("no other cluster can be reached from here")
     new = await shell.open_cluster(where)

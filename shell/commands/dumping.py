@@ -195,6 +195,8 @@ async def import_(
     deleted. Ephemerals are left out. Versions, times and zxids are the servers' own and start anew, as do the numbers
     of znodes in sequence.
     """
+    if mirror and shell.rules.forbids("rm"):
+        raise ShellError(f"--delete: the profile {shell.rules.name} forbids rm, so nothing was done", Status.DENIED)
     archive = await _read(shell, file)
     with archive.records:
         await _import(shell, file, archive, path, dry_run=dry_run, mirror=mirror, acls=not no_acl, partial=partial)

@@ -1,9 +1,15 @@
 """What must not be done is not done by another command's name, another way, or another cluster's door either."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from shell.choosing import Options, choose, of_place
+from shell.command import REGISTRY
+from shell.errors import UsageError
+from shell.names import COMMANDS
+from shell.profiles import load
 from shell.settings import Rules
 
 from .conftest import Run
@@ -57,9 +63,96 @@ def test_another_cluster_has_its_own_rules(zabsh: Run, hosts: str, other: str) -
         ("deleteall", "rmr /a"),
         ("acl", "setAcl /a world:anyone:r"),
         ("quota", "setquota -n 5 /a"),
+        ("delete", "rm /a"),
+        ("deleteall", "rm -r /a"),
+        ("rmr", "delete /a"),
+        ("setAcl", "acl /a world:anyone:r"),
+        ("cat", "get /a"),
+        ("rm", "import --delete nothing.ndjson"),
     ],
 )
 def test_who_forbids_a_command_forbids_its_other_spellings(zabsh: Run, forbidden: str, line: str) -> None:
     told = zabsh("create /a", line, rules=Rules(yes=True, name="prod", forbid=frozenset({forbidden})))
-    assert told.status == 4 and "forbids it" in told.err
+    assert told.status == 4 and re.search("forbids (it|rm)", told.err)
     assert zabsh("exists /a").out == "yes\n"
+
+
+def test_the_names_are_those_of_the_commands() -> None:
+    assert {name: it.same_as or it.name for name, it in REGISTRY.items()} == COMMANDS
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "said"),
+    [
+        ("delet", r"shell\.toml:3: profile\.x\.forbid: delet: no such command; did you mean delete\?"),
+        ("rm -r", "rm -r: no such command; did you mean rmr?"),
+        ("zzzzzz", "zzzzzz: no such command; help lists them"),
+    ],
+)
+def test_a_profile_forbids_no_command_that_there_is_not(tmp_path: Path, forbidden: str, said: str) -> None:
+    config = tmp_path / "shell.toml"
+    config.write_text(f'[profile.x]\nservers = "a"\nforbid = ["RM", "{forbidden}"]\n')
+    with pytest.raises(UsageError, match=said):
+        load({"ZABPY_SHELL_CONFIG": str(config)})
+
+
+CLUSTERS = """
+[profile.a]
+servers = "a1:2181,a2"
+chroot = "/app"
+confirm_name = true
+[profile.b]
+servers = "b1"
+[profile.c]
+servers = "c1"
+read_only = true
+forbid = ["mv"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "where", "yes"),
+    [
+        (Options(profile="a", confirm="a"), "b", False),
+        (Options(profile="a", confirm="a"), "b1:2181", False),
+        (Options(profile="a", confirm="a"), "a", True),
+        (Options(profile="a", confirm="a", yes=True), "b", True),
+        (Options(profile="b", yes=True), "a", False),
+        (Options(profile="b", yes=True), "A2:2181", False),
+        (Options(profile="b", yes=True), "a2:2182", True),
+        (Options(profile="b", yes=True), "b1:2181", True),
+    ],
+)
+def test_a_yes_by_name_is_for_that_cluster(tmp_path: Path, options: Options, where: str, yes: bool) -> None:
+    config = tmp_path / "shell.toml"
+    config.write_text(CLUSTERS)
+    file = load({"ZABPY_SHELL_CONFIG": str(config)})
+    assert of_place(where, file, choose(options, {}, file)).rules.yes is yes
+
+
+@pytest.mark.parametrize(
+    ("where", "guard"),
+    [
+        ("c1:2181", "c"),
+        ("x,C1/any/where", "c"),
+        ("a2/app/below", "a"),
+        ("a1:2181", "a"),
+        ("a1/other", ""),
+        ("a1/application", ""),
+        ("b1:2181", ""),
+        ("[::1]:2181", ""),
+    ],
+)
+def test_an_address_is_no_way_around_a_profile(tmp_path: Path, where: str, guard: str) -> None:
+    config = tmp_path / "shell.toml"
+    config.write_text(CLUSTERS)
+    file = load({"ZABPY_SHELL_CONFIG": str(config)})
+    rules = of_place(where, file, choose(Options(servers="x"), {}, file)).rules
+    assert (rules.name, rules.confirm_name, rules.read_only) == (guard, guard == "a", guard == "c")
+    assert rules.forbids("mv") is (guard == "c")
+
+
+def test_a_transaction_stays_with_its_cluster(zabsh: Run, other: str) -> None:
+    told = zabsh("begin", "create /made", "connect dev", "commit", "exists /made")
+    assert "connect: a transaction is being put together for this cluster" in told.err
+    assert told.lines[-1] == "yes"
