@@ -93,6 +93,10 @@ Status: 0 done, 1 no such znode or the answer is no, 2 wrong usage, 3 conflict, 
 @click.option("--color", "colour", type=click.Choice(COLOURS), help="auto: at a terminal, unless NO_COLOR is set.")
 @click.option("--timeout", "timeout_ms", type=Duration(), help="How long to wait for a server; 15s unless told.")
 @click.option("--session-timeout", "session_timeout_ms", type=Duration(), help="Of our session; 10s unless told.")
+@click.option("-timeout", "zkcli_timeout_ms", type=click.IntRange(1), hidden=True)
+@click.option("-r", "zkcli_read_only", is_flag=True, hidden=True)
+@click.option("-waitforconnection", "zkcli_waits", is_flag=True, hidden=True)
+@click.option("-client-configuration", "zkcli_file", hidden=True)
 @click.option("--read-only", is_flag=True, help="Refuse every command that changes something.")
 @click.option("--yes", "-y", is_flag=True, help="Ask nothing.")
 @click.option("--confirm", metavar="NAME", help="The same where the profile wants its name typed: this is it.")
@@ -120,6 +124,10 @@ def zabsh(
     list_profiles: bool,
     completion: str | None,
     version: bool,
+    zkcli_timeout_ms: int | None,
+    zkcli_read_only: bool,
+    zkcli_waits: bool,
+    zkcli_file: str | None,
     **given: Any,
 ) -> int:
     """Look at a ZooKeeper ensemble, and change it."""
@@ -133,10 +141,19 @@ def zabsh(
 
         sys.stdout.write(script_for(completion, click.get_current_context().info_name or "zabsh"))
         return Status.OK
+    # zkCli.sh's own: its -timeout is the session's, in ms, and it is always waited for a connection here.
+    if zkcli_file is not None:
+        raise click.UsageError(
+            f"-client-configuration {zkcli_file}: Java's properties are not read here;"
+            " --tls-ca and so on, or a profile of shell.toml, say the same."
+        )
+    given["session_timeout_ms"] = given["session_timeout_ms"] or zkcli_timeout_ms
     file = load(os.environ)
     options = options_of(given)
     words = place(words, options, file)
     settings = choose(options, os.environ, file)
+    if zkcli_read_only:
+        settings.client["read_only"] = True  # a server without a quorum will do, too
     if verbose:
         import logging
 

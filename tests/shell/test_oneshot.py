@@ -10,8 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import click
 import pexpect
 import pytest
+
+from shell.settings import Settings
 
 ZABSH = [sys.executable, "-m", "zabpy", "shell"]
 
@@ -204,3 +207,23 @@ def test_a_transaction_that_is_forgotten_is_a_failure(program: Program) -> None:
     assert status == 8 and err.endswith(said)
     assert program("exists", "/never")[0] == 1
     assert program(stdin="begin; exit")[0] == 0
+
+
+def test_zkclis_own_options(hosts: str) -> None:
+    """``-timeout`` is the session's, in ms; ``-r`` does with a server without a quorum, and forbids nothing."""
+    from shell.main import zabsh as command
+
+    seen: list[Settings] = []
+
+    def run(settings: Settings, work: object) -> int:
+        seen.append(settings)
+        return 0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shell.oneshot.run", run)
+        line = ["-server", hosts, "-timeout", "7000", "-r", "-waitforconnection", "ls", "/"]
+        assert command.main(line, standalone_mode=False) == 0
+        assert seen[0].servers == hosts and not seen[0].rules.read_only
+        assert seen[0].client == {"session_timeout_ms": 7000, "read_only": True}
+        with pytest.raises(click.UsageError, match="-client-configuration x: Java's properties are not read here"):
+            command.main(["-client-configuration", "x", "ls", "/"], standalone_mode=False)
