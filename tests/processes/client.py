@@ -31,7 +31,7 @@ class Client:
         self, number: int, addresses: list[tuple[str, int]], history: History, rng: Random, *, session_timeout_ms: int
     ) -> None:
         self.number, self.addresses, self.history, self._rng = number, addresses, history, rng
-        self.session_timeout_ms, self.patience_ms = session_timeout_ms, 1_500
+        self.session_timeout_ms, self.patience_ms = session_timeout_ms, rng.choice((1_000, 1_500, 3_500))
         self.session, self._password, self._zxid = 0, bytes(16), 0
         self.stream: trio.SocketStream | None = None
         self._buffer = b""

@@ -16,6 +16,7 @@ from .links import Way
 
 RECOVERY_SECONDS_MAX = 10.0
 BACK_SECONDS_MAX = 5.0
+LATE_MS = 700
 
 
 @dataclass
@@ -104,7 +105,8 @@ async def pause(trouble: Trouble) -> bool:
         return False
     servers.pause(id)
     try:
-        await trouble.wait(100, 3000)
+        # Either any time, or just long enough that it is given up while requests wait in its sockets.
+        await trouble.wait(*trouble.rng.choice(((100, 3000), (1000, 1800))))
     finally:
         servers.go_on(id)
     return True
@@ -133,6 +135,25 @@ async def one_way(trouble: Trouble) -> bool:
         await trouble.cut([(id, trouble.rng.choice(trouble.others(id)))])
     else:
         await trouble.cut(way for way in trouble.ways() if way[kind] == id)
+    return True
+
+
+async def late_word(trouble: Trouble) -> bool:
+    """Nobody hears a leader, and it hears late that they have left it: for a moment there are two that lead."""
+    leader = await trouble.servers.leader()
+    if leader is None:
+        return False
+    links = trouble.servers.links
+    to_it = [way for way in trouble.ways() if way[1] == leader]
+    from_it = [way[::-1] for way in to_it]
+    await links.delay(to_it, LATE_MS)
+    await links.cut(from_it)
+    try:
+        await trouble.wait(1500, 3000)
+    finally:
+        with trio.CancelScope(shield=True):
+            await links.heal(from_it)
+            await links.delay(to_it, 0)
     return True
 
 
@@ -274,6 +295,7 @@ FAULTS: dict[str, tuple[Fault, str, int]] = {
     "isolate": (isolate, "F12", 4),
     "split": (split, "F12", 2),
     "one way": (one_way, "F13", 4),
+    "late word": (late_word, "F13", 2),
     "bridge": (bridge, "F14", 2),
     "ring": (ring, "F14", 2),
     "delay": (delay, "F17", 2),
