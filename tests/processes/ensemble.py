@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import resource
+import secrets
 import signal
 import subprocess
 import sys
@@ -56,6 +57,9 @@ class Processes:
         self.excused: set[int] = set()
         self.disks = {id: Disk(directory / str(id) / "data") for id in self.ids}
         self.slow_disks: dict[int, SlowDisk] = {}
+        secret = directory / "secret"
+        secret.write_text(f"{secrets.token_hex(32)}\n")
+        secret.chmod(0o600)
         for id in self.ids:
             home = directory / str(id)
             (home / "data").mkdir(parents=True)
@@ -66,7 +70,8 @@ class Processes:
                 host, port = links.seen_by(id, other)
                 members.append(f"server.{other}={host}:{port}:{port}" if count > 1 else "")
             listening = [f"clientPort={links.client_port(id)}", f"clientPortAddress={links.host(id)}"]
-            lines = [*SETTINGS, *settings, f"dataDir={home}/data", *listening, *members]
+            proof = f"zabpy.peerSecretFile={secret}"  # peers prove who they are wherever a port is not on loopback
+            lines = [*SETTINGS, *settings, f"dataDir={home}/data", *listening, *members, proof]
             (home / "zoo.cfg").write_text("\n".join(lines) + "\n")
             if SlowDisk.possible():
                 self.slow_disks[id] = SlowDisk(home)
