@@ -9,7 +9,7 @@ STAMP := .venv/.made-from-$(KEY)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-client test-server test-shell test-apache check format conformance conformance-1 interop contest bench simulate soak linearize lock clean
+.PHONY: help venv run test test-client test-server test-shell test-apache check format conformance conformance-1 interop contest bench simulate soak linearize fuzz hostile lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,12 @@ soak: venv  ## 30 rounds of kill -9 under load with real processes; every acknow
 
 linearize: venv  ## 500 histories of real processes that are killed, paused, cut off, out of disk; each judged by itself
 	$(BIN)/python -m tests.processes.linearize $(ARGS)
+
+fuzz: venv  ## a million changed inputs for each reader of bytes from outside (ARGS="client peer --frames 10000000 --seed 9 ...")
+	$(BIN)/python -m zabpy.testing.fuzz $(ARGS)
+
+hostile: venv  ## thousands of idle, slow, deaf and flooding connections on a real server; what others feel of them
+	$(BIN)/python -m tests.server.hostile $(ARGS)
 
 lock:  ## renew requirements*.txt from pyproject.toml
 	"$(PYTHON)" -m venv build/lock

@@ -85,6 +85,9 @@ class Clients:
         #: Connections that had not taken all they were sent when last looked at, with how much that was then.
         self._lagging: dict[Connection, int] = {}
         self._lagging_bytes = 0
+        #: Connections with a large part of a frame that is not whole, oldest first, and how much that is.
+        self._parts: dict[Connection, int] = {}
+        self._parts_bytes = 0
         #: Connections of all clients together; whoever builds the server may know that there is room for fewer.
         self.connections_max = config.connections_max or 1 << 30
         self.connections: dict[int, Connection] = {}
@@ -182,6 +185,7 @@ class Clients:
         if self.watches.leaving:
             self.begin_work()
         self._lagging_bytes -= self._lagging.pop(connection, 0)
+        self.part_ended(connection)
         for request_id in connection.waits_for:
             self.waiting.pop(request_id, None)
             self.large.ended(request_id)
@@ -222,6 +226,25 @@ class Clients:
                 limit=self.config.send_bytes_max,
                 key="zabpy.sendBytesMax",
             )
+
+    def part_grew(self, connection: Connection, size: int) -> None:
+        """So much of a frame has come there, and not all. All such parts together are bounded: whoever began first is
+        closed, since one that means it has sent the rest by then."""
+        self._parts_bytes += size - self._parts.get(connection, 0)
+        self._parts[connection] = size
+        while self._parts_bytes > self.config.receive_bytes_max and len(self._parts) > 1:
+            first = next(iter(self._parts))
+            first.drop(
+                "all clients together have sent too much of what is not whole, and this one began first",
+                bytes=self._parts[first],
+                together=self._parts_bytes,
+                limit=self.config.receive_bytes_max,
+                key="zabpy.receiveBytesMax",
+            )
+
+    def part_ended(self, connection: Connection) -> None:
+        """It is whole, or will never be."""
+        self._parts_bytes -= self._parts.pop(connection, 0)
 
     def close_all(self, why: str) -> None:
         for connection in list(self.connections.values()):

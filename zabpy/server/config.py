@@ -104,6 +104,9 @@ class Config:
     """A request of more than this is large; -1: none is."""
     large_requests_bytes_max: int = 100 * MIB
     """What the large requests on their way may have together; the connection of one more is closed."""
+    receive_bytes_max: int = 256 * MIB
+    """Large requests that have not come whole yet, of all clients together, before the connections of those that began
+    first are closed. Each connection may have 16 KiB besides."""
     send_bytes_max: int = 512 * MIB
     """What all clients together have not taken yet, before the connections of those that lag most are closed."""
     connection_send_bytes_max: int = 64 * MIB

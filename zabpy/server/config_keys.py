@@ -175,6 +175,7 @@ KEYS: dict[str, Key] = {
     "zabpy.connectionSendBytesMax": Key(
         "connection_send_bytes_max", whole(MIB), "a whole number of bytes, 1048576 or more"
     ),
+    "zabpy.receiveBytesMax": Key("receive_bytes_max", whole(MIB), "a whole number of bytes, 1048576 or more"),
     "zabpy.sendBytesMax": Key("send_bytes_max", whole(MIB), "a whole number of bytes, 1048576 or more"),
     "zabpy.peerSendBytesMax": Key("peer_send_bytes_max", whole(MIB), "a whole number of bytes, 1048576 or more"),
 }

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 #: Bytes waiting for one client before no more of its requests are read.
 SEND_PAUSE_BYTES: Final = 1 << 20
 
+#: Of a frame that has not come whole this much costs nothing: it is what every connection may hold. What is beyond
+#: counts for all connections together.
+PART_FREE_BYTES: Final = 16 * 1024
+
 #: The key of the limit on what a client sends at once, for messages.
 FRAME_KEY: Final = "jute.maxbuffer"
 
@@ -141,8 +145,12 @@ class Connection:
             self._part += data
             self._missing -= len(data)
             if self._missing > 0:
+                if len(self._part) > PART_FREE_BYTES:
+                    clients.part_grew(self, len(self._part))
                 return
             data = bytes(self._part)
+            if len(data) > PART_FREE_BYTES:
+                clients.part_ended(self)
             self._part.clear()
             self._missing = 0
         elif self._rest:
