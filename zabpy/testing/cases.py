@@ -85,16 +85,22 @@ def shrink(failed: Result, run: Run = run, runs_max: int = 200) -> Result:
         shorter = replace(settings, script_ms=failed.simulated_ms + 1, core=0)
         if breaks(shorter, script):
             settings = shorter
+    ddmin(script, lambda fewer: breaks(settings, fewer), lambda: left > 0)
+    return best
+
+
+def ddmin(script: list[Line], breaks: Callable[[list[Line]], bool], may_go_on: Callable[[], bool]) -> list[Line]:
+    """A script of fewer lines that still breaks (Zeller's delta debugging), as far as we may go."""
     parts = 2
-    while len(script) > 1 and left > 0:
+    while len(script) > 1 and may_go_on():
         size = max(1, len(script) // parts)
         for start in range(0, len(script), size):
             fewer = script[:start] + script[start + size :]
-            if breaks(settings, fewer):
+            if breaks(fewer):
                 script, parts = fewer, max(2, parts - 1)
                 break
         else:
             if size == 1:
                 break
             parts = min(len(script), parts * 2)
-    return best
+    return script

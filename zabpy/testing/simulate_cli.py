@@ -9,13 +9,16 @@ import multiprocessing
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from . import cases
 from .faults import draw
 from .simulation import Result, Simulation
+
+G = TypeVar("G")
+R = TypeVar("R")
 
 #: Of every so many seeds one has no faults, for L2.
 CALM_EVERY = 20
@@ -61,12 +64,12 @@ def _work(given: Given) -> Outcome:
     )
 
 
-def _outcomes(seeds: Sequence[Given], jobs: int) -> Iterator[Outcome]:
+def _in_processes(work: Callable[[G], R], given: Sequence[G], jobs: int, chunk: int) -> Iterator[R]:
     if jobs == 1:
-        yield from map(_work, seeds)
+        yield from map(work, given)
         return
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(_work, seeds, chunksize=4)
+        yield from pool.imap_unordered(work, given, chunksize=chunk)
 
 
 def simulate(
@@ -91,7 +94,7 @@ def simulate(
     done = events = simulated_ms = 0
     cpu_s = slowest = 0.0
     failures: list[Outcome] = []
-    for outcome in _outcomes([(seed, servers, observers) for seed in range(first, first + seeds)], jobs):
+    for outcome in _in_processes(_work, [(seed, servers, observers) for seed in range(first, first + seeds)], jobs, 4):
         done += 1
         events += outcome.events
         simulated_ms += outcome.simulated_ms
@@ -155,10 +158,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--seconds", type=int, default=0, help="begin no new seed after so many")
     parser.add_argument("--keep", type=Path, default=None, help="write the cases of failed seeds to this folder")
+    parser.add_argument("--whole", action="store_true", help="whole servers and clients, and not the core alone")
     parser.add_argument("--replay", type=Path, default=None, help="run this case instead, and print all that happens")
     given = parser.parse_args(arguments)
     if given.replay is not None:
         return replay(given.replay)
+    if given.whole:
+        from . import whole_cli
+
+        seeds = range(given.first, given.first + given.seeds)
+        outcomes = _in_processes(whole_cli.work, seeds, given.jobs, 1)
+        return 1 if whole_cli.simulate(outcomes, seconds=given.seconds, keep=given.keep) else 0
     failed = simulate(
         seeds=given.seeds,
         first=given.first,
@@ -173,7 +183,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def replay(path: Path) -> int:
     """Run one case with its timeline."""
-    settings, script = cases.from_text(path.read_text())
+    text = path.read_text()
+    if text.startswith("# whole:"):
+        from . import whole_cli
+
+        return whole_cli.replay(text)
+    settings, script = cases.from_text(text)
     result = Simulation(settings, script, record=True).run()
     for line in result.lines:
         print(line)
