@@ -161,6 +161,20 @@ class WholeSimulation:
         if trio.current_time() < self.disturbed_until:
             self.count("writes acked during faults")
 
+    def attempted(self, attempt: Attempt) -> None:
+        """A client has been told what became of a write: it must be so now, and at the end."""
+        self.attempts.append(attempt)
+        try:
+            self._check_attempt(attempt)
+        except ViolationError as error:
+            self.broke(error)
+
+    def _check_attempt(self, attempt: Attempt) -> None:
+        times = len(self.witness.payloads.get(attempt.payload, ()))
+        if {OK: times != 1, NO: times != 0}.get(attempt.outcome, times > 1):
+            text = f"{attempt.client} was told {attempt.outcome!r} of its {attempt.what} of {attempt.payload!r}"
+            raise ViolationError("I19", "Outcomes", f"{text}, which was done {times} times")
+
     def numbered(self, path: str, zxid: Zxid) -> None:
         """A name in sequence was given away."""
         if path in self._numbered:
@@ -308,11 +322,7 @@ class WholeSimulation:
         if left or len(witness.state.tree.ephemerals):
             raise ViolationError("I22", "Ephemerals", f"{left} are there, and no sessions")
         for attempt in self.attempts:
-            times = len(witness.payloads.get(attempt.payload, ()))
-            wrong = {OK: times != 1, NO: times != 0}.get(attempt.outcome, times > 1)
-            if wrong:
-                text = f"{attempt.client} was told {attempt.outcome!r} of its {attempt.what} of {attempt.payload!r}"
-                raise ViolationError("I19", "Outcomes", f"{text}, which was done {times} times")
+            self._check_attempt(attempt)
 
     def _session_believes(self, session_id: int) -> str:
         return next((why for client in self.clients if (why := client.believes(session_id))), "")

@@ -235,7 +235,7 @@ class SimClient:
             outcome = NO
         finally:
             for payload in payloads:
-                self.sim.attempts.append(Attempt(self.name, what, payload, outcome))
+                self.sim.attempted(Attempt(self.name, what, payload, outcome))
             self.sim.count(f"writes {outcome}")
         return None
 
