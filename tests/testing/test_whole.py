@@ -77,7 +77,7 @@ def test_a_case_is_read_back_as_it_was_written() -> None:
 
 def test_what_we_use_of_trio_is_there() -> None:
     repeatable.check_trio()
-    assert trio._core._run._r.seed is not None  # type: ignore[attr-defined]
+    assert trio._core._run._r.seed is not None
 
 
 def test_a_frozen_task_stands_still_while_time_goes_on_and_then_catches_up() -> None:

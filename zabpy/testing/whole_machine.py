@@ -350,6 +350,9 @@ class Machine:
 
         if found.accepted_epoch != old.accepted_epoch and (kind, what) != ("epoch", found.accepted_epoch):
             raise fail(f"with epoch {found.accepted_epoch}; {old.accepted_epoch} was on its disk")
+        if found.accepted_epoch != old.accepted_epoch:
+            sim.checkers.saving_epoch(life, found.accepted_epoch)
+            old.accepted_epoch = found.accepted_epoch
         if kind == "install" and found.snapshot == what:
             gone = old.install(Snapshot(what, b""))
             sim.checkers.lost(life, gone)

@@ -135,7 +135,7 @@ def _watch_after_data() -> Iterator[None]:
 @_trap("watch-lost", "I23")
 def _watch_lost() -> Iterator[None]:
     """Of a transaction with many events those about children are forgotten."""
-    right = clients_module.event_frames
+    right = vars(clients_module)["event_frames"]
 
     def event_frames(watches: Any, zxid: Any, events: Any, identities_of: Any) -> Any:
         events = tuple(events)
@@ -170,7 +170,7 @@ def _ephemerals_stay() -> Iterator[None]:
 )
 def _snapshot_forgets_a_session() -> Iterator[None]:
     """A state that is read from a snapshot lacks the session that was opened last."""
-    right = main_module.load_state
+    right = vars(main_module)["load_state"]
 
     def load_state(*given: Any, **more: Any) -> Any:
         state = right(*given, **more)
