@@ -14,7 +14,7 @@ from pathlib import Path
 
 import trio
 
-from .disk import SlowDisk
+from .disk import BadDisk
 from .links import Links
 
 ROOT = Path(__file__).parent.parent.parent
@@ -56,7 +56,7 @@ class Processes:
         #: Servers that may end by themselves now, having no disk to write to.
         self.excused: set[int] = set()
         self.disks = {id: Disk(directory / str(id) / "data") for id in self.ids}
-        self.slow_disks: dict[int, SlowDisk] = {}
+        self.bad_disks: dict[int, BadDisk] = {}
         secret = directory / "secret"
         secret.write_text(f"{secrets.token_hex(32)}\n")
         secret.chmod(0o600)
@@ -73,8 +73,8 @@ class Processes:
             proof = f"zabpy.peerSecretFile={secret}"  # peers prove who they are wherever a port is not on loopback
             lines = [*SETTINGS, *settings, f"dataDir={home}/data", *listening, *members, proof]
             (home / "zoo.cfg").write_text("\n".join(lines) + "\n")
-            if SlowDisk.possible():
-                self.slow_disks[id] = SlowDisk(home)
+            if BadDisk.possible():
+                self.bad_disks[id] = BadDisk(home, home / "data")
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -86,8 +86,9 @@ class Processes:
         self.stopped.discard(id)
         environment = dict(os.environ, PYTHONPATH=f"{ROOT}")
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        if id in self.slow_disks:
-            environment |= self.slow_disks[id].environment()
+        if id in self.bad_disks:
+            self.bad_disks[id].power_stayed()  # unless `power_cut` came before
+            environment |= self.bad_disks[id].environment()
         command = self.links.command(id, [sys.executable, "-m", *self._module, "serve", str(home / "zoo.cfg")])
         with open(home / "log", "ab") as log:
             self.processes[id] = subprocess.Popen(

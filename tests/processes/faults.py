@@ -98,6 +98,45 @@ async def _kill(trouble: Trouble, ids: list[int]) -> bool:
     return bool(hit)
 
 
+async def power_cut(trouble: Trouble) -> bool:
+    """Syncs are slow for a moment, and then what was not synced is lost: at one server, at some, or at all."""
+    servers = trouble.servers
+    ids = list(servers.ids)
+    one = [await trouble.leader_or_any()]
+    return await _power_cut(trouble, trouble.rng.choice((one, ids, ids[: servers.count // 2 + 1])), [])
+
+
+async def power_cut_behind_leader(trouble: Trouble) -> bool:
+    """The leader's disk is quick and all others are slow; the power goes, and the leader comes back when the others
+    serve again. What was acknowledged must have been on one of theirs."""
+    leader = await trouble.servers.leader()
+    return leader is not None and await _power_cut(trouble, trouble.others(leader), [leader])
+
+
+async def _power_cut(trouble: Trouble, slow: list[int], quick: list[int]) -> bool:
+    servers, rng = trouble.servers, trouble.rng
+    if not servers.bad_disks:
+        return False
+    for id in slow:
+        servers.bad_disks[id].set(rng.choice((20, 100, 400)))
+    await trouble.wait(200, 1000)
+    hit = [id for id in (*slow, *quick) if servers.runs(id)]
+    for id in hit:
+        servers.excused.add(id)
+    for id in hit:
+        servers.kill(id)  # all of them first: else the last ones serve on for a moment
+    for id in hit:
+        trouble.counts["writes lost in power cuts"] += servers.bad_disks[id].power_cut(rng)
+    for id in slow:
+        servers.bad_disks[id].set()
+    for ids in (slow, quick):
+        for id in ids:
+            if id in hit and not servers.runs(id):
+                servers.start(id)
+        await _back(servers, [id for id in ids if id in hit])
+    return bool(hit)
+
+
 async def pause(trouble: Trouble) -> bool:
     """SIGSTOP. A leader that wakes finds another one."""
     id, servers = await trouble.leader_or_any(), trouble.servers
@@ -217,18 +256,21 @@ async def slow_disks(trouble: Trouble) -> bool:
 
 
 async def failing_sync(trouble: Trouble) -> bool:
-    """EIO: who cannot sync must end, and say nothing that was not on its disk."""
+    """EIO: who cannot sync must end, and say nothing that was not on its disk; what was not may be gone."""
     id, servers = await trouble.leader_or_any(), trouble.servers
     if not servers.runs(id):
         return False
     servers.excused.add(id)
     done = await _syncs(trouble, [id], 0, errno.EIO)
+    if trouble.rng.random() < 0.5 and id in servers.bad_disks:
+        servers.kill(id)
+        trouble.counts["writes lost after a failed sync"] += servers.bad_disks[id].power_cut(trouble.rng)
     await _again(servers, id)
     return done
 
 
 async def _syncs(trouble: Trouble, ids: list[int], delay_ms: int, error: int) -> bool:
-    disks = [trouble.servers.slow_disks[id] for id in ids if id in trouble.servers.slow_disks]
+    disks = [trouble.servers.bad_disks[id] for id in ids if id in trouble.servers.bad_disks]
     for disk in disks:
         disk.set(delay_ms, error)
     try:
@@ -291,6 +333,8 @@ FAULTS: dict[str, tuple[Fault, str, int]] = {
     "kill": (kill, "F1", 4),
     "kill several": (kill_several, "F1", 2),
     "kill all": (kill_all, "F3", 1),
+    "power cut": (power_cut, "F4", 3),
+    "power cut behind leader": (power_cut_behind_leader, "F4", 2),
     "pause": (pause, "F21", 4),
     "isolate": (isolate, "F12", 4),
     "split": (split, "F12", 2),

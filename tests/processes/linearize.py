@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -34,9 +35,11 @@ from .client import Client, Lost
 from .ensemble import SESSION_TIMEOUT_MS, Processes, processes
 from .faults import FAULTS, Trouble, torment
 from .links import Links, Namespaces, Proxies
+from .trapped import SHOWN_BY
 from .workload import Plan, Story, acknowledged_during
 
 KINDS_MAX = 6
+MISTAKE_HISTORIES_MAX = 60
 FAILED = Path("build/linearize")
 
 
@@ -72,7 +75,7 @@ class Report:
                 f"{self.acknowledged} writes acknowledged during faults; {self.reigns} leaders in all;"
                 f" {self.seconds:.0f} s, of which something was wrong in {self.seconds_of_faults:.0f}",
                 f"ensembles: {_listed(self.ensembles)}",
-                f"faults: {_listed(self.faults)} ({sum(self.faults.values())} in all)",
+                f"faults: {_listed(self.faults)}",
                 *self.violations,
             ]
         )
@@ -259,6 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--module", default="zabpy", help="what is run instead of `python -m zabpy`: one with a mistake"
     )
+    parser.add_argument("--mistakes", action="store_true", help="are known mistakes found out?")
     parser.add_argument("--judge", type=Path, help="judge this file again, and nothing else")
     given = parser.parse_args(arguments)
     if given.judge is not None:
@@ -266,22 +270,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(outcome, why)
         return outcome != "ok"
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers, mounts and namespaces go with us
-    report = Report()
     with tempfile.TemporaryDirectory(prefix="zabpy-linearize-", ignore_cleanup_errors=True) as directory:
-        run = Run(given.seed, report, directory=Path(directory), module=given.module.split(), only=given.fault)
-        block = 0
-        while report.histories < given.histories and run.number < 2 * given.histories and not report.violations:
-            servers = given.servers or (3, 5, 3, 3, 5)[block % 5]
-            kind = given.links or ("namespaces" if Namespaces.possible() and block % 2 else "proxies")
-            links: Links = Namespaces(servers) if kind == "namespaces" else Proxies(servers)
-            left = min(given.block, given.histories - report.histories)
-            trio.run(lambda: run.ensemble(links, servers, left, at_once=given.at_once))  # noqa: B023  # it ends before the next
-            block += 1
-            print(f"{report.histories} of {given.histories} after {report.seconds:.0f} s", flush=True)
-        if report.violations and os.environ.get("ZABPY_KEEP"):
+        if given.mistakes:
+            return _mistakes(Path(directory), given.seed)
+        run = Run(given.seed, Report(), directory=Path(directory), module=given.module.split(), only=given.fault)
+        try:
+            _histories(run, given)
+        except KeyboardInterrupt:
+            print("ended by a signal")
+        if run.report.violations and os.environ.get("ZABPY_KEEP"):
             shutil.copytree(directory, FAILED / "servers", dirs_exist_ok=True)
-    print(report.text())
-    return not report.good(given.histories)
+    print(run.report.text())
+    return not run.report.good(given.histories)
+
+
+def _histories(run: Run, given: argparse.Namespace) -> None:
+    report, block = run.report, 0
+    while report.histories < given.histories and run.number < 2 * given.histories and not report.violations:
+        servers = given.servers or (3, 5, 3, 3, 5)[block % 5]
+        kind = given.links or ("namespaces" if Namespaces.possible() and block % 2 else "proxies")
+        links: Links = Namespaces(servers) if kind == "namespaces" else Proxies(servers)
+        left = min(given.block, given.histories - report.histories)
+        trio.run(partial(run.ensemble, links, servers, left, at_once=given.at_once))
+        block += 1
+        print(f"{report.histories} of {given.histories} after {report.seconds:.0f} s", flush=True)
+
+
+def _mistakes(directory: Path, seed: str) -> int:
+    """Servers with a mistake each, until it is found out."""
+    lines = []
+    for name, faults in SHOWN_BY.items():
+        report = Report()
+        run = Run(f"{seed}-{name}", report, directory=directory, module=("tests.processes.trapped", name), only=faults)
+        while not report.violations and run.number < MISTAKE_HISTORIES_MAX:
+            trio.run(partial(run.ensemble, Proxies(3), 3, 10, at_once=10))
+        why = report.violations[0].partition(": ")[2].splitlines()[0][:60] if report.violations else "NOT FOUND"
+        lines.append(f"{name}, by {' and '.join(faults)}: {why}, in {run.number} histories")
+    print("\n".join(lines))
+    return any("NOT FOUND" in line for line in lines)
 
 
 if __name__ == "__main__":

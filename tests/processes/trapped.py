@@ -72,6 +72,16 @@ MISTAKES: dict[str, Callable[[], AbstractContextManager[None]]] = {
 }
 
 
+#: What `make linearize ARGS=--mistakes` tries: the mistake, and the faults that bring it to light.
+SHOWN_BY: dict[str, tuple[str, ...]] = {
+    "sync-at-once": ("slow disk", "delay"),
+    "one-is-enough": ("isolate", "kill"),
+    "late-log": ("kill several", "kill all"),
+    "A2": ("power cut behind leader",),
+    "G1": ("late word",),
+}
+
+
 def main() -> None:
     name = sys.argv.pop(1)
     mistake = MISTAKES[name] if name in MISTAKES else TRAPS[name].set
