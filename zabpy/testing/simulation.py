@@ -174,7 +174,7 @@ class Process:
         self.inbox: list[tuple[Callable[[Any], None], Any]] = []  # what comes while it is paused
         self.incoming: dict[int, Direction] = {}
         self.outgoing: dict[int, Direction] = {}
-        self.drive = Drive(sim, self, server.platter)
+        self.drive = sim.new_drive(self, server)
         self.role, self.phase, self.epoch = Role.LOOKING, Phase.ELECTION, 0
         self.leader: int | None = None
         self.visible: Tip = server.platter.tip  # the end of the log as the process sees it
@@ -357,6 +357,9 @@ class Simulation:
         self.now = max(self.now, end)
 
     # Processes --------------------------------------------------------------------------------------------------------
+
+    def new_drive(self, process: Process, server: Server) -> Drive:
+        return Drive(self, process, server.platter)
 
     def start_server(self, sid: int) -> None:
         """Start a process from what is on the disk, unless one runs."""
