@@ -9,7 +9,7 @@ STAMP := .venv/.made-from-$(KEY)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-client test-server test-shell test-apache check format conformance conformance-1 interop contest bench simulate soak linearize fuzz hostile lock clean
+.PHONY: help venv run test test-client test-server test-shell test-apache check format conformance conformance-1 interop contest bench simulate crashpoints damage soak linearize fuzz hostile lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,12 @@ bench: venv  ## measure speed on this machine
 
 simulate: venv  ## 2,000 seeded ensembles of five voters with every fault, every invariant checked (ARGS="--first 5000 ...")
 	$(BIN)/zabpy simulate --seeds 2000 --servers 5 $(ARGS)
+
+crashpoints: venv  ## one life of an ensemble, cut before and after every operation on its disks (ARGS="--traps": its own check)
+	$(BIN)/zabpy crashpoints $(ARGS)
+
+damage: venv  ## every bit of small data directories turned over, every length cut: no start with a wrong state
+	$(BIN)/zabpy damage $(ARGS)
 
 soak: venv  ## 30 rounds of kill -9 under load with real processes; every acknowledged write must be there at the end
 	ZABPY_KILL_ROUNDS=30 $(BIN)/python -m pytest -q -s tests/server/test_processes.py $(ARGS)

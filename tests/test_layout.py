@@ -63,7 +63,13 @@ TABLE: dict[str, May] = {
         f"{LOWER} client server blocking",
         "trio anyio sortedcontainers click pytest",
         THREADS,
-        {"simulate_cli.py": SEVERAL, "fuzz.py": SEVERAL, "background.py": THREADS},
+        {
+            "simulate_cli.py": SEVERAL,
+            "fuzz.py": SEVERAL,
+            "crashpoints_cli.py": SEVERAL,
+            "damage_cli.py": SEVERAL,
+            "background.py": THREADS,
+        },
     ),
     "bench": May("model client recipes blocking testing", "anyio click kazoo"),
     # L5

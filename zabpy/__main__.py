@@ -178,6 +178,20 @@ def commands() -> "click.Group":
 
         return main(arguments)
 
+    @passed_on(
+        "crashpoints", "Cut an ensemble's life before and after every operation on its disks; check what comes back."
+    )
+    def crashpoints(arguments: list[str]) -> int:
+        from zabpy.testing.crashpoints_cli import main
+
+        return main(arguments)
+
+    @passed_on("damage", "Damage a data directory bit by bit; check that nothing starts with a wrong state.")
+    def damage(arguments: list[str]) -> int:
+        from zabpy.testing.damage_cli import main
+
+        return main(arguments)
+
     @passed_on("bench", "Measure speed on this machine.")
     def bench(arguments: list[str]) -> int:
         from zabpy.bench.runner import main

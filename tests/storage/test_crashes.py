@@ -80,6 +80,7 @@ def check_life_goes_on(files: FaultyFiles, expected: Expected) -> None:
 
     # What is written now is there after a clean stop, and at a later start number.
     more = entries_after(store.tip, [30, 800], epoch=(store.tip.zxid >> 32) + 1, fill=b"m")
+    store.save_epoch(max(store.accepted_epoch, more[-1].zxid >> 32))
     store.append_and_sync(more)
     start_number = store.recovered.start_number
     store.close()

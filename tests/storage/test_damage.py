@@ -209,7 +209,7 @@ def test_no_missing_file_gives_a_wrong_state(directory: Directory) -> None:
                 entry for entry in directory.entries if entry.zxid > directory.snapshots[-1].zxid
             ]
         elif "snapshot" in path and len(directory.snapshots) == 1:
-            with pytest.raises(DamagedSnapshotError, match=f"{SNAP_DIR}: expected a whole snapshot at 0x400000011"):
+            with pytest.raises(DamagedSnapshotError, match=f"{path}: offset 0: expected this snapshot or a later"):
                 open_store(files)
         elif path in directory.logs():
             with pytest.raises(DamagedLogError, match="offset [0-9]+: expected"):
@@ -419,3 +419,22 @@ def test_a_snapshot_of_another_history_is_refused(number: int) -> None:
 
     with pytest.raises(DamagedLogError, match=rf"offset \d+: expected chain {tip.chain ^ 1:#x} at {tip.zxid:#x}"):
         open_store(FaultyFiles.holding({**directory.contents, path: data}))
+
+
+def test_a_meta_file_of_before_the_logs_epoch_is_refused() -> None:
+    """What a server has in its log it has promised to follow: an accepted epoch below that is an old copy's."""
+    files = FaultyFiles()
+    store = open_store(files)
+    store.save_epoch(1)
+    write(store, [3], epoch=1)
+    before = files.contents()[META]
+    store.save_epoch(2)
+    write(store, [4], epoch=2)
+    contents = {**files.contents(), META: before}
+    files = FaultyFiles.holding(contents)
+    files.make_dir(SNAP_DIR)
+
+    with pytest.raises(DamagedMetaError, match=f"{META}: offset 0: accepted epoch 1, but the log is of epoch 2"):
+        open_store(files)
+
+    assert files.contents() == contents

@@ -59,6 +59,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 
 def fill(store: Store, sizes: list[int], *, epoch: int = 1) -> list[Entry]:
+    if epoch > store.accepted_epoch:
+        store.save_epoch(epoch)
     entries = entries_after(store.tip, sizes, epoch=epoch)
     store.append_and_sync(entries)
     return entries

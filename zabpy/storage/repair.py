@@ -37,6 +37,7 @@ from .format import (
     names_of,
     read_log_header,
     read_mark,
+    snapshot_name,
 )
 from .log import Segment, read_whole
 from .snapshots import DAMAGED_SUFFIX, OWN_ASIDE, RECEIVED_ASIDE, check_snapshot
@@ -268,8 +269,9 @@ def _check_together(snap_dir: str, found: Survey) -> None:
     base = found.segments[0].header.base
     if found.snapshot.zxid < base.zxid:
         why = "".join(f"; {path}: {what}" for path, what in found.damaged)
+        missing = snapshot_name(found.segments[0].header.generation, base.zxid)
         raise DamagedSnapshotError(
-            f"{snap_dir}: expected a whole snapshot at {base.zxid:#x} or later, where the log begins{why}"
+            f"{snap_dir}/{missing}: offset 0: expected this snapshot or a later one, since the log begins there{why}"
         )
     if found.snapshot.zxid > found.tip.zxid:
         raise DamagedLogError(

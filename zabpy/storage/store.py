@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from zabpy.model import NO_TIP, Entry, Tip, Zxid
+from zabpy.model import NO_TIP, Entry, Tip, Zxid, epoch_of
 
 from .epochs import NAME as META_NAME, Meta, MetaFile, create_meta, read_meta
 from .errors import (
@@ -129,6 +129,12 @@ class Store:
                     f"{meta_path}: expected the directory of server {server_id}, it is that of server {meta.server_id}"
                 )
         found = survey(files, log_dir, snap_dir, meta)
+        if epoch_of(found.tip.zxid) > meta.accepted_epoch:
+            # Who follows or leads has promised so before. A file of before that promise: an old copy, put back.
+            raise DamagedMetaError(
+                f"{meta_path}: offset 0: accepted epoch {meta.accepted_epoch}, but the log is of epoch "
+                f"{epoch_of(found.tip.zxid)}, up to {found.tip.zxid:#x}: this file is older than the log"
+            )
 
         # From here on we write.
         put_right(files, log_dir, snap_dir, found)

@@ -9,6 +9,8 @@ simulation.py (the run), then network.py and drive.py (what fails), checkers.py 
 done), cases.py (a run as a file), script.py (stories), traps.py (known mistakes, to check the checkers). What clients
 saw, of simulated servers or of real ones, is a history (histories.py), judged by linearizability.py and
 history_checks.py.
+With real stores under it, stored.py: crashpoints.py (the power goes at every operation on a disk), damage.py (every bit
+turned over), store_traps.py (known mistakes of disks).
 
 May import: everything above zabpy.bench and the shell (not those two), but only once a name below is asked for: pytest
 loads our plugin, and this folder with it, in every run of whoever has zabpy installed.

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from zabpy.model import NO_ZXID, ZabpyError, zxid_text
 from zabpy.storage import StoreError
-from zabpy.zab.effects import Phase, Role
+from zabpy.zab.effects import Phase, Role, Truncate
 
 from .checkers import State, ViolationError
 from .disk import CutModel, PowerLost
@@ -113,6 +113,8 @@ class Life(StoredSimulation):
             if when == "before":
                 self.operations += 1
                 self.kinds[kind] += 1
+                if kind == "unlink" and isinstance(self.platters[sid].doing, Truncate):
+                    self.count("segments cut off")
             if self.at_point is not None:
                 self.at_point(Point(self.operations, when), sid, f"{kind} {path} of server {sid}")
 
@@ -159,7 +161,7 @@ class Life(StoredSimulation):
         pairs = [pair for pair in self.network.paths if leader.sid in pair]
         for pair in pairs:
             self.network.cut(*pair)
-        for number in (1, 4, 10):
+        for number in (4, 10, 10, 10, 4):
             self._write_at((leader, number))
             self._run(20)
 

@@ -15,7 +15,8 @@ from typing import NamedTuple
 from .crashpoints import MODELS, VICTIMS, Cutter, Image, Point, Tally, replay
 
 #: Without these the life proves nothing.
-MUST_HAPPEN = ("syncs by diff", "syncs by trunc", "syncs by image", "images installed", "tails from disk", "snapshots",
+MUST_HAPPEN = ("syncs by diff", "syncs by trunc", "syncs by image", "images installed", "segments cut off",
+               "tails from disk", "snapshots",
                "changes of observers delivered", "writes acked during faults")  # fmt: skip
 OPERATIONS_MUST_HAPPEN = ("create", "write", "allocate", "truncate", "rename", "unlink", "sync", "sync_dir")
 ACKED_MIN = 150
@@ -34,6 +35,7 @@ class Share(NamedTuple):
     trap: str | None
     failures_max: int = 1 << 30
     ensembles: bool = True
+    first: int = 1
 
 
 def _trapped(name: str | None) -> contextlib.AbstractContextManager[None]:
@@ -49,6 +51,8 @@ def work(share: Share) -> Tally:
 
     def wanted(point: Point) -> bool:
         # Neighbours stay together: what is before an operation is often the same as after the one before it.
+        if point.operation < share.first:
+            return False
         return point.operation % share.every == 0 and point.operation // share.every // 16 % share.of == share.number
 
     with _trapped(share.trap):
@@ -118,13 +122,27 @@ class Caught(NamedTuple):
     images: int
 
 
+#: The operation at which to begin to cut, for mistakes that cannot show before.
+LATE = {
+    "one-slot": 560,
+    "snapshot-unsynced": 480,
+    "snapshot-name-unsynced": 480,
+    "log-purged-too-far": 500,
+    "purge-unordered": 1000,
+    "meta-before-image": 1700,
+    "old-log-gone-first": 1700,
+    "cut-before-watermark": 1880,
+    "cut-unsynced": 1880,
+}
+
+
 def spring(name: str, every: int = 1) -> Caught:
     """Tell the life with this trap, cut until something is found."""
     from .store_traps import CRASH_TRAPS
 
     images = 0
     try:
-        tally = work(Share(0, 1, every, 2, ("one",), tuple(MODELS), name, 1, ensembles=False))
+        tally = work(Share(0, 1, every, 2, ("one",), tuple(MODELS), name, 1, False, LATE.get(name, 1)))
     except Exception as error:  # the life alone brought it out
         text = str(error)
     else:

@@ -102,6 +102,11 @@ class FaultyFiles:
                 inode.cached = bytearray(inode.synced)
         self.kill()
 
+    def lose_unsynced(self) -> None:
+        """The worst power cut: nothing is left of what was not synced."""
+        self._unsynced = []
+        self.power_cut(Random(0), CutModel.PREFIX)
+
     def copy(self) -> "FaultyFiles":
         """An independent disk in the same state, as if the process had just been killed. Without a hook."""
         twin = FaultyFiles(bytes_max=self.bytes_max)

@@ -14,7 +14,6 @@ from typing import Any
 from zabpy.model import Tip, Zxid
 from zabpy.storage import (
     DamagedLogError,
-    DamagedMetaError,
     Store,
     epochs,
     format as layout,
@@ -63,7 +62,7 @@ class _Without:
 # What is on disk is said before it is --------------------------------------------------------------------------------
 
 
-@_trap(CRASH_TRAPS, "ack-before-sync", "I7")
+@_trap(CRASH_TRAPS, "ack-before-sync", "I7", "I26")
 def _ack_before_sync() -> Iterator[None]:
     """A batch counts as synced when it is written."""
 
@@ -359,7 +358,7 @@ def _cut_too_far() -> Iterator[None]:
 # What only damage brings out -----------------------------------------------------------------------------------------
 
 
-@_trap(DAMAGE_TRAPS, "chain-unchecked", "WRONG")
+@_trap(DAMAGE_TRAPS, "chain-unchecked", "WRONG", "EXCEPTION")
 def _chain_unchecked() -> Iterator[None]:
     """Records are taken as they are found, whatever their checksum."""
     right = layout.frames
@@ -406,21 +405,6 @@ def _snapshot_unchecked() -> Iterator[None]:
         return None if layout.read_snapshot_header(file.read(64, 0), path) else "offset 0: expected a header"
 
     with _instead(snapshots, "problem_of", problem_of):
-        yield
-
-
-@_trap(DAMAGE_TRAPS, "epoch-guessed", "WRONG")
-def _epoch_guessed() -> Iterator[None]:
-    """Without a readable meta file the accepted epoch is taken from the log."""
-    right = epochs.read_meta
-
-    def read_meta(files: Files, path: str) -> tuple[Meta, int]:
-        try:
-            return right(files, path)
-        except DamagedMetaError:
-            return Meta(9, 1, generation=1, accepted_epoch=1), 0
-
-    with _instead(store, "read_meta", read_meta):
         yield
 
 

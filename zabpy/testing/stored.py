@@ -24,21 +24,21 @@ from .simulation import Process, Server, Settings, Simulation
 
 #: Small, so that segments and allocations turn over often.
 SEGMENT_BYTES, ALLOCATE_BYTES = 2500, 1000
-#: A snapshot's body is the toy state and so much more, in pieces of so much: over several pages, in several writes.
-_FILL_BYTES, _WRITE_BYTES = 6000, 2500
+#: A snapshot's body is written in pieces of so much.
+_WRITE_BYTES = 2500
 _STATE_BYTES = len(State().image())
 _FAR = Zxid((1 << 64) - 1)
 
 
-def body_of(snapshot: Snapshot) -> bytes:
+def body_of(snapshot: Snapshot, fill_bytes: int) -> bytes:
     """What stands on disk for this snapshot."""
-    return snapshot.image + Random(snapshot.tip.zxid).randbytes(_FILL_BYTES)
+    return snapshot.image + Random(snapshot.tip.zxid).randbytes(fill_bytes)
 
 
 def snapshot_of(tip: Tip, body: bytes) -> Snapshot:
     """Raises ViolationError: the body is not what was written at ``tip``."""
     snapshot = Snapshot(tip, body[:_STATE_BYTES])
-    if body != body_of(snapshot):
+    if body != body_of(snapshot, len(body) - _STATE_BYTES):
         raise ViolationError("I18", "SnapshotSoundness", f"the snapshot at {zxid_text(tip.zxid)} has another body")
     return snapshot
 
@@ -143,6 +143,8 @@ class StorePlatter(Platter):
         if isinstance(doing, Install) and found.snapshot is not None and found.tip == doing.tip:
             return None
         tip = self.tip
+        if tip == NO_TIP:
+            return None
         if isinstance(doing, Truncate) and found.tip.zxid < tip.zxid:
             upto = max(doing.after, found.tip.zxid)
             tip = next((Tip(e.zxid, e.chain) for e in reversed(self.entries) if e.zxid <= upto), self.log_base)
@@ -260,6 +262,9 @@ class StoreDrive(Drive):
 class StoredSimulation(Simulation):
     """A simulation whose servers have stores. Its crashes cut the power by ``model``."""
 
+    #: A snapshot's body is the toy state and so much more: over several pages, in several writes.
+    fill_bytes = 6000
+
     def __init__(self, settings: Settings, *, record: bool = False) -> None:
         super().__init__(settings, (), record=record)
         self.model = CutModel.ANY_ORDER
@@ -326,7 +331,7 @@ class StoredSimulation(Simulation):
     def _open_snapshot(self, process: Process, snapshot: Snapshot) -> None:
         self.checkers.snapshot_saving(process, snapshot)
         writer = self.platters[process.sid].live.begin_snapshot(snapshot.tip)
-        body = body_of(snapshot)
+        body = body_of(snapshot, self.fill_bytes)
         parts = [body[at : at + _WRITE_BYTES] for at in range(0, len(body), _WRITE_BYTES)]
         self._next(process, self._write_snapshot, (snapshot, writer, parts))
 
