@@ -360,7 +360,11 @@ def test_a_violation_is_told_so_that_a_reader_can_see_it() -> None:
     (verdict,) = linearizable(history).values()
     text = told(history, "/a", verdict)
     assert "/a: violation" in text
-    assert text.index("set 'y'") < text.index("none of these can be next") < text.index("client 2: get")
+    assert (
+        text.index("set /a 'y'")
+        < text.index("none of these can be next")
+        < text.index("client 2 session 0x8: synced get")
+    )
 
 
 def test_only_what_a_linearizability_checker_may_see_is_seen() -> None:

@@ -72,6 +72,15 @@ class Operation:
     def changes(self) -> bool:
         return self.kind in ("create", "set", "delete")
 
+    def __str__(self) -> str:
+        """For people who look for what went wrong."""
+        when = f"{self.called_ns / 1e6:.3f}-{'?' if self.returned_ns is None else f'{self.returned_ns / 1e6:.3f}'} ms"
+        asked = f"{'synced ' * self.synced}{self.kind} {self.path}"
+        if self.changes:
+            asked += f" {self.data!r} if {self.version}"
+        answer = "no answer" if self.returned_ns is None else f"{self.error} {self.seen or self.made} at {self.zxid:#x}"
+        return f"{when} client {self.client} session {self.session:#x}: {asked} -> {answer}"
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -158,13 +167,6 @@ def told(history: History, path: str, verdict: Verdict) -> str:
     """Of a violation: the end of the longest order that explains what was seen, and what cannot come next."""
     operations = [operation for operation, _ in calls_of(history.operations)[path]]
     lines = [f"{path}: {verdict.outcome} after {verdict.steps} steps; in order:"]
-    lines += [f"  {_line(operations[number])}" for number in verdict.order[-8:]]
-    lines += ["and none of these can be next:", *(f"  {_line(operations[number])}" for number in verdict.stuck)]
+    lines += [f"  {operations[number]}" for number in verdict.order[-8:]]
+    lines += ["and none of these can be next:", *(f"  {operations[number]}" for number in verdict.stuck)]
     return "\n".join(lines)
-
-
-def _line(each: Operation) -> str:
-    when = f"{each.called_ns / 1e6:.3f}-{'?' if each.returned_ns is None else f'{each.returned_ns / 1e6:.3f}'} ms"
-    asked = f"{each.kind} {each.data!r} if {each.version}" if each.kind != "get" else "get"
-    answer = "no answer" if each.returned_ns is None else f"{each.error} {each.seen} stamped {each.zxid:#x}"
-    return f"{when} client {each.client}: {asked} -> {answer}"
