@@ -44,6 +44,9 @@ from .transport import Channel
 
 #: Where the type of an event stands in its frame: the lowest byte of the int behind length word, xid, zxid and err.
 _EVENT_TYPE = 23
+#: Answers handed to the kernel in one turn, about. A hundred clients may ask for a megabyte each in the same turn, and
+#: others, and the disk, must not wait until all of that is copied.
+FLUSH_BYTES_MAX = 4 << 20
 #: Watches of connections that are gone, removed at once.
 WATCHES_AT_ONCE = 2_000
 
@@ -107,6 +110,8 @@ class Clients:
         self.waiting: dict[int, Connection] = {}
         #: Connections that have output, those whose row can go on, those that are not read from.
         self.dirty: list[Connection] = []
+        #: Of those, what is for the next turn, since this one has sent enough.
+        self._dirty_later: list[Connection] = []
         self.ready: dict[Connection, None] = {}
         self.held: dict[Connection, None] = {}
         #: Connections with an answer that is still being made.
@@ -411,10 +416,13 @@ class Clients:
 
     @property
     def has_work(self) -> bool:
-        return bool(self._slicing or self.watches.leaving)
+        return bool(self._slicing or self.watches.leaving or self._dirty_later)
 
     def work(self) -> None:
-        """A slice for the connection that waits longest, and of what those leave behind that are gone."""
+        """A slice for the connection that waits longest, and of what those leave behind that are gone; what was left to
+        be sent goes with the end of this turn."""
+        if self._dirty_later:
+            self.dirty, self._dirty_later = self._dirty_later + self.dirty, []
         if self._slicing:
             connection = next(iter(self._slicing))
             del self._slicing[connection]
@@ -437,7 +445,13 @@ class Clients:
             connection.go_on()
         if self.dirty:
             dirty, self.dirty = self.dirty, []
-            for connection in dirty:
+            room = FLUSH_BYTES_MAX
+            for at, connection in enumerate(dirty):
+                if room <= 0:
+                    self._dirty_later += dirty[at:]
+                    self.begin_work()
+                    break
+                room -= connection.out_bytes
                 connection.flush()
             if self.sent_last:
                 # Of all that leaves in one turn only one reply is measured: that costs the same however many there are.

@@ -75,9 +75,9 @@ class Connection:
     """One client. Also the handler of its channel."""
 
     __slots__ = (
-        "_asks_as", "_clients", "_dirty", "_finishing", "_missing", "_out", "_out_bytes", "_part", "_rest", "_sliced",
+        "_asks_as", "_clients", "_dirty", "_finishing", "_missing", "_out", "_part", "_rest", "_sliced",
         "_put_off", "_special", "admitted", "began_wall_ms", "channel", "ending", "heard_ms", "id", "identities",
-        "last_op", "last_xid", "last_zxid", "latency_last_ms",
+        "last_op", "last_xid", "last_zxid", "latency_last_ms", "out_bytes",
         "latency_max_ms", "latency_min_ms", "latency_total_ms", "password", "phase", "read_only", "received_frames",
         "reported_ms", "row", "sasl", "sasl_refused", "sent_frames", "session_id", "syncing", "timeout_ms", "unasked",
         "waited", "waits_for",
@@ -121,7 +121,8 @@ class Connection:
         self._finishing = False
         #: What it asks takes long: others come first, then `work` goes on.
         self._put_off = False
-        self._out_bytes = 0
+        #: Of what is in `_out`.
+        self.out_bytes = 0
         self._dirty = False
 
     def reset_counts(self) -> None:
@@ -265,7 +266,7 @@ class Connection:
         append = self._out.append
         waiting = self.row.waiting
         quick = self.admitted and not waiting
-        room = SEND_PAUSE_BYTES - self._out_bytes - self.channel.backlog
+        room = SEND_PAUSE_BYTES - self.out_bytes - self.channel.backlog
         full = room
         at, end, count = 0, len(data), 0
         op = xid = missing = length = stop = 0
@@ -388,7 +389,7 @@ class Connection:
             self.latency_last_ms = 0
             clients.sent += answered
         if self._out:
-            self._out_bytes += size
+            self.out_bytes += size
             if not self._dirty:
                 self._dirty = True
                 clients.dirty.append(self)
@@ -524,7 +525,7 @@ class Connection:
     def put(self, frame: bytes) -> None:
         """Behind all that was put before; leaves with the next flush."""
         self._out.append(frame)
-        self._out_bytes += len(frame)
+        self.out_bytes += len(frame)
         if not self._dirty:
             self._dirty = True
             self._clients.dirty.append(self)
@@ -534,9 +535,9 @@ class Connection:
         limit = self._clients.config.connection_send_bytes_max
         frames = self.row.drain(self._clients.driver.state.last_applied, self._answer, limit or 1 << 62)
         for frame in frames:
-            self._out_bytes += len(frame)  # about, of one that is still to be made
-        if limit and self._out_bytes > limit:
-            self.drop("asks for more than it can be sent", bytes=self._out_bytes, limit=limit)
+            self.out_bytes += len(frame)  # about, of one that is still to be made
+        if limit and self.out_bytes > limit:
+            self.drop("asks for more than it can be sent", bytes=self.out_bytes, limit=limit)
             return
         self._out += frames
         self.sent_frames += len(frames)
@@ -558,7 +559,7 @@ class Connection:
         else:
             data = b"".join(out)  # type: ignore[arg-type]  # nothing is sliced
             out.clear()
-            self._out_bytes = 0
+            self.out_bytes = 0
             if self.phase == OPEN:
                 clients = self._clients
                 clients.bytes_sent += len(data)
@@ -580,13 +581,13 @@ class Connection:
             at = out.index(first)
             if at:
                 data = b"".join(out[:at])  # type: ignore[arg-type]
-                self._out_bytes -= len(data)
+                self.out_bytes -= len(data)
                 clients.bytes_sent += len(data)
                 send(data)
                 del out[:at]
             if not first.done:
                 return
-            self._out_bytes -= len(first)
+            self.out_bytes -= len(first)
             clients.bytes_sent += first.size
             clients.count_size(first.size - 4)
             for piece in first.pieces:
@@ -598,7 +599,7 @@ class Connection:
             clients.bytes_sent += len(data)
             send(data)
             out.clear()
-        self._out_bytes = 0
+        self.out_bytes = 0
         if self._finishing:
             self.finish()
 
@@ -629,7 +630,7 @@ class Connection:
     def read_on(self) -> None:
         """If nothing stands against it any more, go on with what has come already, and with reading."""
         clients = self._clients
-        if self._out_bytes + self.channel.backlog >= SEND_PAUSE_BYTES or not self._may_go_on():
+        if self.out_bytes + self.channel.backlog >= SEND_PAUSE_BYTES or not self._may_go_on():
             return
         del clients.held[self]
         if self._rest:

@@ -29,8 +29,9 @@ READY_MAX = 512
 #: do before it leaves the waiting to trio.
 TURN_NS_MAX = 5_000_000
 PATIENCE_SECONDS = 0.001
-#: Connections accepted from one listening socket in a round.
-ACCEPTS_MAX = 128
+#: Connections accepted from one listening socket in a round. Each costs some 0.1 ms, and in a flood there are always
+#: more: those that are there already must not wait for many of them.
+ACCEPTS_MAX = 16
 #: A finished connection may take this long to hand over its last bytes and to see the other side's end.
 LINGER_MS = 2_000
 #: So many of them at most: they have a file descriptor each, and nobody counts them any more. The oldest are closed.
