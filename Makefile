@@ -9,10 +9,10 @@ STAMP := .venv/.made-from-$(KEY)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-client test-server test-shell test-apache check format conformance conformance-1 interop contest bench simulate crashpoints damage soak linearize fuzz hostile lock clean
+.PHONY: help venv run test test-client test-server test-shell test-apache check format conformance conformance-1 interop contest bench simulate simulate-whole crashpoints damage soak linearize fuzz hostile lock clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Compiled ahead, because a server that must compile its own source first starts half a second later; and Python does
 # not keep what it compiles where PYTHONDONTWRITEBYTECODE is set.
@@ -82,6 +82,9 @@ bench: venv  ## measure speed on this machine
 
 simulate: venv  ## 2,000 seeded ensembles of five voters with every fault, every invariant checked (ARGS="--first 5000 ...")
 	$(BIN)/zabpy simulate --seeds 2000 --servers 5 $(ARGS)
+
+simulate-whole: venv  ## 500 seeds of whole servers and clients in one process, every answer checked (ARGS="--first 1000 ...")
+	$(BIN)/zabpy simulate --whole --seeds 500 $(ARGS)
 
 crashpoints: venv  ## one life of an ensemble, cut before and after every operation on its disks (ARGS="--traps": its own check)
 	$(BIN)/zabpy crashpoints $(ARGS)

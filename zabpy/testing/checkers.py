@@ -8,7 +8,8 @@ before it, so "these two histories agree up to z" is one comparison. What a lead
 
 I5 (prefix property) is `UniqueProposals` on that tree; I13 and I14 follow from I3, I10 and I11; I25 is watched
 for the timers and the number of events; what concerns clients, sessions and watches (I19, I20, I22, I23) begins above
-this tier, see history_checks.py; I16 is asserted of the committing leader's epoch, see `NoLateCommit`.
+this tier, see history_checks.py, and whole_witness.py for whole servers in simulated time; I16 is asserted of the
+committing leader's epoch, see `NoLateCommit`.
 
 To add one: a class with an `id`, a docstring and any of the methods of `HOOKS`; then a row in `ALL`.
 """

@@ -23,7 +23,7 @@ from zabpy.server import Config
 from . import repeatable
 from .checkers import ALL, Checkers, Facts, ViolationError
 from .disk import CutModel
-from .whole_clients import CLIENT_PORT, NO, OK, Attempt, SimClient
+from .whole_clients import CLIENT_PORT, NO, OK, Attempt, SimClient, change_observers
 from .whole_machine import Machine
 from .whole_network import WholeNetwork
 from .whole_witness import Committed, SessionView, Witness
@@ -283,12 +283,22 @@ class WholeSimulation:
         """L1: before long all serve, and every client gets a write done."""
         settings, since = self.settings, trio.current_time()
         ticks = settings.init_limit + 2 * settings.sync_limit + 10
+        while self.settings.observers and not await self._let_in():
+            if trio.current_time() > since + 40 * settings.tick_ms / 1000:
+                raise ViolationError("L1", "Convergence", "observers cannot be let in")
         await self._until(lambda: all(machine.serving for machine in self.machines.values()), ticks, "not all serve")
         # Clients back off, for up to their session's time and more; watches and deletes are no writes that are acked.
         await self._until(
             lambda: all(client.last_ok > since for client in self.clients), 100, "a client gets nothing done"
         )
         self.counts["converged after ms"] = int((trio.current_time() - since) * 1000)
+
+    async def _let_in(self) -> bool:
+        """All observers, whoever has had them leave."""
+        settings = self.settings
+        observers = [machine for machine in self.machines.values() if machine.id > settings.voters]
+        joining = ",".join(machine.line for machine in observers)
+        return await change_observers(self, joining, "", 25 * settings.tick_ms / 1000)
 
     async def _until(self, holds: Any, ticks: int, what: str) -> None:
         until = trio.current_time() + ticks * self.settings.tick_ms / 1000

@@ -26,7 +26,7 @@ MUST_HAPPEN = ("leaders", "syncs by diff", "syncs by trunc", "syncs by image", "
                "F3 power-cut-all", "F4 unsynced changes at a power cut", "F6 disk refused", "F7 stall-disk",
                "F8 full disk", "F12 split", "F13 cut", "F14 ring", "F16 broken at a byte", "F16 half-close", "F17 clog",
                "F19 message of a former link", "F20 jump-clock", "F21 pause", "F21 pause-client", "F22 slow-link",
-               "F23 glutton")  # fmt: skip
+               "F23 glutton", "F29 change of observers")  # fmt: skip
 
 
 class Outcome(NamedTuple):

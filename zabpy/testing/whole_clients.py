@@ -339,6 +339,36 @@ _DEEDS: tuple[Callable[[SimClient, Client, trio.Nursery], Awaitable[None]], ...]
 )
 
 
+async def change_observers(sim: "WholeSimulation", joining: str, leaving: str, seconds: float) -> bool:
+    """An operator lets observers in, or has them leave (F29). Whether it was said to be done."""
+    rng = sim.random_for(f"operator {trio.current_time()}")
+
+    async def dial(host: str, port: int) -> TappedStream:
+        stream = await sim.network.dial("operator", host, port)
+        return TappedStream(stream, Tap(sim.witness, sim.sessions, name="operator", acked=sim.write_acked), sim.broke)
+
+    timeout_ms = 20 * sim.settings.tick_ms
+    try:
+        with trio.move_on_after(seconds):
+            async with Client(
+                sim.hosts_for(rng),
+                session_timeout_ms=timeout_ms,
+                connect_timeout_ms=timeout_ms,
+                request_timeout_ms=timeout_ms,
+                close_timeout_ms=5 * sim.settings.tick_ms,
+                follow_ensemble=False,
+                auth=[("digest", "super:test")],
+                dial=dial,
+                rng=rng,
+            ) as zk:
+                await zk.reconfig(joining=joining or None, leaving=leaving or None)
+                sim.count("F29 change of observers")
+                return True
+    except ZabpyError:  # what it says may have been done all the same
+        pass
+    return False
+
+
 async def never_read(sim: "WholeSimulation", host: str, seconds: float) -> None:
     """A client that asks much and reads nothing (F23)."""
     try:

@@ -14,7 +14,7 @@ import trio
 
 from .disk import CutModel
 from .whole import MODELS, Line, WholeSettings, WholeSimulation
-from .whole_clients import never_read
+from .whole_clients import change_observers, never_read
 from .whole_machine import Machine
 
 Args = tuple[Any, ...]
@@ -264,6 +264,16 @@ def abandon(sim: Sim, number: int) -> None:
     sim.clients[number - 1].abandon()
 
 
+def observers_change(sim: Sim, sid: int, joins: int, ms: int) -> bool:
+    """An observer is let in, or has to leave, by somebody who tries for so long."""
+    if sid <= sim.settings.voters:
+        return False
+    text = sim.machines[sid].line
+    joining, leaving = (text, "") if joins else ("", str(sid))
+    sim.nursery.start_soon(change_observers, sim, joining, leaving, ms / 1000)
+    return True
+
+
 def glutton(sim: Sim, sid: int, ms: int) -> None:
     sim.disturb(ms)
     sim.nursery.start_soon(never_read, sim, _host(sid), ms / 1000)
@@ -368,6 +378,8 @@ WORDS: dict[str, Word] = {
     "slow-link": Word(slow_link, lambda rng, s: (*_ends(rng, s), rng.choice((500, 5_000, 50_000)), _ms(rng, s)), "F22"),
     "glutton": Word(glutton, _one, "F23"),
     "abandon": Word(abandon, lambda rng, s: (_number(rng, s),), "F1"),
+    # Counted when it is done.
+    "observers": Word(observers_change, lambda rng, s: (s.servers[-1], rng.randrange(2), _long_ms(rng, s))),
     "leave": Word(leave, lambda rng, s: (_number(rng, s),)),
 }
 
@@ -378,7 +390,7 @@ def draw(seed: int) -> tuple[WholeSettings, tuple[Line, ...]]:
     settings = WholeSettings(
         seed=seed,
         voters=rng.choice((3, 3, 3, 5)),
-        observers=rng.choice((0, 0, 0, 1)),
+        observers=rng.choice((0, 0, 1)),
         clients=rng.choice((2, 3)),
         client_gap_ms=rng.choice((20, 40, 80)),
         tick_ms=rng.choice((50, 100, 100, 200)),

@@ -196,6 +196,11 @@ class Machine:
         #: What was asked of the disk and is not told to be done: a crash may leave it done or not.
         self._under_way: tuple[str, Any] = ("", None)
 
+    @property
+    def line(self) -> str:
+        """Its line in the configuration, as an operator says it who lets it in."""
+        return self.config.member._replace(client_host=self.host, client_port=self.config.client_port).text()
+
     def disk_delay_ms(self) -> float:
         settings = self.sim.settings
         delay_us = settings.disk_us + settings.disk_jitter_us * self.rng.random() ** 3
