@@ -73,7 +73,7 @@ def work(seed: int) -> Outcome:
 
 def simulate(outcomes: Iterable[Outcome], *, seconds: int = 0, keep: Path | None = None) -> int:
     """Print the report of these seeds; return the number of failures, a vacuous suite being one."""
-    begun = time.monotonic()
+    begun, commit = time.monotonic(), _commit()
     counts: Counter[str] = Counter()
     touched: Counter[str] = Counter()
     done = events = simulated_ms = vacuous = 0
@@ -89,7 +89,7 @@ def simulate(outcomes: Iterable[Outcome], *, seconds: int = 0, keep: Path | None
         touched.update(outcome.counts.keys())
         if outcome.failure is not None:
             failures.append(outcome)
-            print(f"seed {outcome.seed} at {_commit()}: {outcome.failure}\n{outcome.case}", flush=True)
+            print(f"seed {outcome.seed} at {commit}: {outcome.failure}\n{outcome.case}", flush=True)
             if keep is not None:
                 keep.mkdir(parents=True, exist_ok=True)
                 (keep / f"whole-{outcome.seed}.txt").write_text(outcome.case)
@@ -98,7 +98,7 @@ def simulate(outcomes: Iterable[Outcome], *, seconds: int = 0, keep: Path | None
     hours = max(simulated_ms / 3_600_000, 1e-9)
     faults = sum(number for what, number in counts.items() if what.startswith("F"))
     print(
-        f"{done} seeds at {_commit()} in {time.monotonic() - begun:.0f} s"
+        f"{done} seeds at {commit} in {time.monotonic() - begun:.0f} s"
         f" ({cpu_s / max(done, 1):.2f} s of processor a seed), {vacuous} of them vacuous\n"
         f"{simulated_ms / 1000:.0f} simulated seconds, {simulated_ms / 1000 / max(cpu_s, 1e-9):.1f} times real time a"
         f" core; {events} events, {events / max(cpu_s, 1e-9):.0f} a second and core\n"
