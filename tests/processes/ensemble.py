@@ -35,6 +35,10 @@ DISK_BYTES = 24 * 1024 * 1024
 _LEADING = re.compile(r"event=role .*role=leading phase=broadcast")
 
 
+class EndedError(Exception):
+    """A server has ended that was to serve."""
+
+
 class Processes:
     """Servers 1 to ``count``, each with a zoo.cfg, a disk and a log of its own below ``directory``."""
 
@@ -150,7 +154,7 @@ class Processes:
         for id in ids or self.ids:
             while not await self.mode(id):
                 if not self.runs(id):
-                    raise RuntimeError(f"server {id} has ended:\n{self.log(id)[-3000:]}")
+                    raise EndedError(f"server {id} has ended:\n{self.log(id)[-3000:]}")
                 await trio.sleep(0.02)
 
     def died(self) -> list[int]:

@@ -32,7 +32,7 @@ from zabpy.testing.histories import History, linearizable, read, told
 from zabpy.testing.history_checks import check
 
 from .client import Client, Lost
-from .ensemble import SESSION_TIMEOUT_MS, Processes, processes
+from .ensemble import SESSION_TIMEOUT_MS, EndedError, Processes, processes
 from .faults import FAULTS, Trouble, torment
 from .links import Links, Namespaces, Proxies
 from .trapped import SHOWN_BY
@@ -181,8 +181,12 @@ class Run:
             them.go_on(id)
             if not them.runs(id):
                 them.start(id)
-        with trio.fail_after(60):
-            await them.wait_serving()
+        try:
+            with trio.fail_after(60):
+                await them.wait_serving()
+        except (EndedError, trio.TooSlowError) as error:
+            self.report.violations.append(f"L1: faults are over, and not all serve: {error}")
+            return
         for story, times in made:
             with trio.fail_after(60):
                 await story.look_again(1)
