@@ -1,6 +1,7 @@
 """A disk that is slow, whose syncs fail, and that forgets in a power cut what was not synced: some lines of C before
 libc (bad_disk.c), where there is a compiler."""
 
+import atexit
 import functools
 import mmap
 import os
@@ -22,7 +23,9 @@ def _library() -> Path | None:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or sys.platform != "linux":
         return None
-    library = Path(tempfile.mkdtemp(prefix="zabpy-bad-disk-")) / "bad_disk.so"
+    directory = tempfile.mkdtemp(prefix="zabpy-bad-disk-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    library = Path(directory) / "bad_disk.so"
     done = subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(_SOURCE), "-ldl"], check=False)
     return library if done.returncode == 0 else None
 
