@@ -11,7 +11,7 @@ from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
 from shell.command import REGISTRY, ZPath, command
-from shell.interactive import history as history_module
+from shell.interactive import history as history_module, known as known_module
 from shell.interactive.completer import SHOWN_MAX, ShellCompleter
 from shell.interactive.fuzzy import fitting
 from shell.interactive.history import KeptHistory, is_secret
@@ -209,6 +209,19 @@ def test_what_is_known_is_fetched_once_typing_pauses() -> None:
 
     tree["/a/b"] = []
     run(story)
+
+
+def test_what_is_known_is_bounded_and_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known_module, "NAMES_MAX", 10)
+    monkeypatch.setattr(known_module, "ENTRIES_MAX", 3)
+    known = Known(pytest.fail, lambda: None)
+    for path in ("/a", "/b", "/c", "/d"):
+        known._keep(path, ["x"])
+    assert [known.children(path)[0] for path in ("/a", "/b", "/c", "/d")] == [False, True, True, True]
+    known._keep("/d", ["x"] * 9)
+    assert [known.children(path)[0] for path in ("/b", "/c", "/d")] == [False, True, True]
+    known._keep("/e", ["x"] * 99)
+    assert [known.children(path)[0] for path in ("/c", "/d", "/e")] == [False, False, True]
 
 
 def test_what_was_fetched_before_a_write_is_not_kept_behind_it() -> None:
