@@ -26,6 +26,7 @@ from typing import Final, Literal
 from zabpy.model import NoNodeError, ZabpyError, parent_of
 from zabpy.wire import Op, packed, records as r
 
+from .errors import ProtocolError
 from .events import EVENTS, ChildrenChanged, Event, Resynced
 
 Kind = Literal["data", "exists", "children"]
@@ -252,9 +253,11 @@ class WatchTable:
     # Events -----------------------------------------------------------------------------------------------------------
 
     def fire(self, type: int, path: str, zxid: int | None) -> None:
-        """The server says so."""
+        """The server says so. Raises ProtocolError when it cannot be so."""
         if type not in EVENTS:
             return
+        if not path.startswith("/"):
+            raise ProtocolError(f"an event at {path!r:.80}, which is no path")
         event = EVENTS[type](path, zxid)
         place = self._places.get(path)
         if place is not None:

@@ -96,10 +96,11 @@ class Lines:
         self._new = False
         if self.each:
             monitoring: Any = getattr(sys, "monitoring")  # noqa: B009  # mypy checks for 3.11, too
+            self._disable = monitoring.DISABLE
             monitoring.use_tool_id(monitoring.COVERAGE_ID, "zabpy fuzz")
             monitoring.register_callback(monitoring.COVERAGE_ID, monitoring.events.LINE, self._line)
+            monitoring.restart_events()  # lines that were told of before are told of again
             monitoring.set_events(monitoring.COVERAGE_ID, monitoring.events.LINE)
-            self._disable = monitoring.DISABLE
 
     def close(self) -> None:
         if self.each:
@@ -271,13 +272,16 @@ def main(arguments: list[str] | None = None) -> int:
     began = time.monotonic()
     done = given.seed
     batch = max(1, given.workers)
-    for first in range(0, len(seeds), batch):
-        if time.monotonic() - began > given.seconds:
-            break
-        some = seeds[first : first + batch]
-        for result in _results([(name, seed, size) for name in names for seed in some], given.workers):
-            totals[result.target].add(result)
-        done = some[-1] + 1
+    try:
+        for first in range(0, len(seeds), batch):
+            if time.monotonic() - began > given.seconds:
+                break
+            some = seeds[first : first + batch]
+            for result in _results([(name, seed, size) for name in names for seed in some], given.workers):
+                totals[result.target].add(result)
+            done = some[-1] + 1
+    except KeyboardInterrupt:
+        print("interrupted: of the last seeds not all readers are counted")
     print(f"seeds {given.seed} to {done - 1}; go on with --seed {done}")
     print(f"{'reader':9} {'frames':>10} {'a second':>9} {'new':>6} {'worst ms':>9} {'memory KiB':>10}  how they ended")
     for name, total in totals.items():
