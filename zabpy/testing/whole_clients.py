@@ -371,6 +371,7 @@ async def change_observers(sim: "WholeSimulation", joining: str, leaving: str, s
 
 async def never_read(sim: "WholeSimulation", host: str, seconds: float) -> None:
     """A client that asks much and reads nothing (F23)."""
+    stream: WholeStream | None = None
     try:
         with trio.move_on_after(seconds):
             stream = await sim.network.dial("glutton", host, CLIENT_PORT)
@@ -383,5 +384,5 @@ async def never_read(sim: "WholeSimulation", host: str, seconds: float) -> None:
                 await trio.sleep(0.01)
     except (OSError, trio.BrokenResourceError):
         pass
-    else:
+    if stream is not None:
         stream.close()
