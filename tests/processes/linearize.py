@@ -280,7 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = Run(given.seed, Report(), directory=Path(directory), module=given.module.split(), only=given.fault)
         try:
             _histories(run, given)
-        except KeyboardInterrupt:
+        except* KeyboardInterrupt:
             print("ended by a signal")
         if run.report.violations and os.environ.get("ZABPY_KEEP"):
             shutil.copytree(directory, FAILED / "servers", dirs_exist_ok=True)
