@@ -9,7 +9,7 @@ STAMP := .venv/.made-from-$(KEY)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-client test-server test-shell test-apache check format conformance conformance-1 interop contest bench simulate simulate-whole crashpoints damage soak linearize fuzz hostile lock clean
+.PHONY: help venv run test test-client test-server test-shell test-apache check format conformance conformance-1 interop contest bench simulate mutants simulate-whole crashpoints damage soak linearize fuzz hostile lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +91,8 @@ crashpoints: venv  ## one life of an ensemble, cut before and after every operat
 
 damage: venv  ## every bit of small data directories turned over, every length cut: no start with a wrong state
 	$(BIN)/zabpy damage $(ARGS)
+mutants: venv  ## every known mistake restored, one at a time: which invariant finds it, and after how many seeds
+	$(BIN)/zabpy simulate mutants $(ARGS)
 
 soak: venv  ## 30 rounds of kill -9 under load with real processes; every acknowledged write must be there at the end
 	ZABPY_KILL_ROUNDS=30 $(BIN)/python -m pytest -q -s tests/server/test_processes.py $(ARGS)

@@ -505,3 +505,22 @@ def test_near_the_end_of_the_counter_the_leader_makes_way_with_all_delivered() -
     lone.step(EpochSaved(2))
     lone.step(Durable(make_zxid(2, 0)))
     assert lone.replica.may_submit
+
+
+def test_a_prospective_leader_pings_who_holds_the_history_while_another_still_receives_it() -> None:
+    lone = Lone()
+    lone.establish(followers=(2,))
+    timing = lone.replica.timing
+    for _ in range(5):
+        lone.wait(timing.init_timeout_ms // 2)
+        assert lone.does(Role.LEADING)
+        # It comes forward: a pong that nobody asked for says so.
+        lone.hear(2, Pong(0, 1, make_zxid(0, 0)))
+    assert lone.sent(2, Ping)[-1].number > 10
+    # It answers pings, and does not come forward: that is no reason to wait.
+    until = lone.now_ms + timing.init_timeout_ms
+    while lone.now_ms < until and lone.does(Role.LEADING):
+        lone.wait(timing.ping_ms)
+        if lone.does(Role.LEADING):
+            lone.hear(2, Pong(lone.sent(2, Ping)[-1].number, 1, make_zxid(0, 0)))
+    assert lone.does(Role.LOOKING)

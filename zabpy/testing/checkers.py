@@ -19,9 +19,24 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zabpy.model import NO_TIP, Entry, Tip, ZabpyError, Zxid, chain_of, counter_of, epoch_of, succeeds, zxid_text
+from zabpy.model import (
+    COUNTER_HANDOVER,
+    NO_TIP,
+    Entry,
+    Tip,
+    ZabpyError,
+    Zxid,
+    chain_of,
+    counter_of,
+    epoch_of,
+    make_zxid,
+    succeeds,
+    zxid_text,
+)
+from zabpy.zab import Ensemble
 from zabpy.zab.effects import Note, Phase, Role
 from zabpy.zab.messages import Ack, AckEpoch, Commit, LeaderInfo, Message, Notification
+from zabpy.zab.roles import Leading
 
 from .drive import Snapshot
 
@@ -36,6 +51,9 @@ class ViolationError(ZabpyError):
         super().__init__(f"{id} {name}: {text}")
         self.id, self.name, self.text = id, name, text
 
+
+#: Clients submit so many payloads at once, at the most.
+BATCH_MAX = 64
 
 _STATE = struct.Struct(">IQIQi")
 _FILL = b"." * 48
@@ -56,6 +74,11 @@ class State:
         self.digest = zlib.adler32(entry.payload, self.digest & 0xFFFFFFFF) | (self.count & 0xFFFF) << 32
         self.count += 1
         self.tip = Tip(entry.zxid, entry.chain)
+
+    @property
+    def all(self) -> tuple[int, int]:
+        """What two servers must have alike at the same zxid."""
+        return self.digest, self.observers
 
     def image(self) -> bytes:
         return _STATE.pack(self.count, self.tip.zxid, self.tip.chain, self.digest, self.observers) + _FILL
@@ -78,13 +101,15 @@ class Facts:
         self.chosen: list[Entry] = []
         self.chosen_at: dict[Zxid, int] = {}
         self.chosen_in: list[int] = []  # the epoch of the leader that committed it
-        self.digests: list[int] = []  # of the state after chosen[:n]
+        self.states: list[tuple[int, int]] = [(0, -1)]  # after chosen[:n]: digest, and who observes
         self.established: dict[int, int] = {}
         self.activated: dict[int, int] = {}
         #: By epoch: where each earlier epoch ends in its leader's initial history.
         self.ends: dict[int, dict[int, Zxid]] = {}
         self.acked: dict[int, dict[int, Zxid]] = {}
         self.promised: dict[tuple[int, int], int] = {}
+        #: By server and epoch: acks of a disk that is gone.
+        self.forgiven: set[tuple[int, int]] = set()
         self._state = State()
         if base is not None:
             # A long past before the run, of which only the last record is known.
@@ -94,14 +119,18 @@ class Facts:
             self.chosen.append(entry)
             self.chosen_at[entry.zxid] = 0
             self.chosen_in.append(0)
-            self.digests = [0, self._state.digest]
+            self.states.append(self._state.all)
             self.ends[epoch_of(entry.zxid)] = {}
-        else:
-            self.digests = [0]
 
     @property
     def chosen_end(self) -> Zxid:
         return self.chosen[-1].zxid if self.chosen else Zxid(0)
+
+    def forgive(self, sid: int) -> None:
+        """Its disk is gone: what it said of it is true no more. What others were told by it they may go on with."""
+        self.forgiven |= {(sid, epoch) for epoch, acked in self.acked.items() if sid in acked}
+        for key in [key for key in self.promised if key[0] == sid]:
+            del self.promised[key]
 
     def choose(self, upto: Zxid) -> list[Entry]:
         """A leader commits up to here: the entries that become chosen by that."""
@@ -127,7 +156,7 @@ class Facts:
         self.chosen_at[entry.zxid] = len(self.chosen)
         self.chosen.append(entry)
         self._state.apply(entry)
-        self.digests.append(self._state.digest)
+        self.states.append(self._state.all)
 
     def in_history_of(self, epoch: int, zxid: Zxid) -> bool:
         """Whether the record is in what the leader of this established epoch began with."""
@@ -205,9 +234,18 @@ class OneLeaderPerEpoch(Checker):
 
 class Epochs(Checker):
     """The durable epoch of the log is at most the accepted one, which never goes back; a leader's promise to itself
-    is on its disk before it tells the epoch."""
+    is on its disk before it tells the epoch, which is greater than any that those have promised who let it choose."""
 
     id = "I2"
+
+    def promising(self, process: "Process", epoch: int) -> None:
+        state = process.replica.state
+        if not isinstance(state, Leading):
+            return
+        for learner in state.learners.values():
+            if learner.voter and learner.accepted_epoch >= epoch:
+                why = f"server {learner.peer} has promised {learner.accepted_epoch}"
+                raise self.fail(f"{process} chooses epoch {epoch}, but {why}")
 
     def saving_epoch(self, process: "Process", epoch: int) -> None:
         if epoch < process.platter.accepted_epoch:
@@ -277,8 +315,10 @@ class CommittedNeverLost(Checker):
 
     def recovering(self, process: "Process", snapshot: Snapshot | None) -> None:
         facts = self.facts
-        for acked in facts.acked.values():
+        for epoch, acked in facts.acked.items():
             zxid = acked.get(process.sid)
+            if (process.sid, epoch) in facts.forgiven:
+                continue
             if zxid is not None and zxid in facts.chosen_at and not process.platter.holds(facts.records[zxid]):
                 raise self.fail(f"{process} comes back without {zxid_text(zxid)}, which it acked and which is chosen")
 
@@ -301,7 +341,7 @@ class CommitRule(Checker):
         if process.platter.holds(record):
             having.append(process.sid)
         for sid in having:
-            if not self.sim.servers[sid].platter.holds(record):
+            if (sid, epoch) not in facts.forgiven and not self.sim.servers[sid].platter.holds(record):
                 raise self.fail(f"{process} commits {_name(record)} by an ack of {sid}, whose disk does not hold it")
         voters = self.sim.settings.voters  # numbered from 1, so this needs nothing of what it judges
         if 2 * len({sid for sid in having if sid <= voters}) <= voters:
@@ -441,7 +481,7 @@ class StateMachineEquality(Checker):
 
     def delivered(self, process: "Process") -> None:
         state = process.state
-        if state.digest != self.facts.digests[state.count]:
+        if state.all != self.facts.states[state.count]:
             raise self.fail(f"{process} is in another state at {zxid_text(state.tip.zxid)}")
 
 
@@ -472,9 +512,35 @@ class SnapshotSoundness(Checker):
         at = facts.chosen_at.get(state.tip.zxid)
         if at is None:
             raise self.fail(f"{process} has a snapshot at {zxid_text(state.tip.zxid)}, which is not chosen")
-        same = facts.chosen[at].chain == state.tip.chain and facts.digests[at + 1] == state.digest
+        same = facts.chosen[at].chain == state.tip.chain and facts.states[at + 1] == state.all
         if not same or state.count != at + 1:
             raise self.fail(f"{process} has a snapshot at {zxid_text(state.tip.zxid)} of another history")
+
+
+class Membership(Checker):
+    """Who takes part is what was delivered last, and nobody else is linked or led."""
+
+    id = "I27"
+
+    def ensemble_changed(self, process: "Process", ensemble: Ensemble) -> None:
+        replica = process.replica
+        if replica.ensemble != ensemble:
+            raise self.fail(f"{process} goes by {replica.ensemble}; {ensemble} was delivered")
+        servers = ensemble.servers
+        if not (replica.links.keys() <= servers and getattr(replica.state, "learners", {}).keys() <= servers):
+            raise self.fail(f"{process} has links {sorted(replica.links)}, and only {sorted(servers)} take part")
+
+
+class InStepBeforeServing(Checker):
+    """Whoever begins to serve has delivered all of the history its epoch began with, the start record included."""
+
+    id = "I28"
+
+    def role_changed(self, process: "Process") -> None:
+        start = make_zxid(process.epoch, 0)
+        if process.phase is Phase.BROADCAST and process.state.tip.zxid < start:
+            delivered = zxid_text(process.state.tip.zxid)
+            raise self.fail(f"{process} serves in epoch {process.epoch}, having delivered {delivered}")
 
 
 class LinearizableReads(Checker):
@@ -511,9 +577,13 @@ class LegalMessages(Checker):
 
 
 class Bounds(Checker):
-    """Nothing grows without end, and no timer spins."""
+    """Nothing grows without end: no timer spins, and an epoch's counter stops well before its end."""
 
     id = "I25"
+
+    def new_record(self, process: "Process", entry: Entry) -> None:
+        if counter_of(entry.zxid) > (self.sim.settings.handover_at or COUNTER_HANDOVER) + BATCH_MAX:
+            raise self.fail(f"{process} proposes {_name(entry)}, where it should have made way for another epoch")
 
     def ticked(self, process: "Process", now_ms: int) -> None:
         if process.replica.wake_at_ms <= now_ms:
@@ -535,6 +605,8 @@ ALL: tuple[type[Checker], ...] = (
     NoLateCommit,
     StateMachineEquality,
     SnapshotSoundness,
+    Membership,
+    InStepBeforeServing,
     LinearizableReads,
     DeadLinks,
     LegalMessages,
@@ -549,11 +621,13 @@ HOOKS = (
     "committing",
     "delivered",
     "delivering",
+    "ensemble_changed",
     "establishing",
     "installing",
     "lost",
     "new_record",
     "noted",
+    "promising",
     "read_confirmed",
     "recovering",
     "role_changed",
@@ -582,11 +656,13 @@ class Checkers:
     committing: Callable[..., None]
     delivered: Callable[..., None]
     delivering: Callable[..., None]
+    ensemble_changed: Callable[..., None]
     establishing: Callable[..., None]
     installing: Callable[..., None]
     lost: Callable[..., None]
     new_record: Callable[..., None]
     noted: Callable[..., None]
+    promising: Callable[..., None]
     read_confirmed: Callable[..., None]
     recovering: Callable[..., None]
     role_changed: Callable[..., None]

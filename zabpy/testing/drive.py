@@ -170,6 +170,10 @@ class Drive:
             sim.count("F6 failed sync")
             self._failed()
             return
+        if server.disk_full_until > sim.now and isinstance(self.at_work[0], Append | KeepImage | Install):
+            sim.count("F8 no room to write")
+            self._failed()
+            return
         self._done()
 
     def _failed(self) -> None:

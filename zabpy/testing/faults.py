@@ -192,6 +192,30 @@ def fail_sync(sim: "Simulation", sid: int, ms: int) -> None:
     server.down_ms = ms
 
 
+def fill_disk(sim: "Simulation", sid: int, ms: int) -> None:
+    """No room for a while: snapshots are given up, and whoever must write its log ends."""
+    sim.disturb(ms)
+    server = sim.servers[sid]
+    server.disk_full_until = sim.now + ms * 1000
+    server.down_ms = ms // 4
+
+
+def rot_snapshot(sim: "Simulation", sid: int, ms: int) -> bool:
+    """The newest snapshot is not whole when the server comes back: an older one does, or it is as if all were lost."""
+    platter = sim.servers[sid].platter
+    if len(platter.snapshots) < 2 or platter.log_base.zxid > platter.snapshots[-2].tip.zxid:
+        return lose_disk(sim, sid, ms)
+    if process := sim.processes.get(sid):
+        sim.crash(process, power=True, down_ms=ms)
+    platter.snapshots.pop()
+    return True
+
+
+def lose_disk(sim: "Simulation", sid: int, ms: int) -> bool:
+    """The disk is gone, or what is on it is refused at the start, and somebody puts an empty one in its place."""
+    return sim.lose_disk(sid, ms)
+
+
 # Links ---------------------------------------------------------------------------------------------------------------
 
 
@@ -235,6 +259,18 @@ def ring(sim: "Simulation", ms: int) -> None:
 def clog(sim: "Simulation", sender: int, receiver: int, ms: int) -> None:
     sim.disturb(ms)
     sim.network.clog(sender, receiver, sim.now + ms * 1000)
+
+
+def slow_follower(sim: "Simulation", sid: int, pace: int, ms: int) -> None:
+    """It takes so many milliseconds for each thing that it reads."""
+    sim.disturb(ms)
+    sim.network.slow_down(sid, pace * 1000, sim.now + ms * 1000)
+
+
+def lose_votes(sim: "Simulation", sid: int, ms: int) -> None:
+    """Its votes go as datagrams would: some are lost, some come twice or out of turn."""
+    sim.disturb(ms)
+    sim.network.votes_lost_until[sid] = sim.now + ms * 1000
 
 
 def reset(sim: "Simulation", one: int, other: int) -> None:
@@ -337,7 +373,7 @@ _POINTS = (
 WORDS: dict[str, Word] = {
     "write": Word(write),
     "read": Word(read),
-    "observers": Word(observers),  # not drawn with the faults: it is none, and comes beside any of them
+    "observers": Word(observers, fault="F29"),  # not drawn with the faults: it comes beside any of them
     "snapshot": Word(snapshot, lambda rng, s: (_sid(rng, s),)),
     "kill": Word(kill, _one, "F1"),
     "kill-leader": Word(kill_leader, lambda rng, s: (_ms(rng, s),), "F1"),
@@ -355,6 +391,11 @@ WORDS: dict[str, Word] = {
     ),
     "slow-disk": Word(slow_disk, lambda rng, s: (_sid(rng, s), rng.choice((5, 20, 100)), _ms(rng, s)), "F7"),
     "stall-disk": Word(stall_disk, _one, "F7"),
+    "fill-disk": Word(fill_disk, _one, "F8"),
+    "rot-snapshot": Word(rot_snapshot, _one, "F9"),
+    "rot-log": Word(lose_disk, _one, "F9"),  # it does not start; then the disk is replaced
+    "lost-write": Word(lose_disk, _one, "F10"),  # as the chain of the records tells at the next start
+    "lose-disk": Word(lose_disk, _one, "F11"),
     "isolate": Word(isolate, _one, "F12"),
     "isolate-leader": Word(isolate_leader, lambda rng, s: (_ms(rng, s),), "F12"),
     "split": Word(split, lambda rng, s: (_side(rng, s), _ms(rng, s)), "F12"),
@@ -367,6 +408,8 @@ WORDS: dict[str, Word] = {
     "half-reset": Word(half_reset, lambda rng, s: (*_pair(rng, s), rng.randrange(20, 400)), "F16"),
     "reset-all": Word(reset_all, lambda rng, s: (), "F16"),
     "clog": Word(clog, lambda rng, s: (*_pair(rng, s), _ms(rng, s)), "F17"),
+    "lose-votes": Word(lose_votes, _one, "F18"),
+    "slow-follower": Word(slow_follower, lambda rng, s: (_sid(rng, s), rng.choice((2, 10, 50)), _ms(rng, s)), "F22"),
     "drift": Word(drift, lambda rng, s: (_sid(rng, s), rng.choice((900, 950, 1000, 1050, 1100))), "F20"),
     "pause": Word(pause, _one, "F21"),
     "pause-leader": Word(pause_leader, lambda rng, s: (_ms(rng, s),), "F21"),
@@ -394,6 +437,28 @@ def _rival_epochs(rng: Random, settings: Settings, at: int) -> list[Line]:
     ]
 
 
+def _promise_of_one(rng: Random, settings: Settings, at: int) -> list[Line]:
+    """One server alone hears a new epoch and promises it; its leader dies, and it comes back when others have chosen
+    the same number."""
+    tick = settings.tick_ms
+    return [
+        (at, "at-message", "LeaderInfo", 1, "kill-sender", rng.randrange(10, 30) * tick),
+        (at, "at-message", "AckEpoch", 1, "isolate-sender", rng.randrange(3, 15) * tick),
+        (at, "kill-leader", rng.randrange(1, 3) * tick),
+    ]
+
+
+def _behind_an_image(rng: Random, settings: Settings, at: int) -> list[Line]:
+    """The greatest id comes back by a snapshot and leads; then one comes back that is behind that snapshot."""
+    tick, greatest = settings.tick_ms, settings.voters
+    lagging = rng.randrange(1, greatest)
+    away, settle, long = rng.randrange(20, 35) * tick, 8 * tick, rng.randrange(10, 20) * tick
+    lines: list[Line] = [(at, "power-cut", greatest, away), (at + settle, "kill", lagging, away - settle + long)]
+    for sid in settings.servers:
+        lines.append((at + away - rng.randrange(3, 8) * tick, "snapshot", sid))
+    return [*lines, (at + away + 3 * tick, "kill-leader", 2 * long)]
+
+
 def _lonely_tail(rng: Random, settings: Settings, at: int) -> list[Line]:
     """A leader writes what nobody else has, and comes back to another leader."""
     ms = rng.randrange(5, 20) * settings.tick_ms
@@ -409,7 +474,7 @@ def _sleeping_leader(rng: Random, settings: Settings, at: int) -> list[Line]:
     return [(at, "pause-leader", ms), *asked, (at + ms - 2, "write", 1)]
 
 
-_SCENES = (_sleeping_leader, _two_left_behind, _rival_epochs, _lonely_tail)
+_SCENES = (_sleeping_leader, _two_left_behind, _rival_epochs, _promise_of_one, _behind_an_image, _lonely_tail)
 
 
 def draw(
@@ -443,11 +508,13 @@ def draw(
         snapshots_kept=rng.choice((1, 1, 3)),
         recent_entries=rng.choice((0, 3, 10, 1000)),
         slice_entries=rng.choice((1, 4, 50)),
+        transfer_ms=rng.choice((0, 0, 0, 0, 2000)),
         start_counter=0xFFFF0000 - rng.randrange(1, 150) if rng.random() < 0.08 else 0,
+        handover_at=rng.choice((20, 60, 200)) if rng.random() < 0.1 else 0,
         core=bits,
         rest_dead=rng.randrange(2),
     )
-    if rng.random() < 0.2 and not observers:
+    if rng.random() < 0.3 and not observers:
         settings = replace(settings, core=2 ** (voters + 1) - 2, shape=_shape(rng, settings))
     if calm:
         full = sum(1 << sid for sid in settings.servers)
@@ -475,6 +542,7 @@ def _calm(settings: Settings, full: int) -> Settings:
         jitter_us=min(settings.jitter_us, 5000),
         drift_permille=0,
         start_counter=0,
+        handover_at=0,
         core=full,
         shape=0,
         calm=1,
@@ -500,6 +568,12 @@ def _script(settings: Settings, rng: Random) -> tuple[Line, ...]:
         kinds = faults.sample(DRAWN, faults.choice((1, 2, 3, 5, 8, len(DRAWN))))
         gap = faults.choice((50, 150, 500))
         scenes = faults.choice((0, 0, 0.1, 0.5))
+        if faults.random() < 0.1:  # the leader changes every so often, whatever else is done
+            every = faults.choice((3, 7, 15)) * settings.tick_ms
+            lines += [(at, "kill-leader", faults.randrange(1, 500)) for at in range(warm + every, end, every)]
+        if faults.random() < 0.15 and end > 6000:  # one scene, and next to nothing beside it
+            lines += faults.choice(_SCENES)(faults, settings, faults.randrange(warm + 1000, end - 4000))
+            gap, scenes = 3000, 0
         at = warm
         while True:
             at += 1 + int(faults.expovariate(1 / gap))

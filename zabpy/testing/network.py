@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from zabpy.zab.inputs import Linked, Received, Unlinked
-from zabpy.zab.messages import Message
+from zabpy.zab.messages import Message, Notification
 
 if TYPE_CHECKING:
     from .simulation import Process, Simulation
@@ -38,12 +38,13 @@ OPEN, CLOSE = Mark("OPEN"), Mark("CLOSE")
 class Path:
     """From one server to another, whatever link uses it."""
 
-    __slots__ = ("clogged_until", "cuts", "direction", "receiver", "sender")
+    __slots__ = ("clogged_until", "cuts", "direction", "pace", "paced_until", "receiver", "sender")
 
     def __init__(self, sender: int, receiver: int) -> None:
         self.sender, self.receiver = sender, receiver
         self.cuts = 0  # how many faults hold it shut
         self.clogged_until = 0
+        self.pace = self.paced_until = 0  # until then, at most one group in so many microseconds
         self.direction: Direction | None = None
 
 
@@ -91,6 +92,9 @@ class Network:
         servers = settings.servers
         self.paths = {(a, b): Path(a, b) for a in servers for b in servers if a != b}
         self._dialling: set[tuple[int, int]] = set()  # looked up only, never walked
+        self._votes = sim.random_for("votes")
+        #: By server: until when the votes it says are lost, repeated, or overtaken.
+        self.votes_lost_until: dict[int, int] = {}
 
     # What processes do ------------------------------------------------------------------------------------------------
 
@@ -100,17 +104,43 @@ class Network:
         if direction is None:
             return
         now = self._sim.now
+        if type(message) is Notification and self.votes_lost_until.get(sender.sid, 0) > now:
+            self._say_badly(direction, message)
+            return
         if direction.at == now and not pace and direction.queue:
             direction.queue[-1][1].append(message)
             return
         self._put(direction, [message], now, pace)
+
+    def _say_badly(self, direction: Direction, vote: Notification) -> None:
+        """As datagrams do: it is lost, comes twice, or comes late, behind what is said after it."""
+        draw, now = self._votes.random(), self._sim.now
+        if draw < 0.3:
+            self._sim.count("F18 vote lost")
+        elif draw < 0.6:
+            self._sim.count("F18 vote said twice")
+            self._put(direction, [vote], now)
+            self._put(direction, [vote], now)
+        elif draw < 0.9:
+            self._sim.count("F18 vote overtaken")
+            self._sim.at(now + int(self._votes.random() * 100_000), self._say_late, (direction, vote))
+        else:
+            self._put(direction, [vote], now)
+
+    def _say_late(self, what: "tuple[Direction, Notification]") -> None:
+        direction, vote = what
+        if not direction.closed and direction.sender.outgoing.get(direction.receiver.sid) is direction:
+            self._put(direction, [vote], self._sim.now)
 
     def _put(self, direction: Direction, group: list[Any], now: int, pace: int = 0) -> None:
         draw = self._random.random
         delay = self._latency + int(self._jitter * draw() ** 3)
         if draw() * 1000 < self._spike_permille:
             delay += int(self._spike * draw())
-        arrival = max(now + delay, direction.arrival + 1 + pace, direction.path.clogged_until)
+        path = direction.path
+        if path.paced_until > now:
+            pace += path.pace
+        arrival = max(now + delay, direction.arrival + 1 + pace, path.clogged_until)
         direction.at, direction.arrival = now, arrival
         direction.queue.append((arrival, group))
         self._sim.at(arrival, self._arrived, direction)
@@ -161,10 +191,11 @@ class Network:
 
     def heal_all(self, servers: set[int]) -> None:
         """No cuts and no clogs any more between these."""
+        self.votes_lost_until.clear()
         for (sender, receiver), path in self.paths.items():
             if sender in servers and receiver in servers:
                 path.cuts = 0
-                path.clogged_until = 0
+                path.clogged_until = path.paced_until = 0
                 self._flow(path)
                 self.dial_later(sender, receiver)
 
@@ -173,6 +204,12 @@ class Network:
         path.clogged_until = max(path.clogged_until, until)
         if path.direction is not None and until - self._sim.now > self._keepalive:
             self._sim.at(self._sim.now + self._keepalive, self._unheard_if_clogged, path.direction)
+
+    def slow_down(self, receiver: int, pace: int, until: int) -> None:
+        """This server reads from its links so slowly that what is for it piles up."""
+        for path in self.paths.values():
+            if path.receiver == receiver:
+                path.pace, path.paced_until = pace, until
 
     def reset(self, one: int, other: int) -> None:
         """The link breaks: what is in flight is lost, and each side learns of it in its own time."""

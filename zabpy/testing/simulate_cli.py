@@ -1,6 +1,7 @@
 """``zabpy simulate``: many seeds on several processes, and a report of what was done to them and what broke.
 
-A seed that fails is shrunk, and printed as a case that `zabpy.testing.cases` reads back.
+A seed that fails is shrunk, and printed as a case that `zabpy.testing.cases` reads back. ``zabpy simulate mutants`` is
+mutants_cli.py.
 """
 
 import argparse
@@ -150,7 +151,12 @@ def _report(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; its status is 1 when anything failed."""
-    parser = argparse.ArgumentParser(prog="zabpy simulate", description=__doc__, formatter_class=_Plain)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["mutants"]:
+        from .mutants_cli import main as mutants
+
+        return mutants(arguments[1:])
+    parser = argparse.ArgumentParser(prog="zabpy simulate", description=__doc__, formatter_class=Plain)
     parser.add_argument("--seeds", type=int, default=150, help="how many")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
     parser.add_argument("--servers", type=int, default=None, help="voters; else each seed has three to five")
@@ -195,7 +201,7 @@ def replay(path: Path) -> int:
     return 0 if result.violation is None else 1
 
 
-class _Plain(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+class Plain(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
     pass
 
 

@@ -94,7 +94,7 @@ def on_read_asked(replica: "Replica", given: ReadAsked, now_ms: int) -> None:
     """Note what is committed now, and ask a quorum whether we still lead. A ping sent before would prove nothing."""
     leading = replica.state
     assert isinstance(leading, Leading) and leading.phase is Phase.BROADCAST
-    _ping(replica, leading)
+    ping(replica, leading)
     leading.reads.append(PendingRead(given.number, leading.committed, leading.ping))
     _confirm_reads(replica, leading)
 
@@ -105,7 +105,8 @@ def on_pong(replica: "Replica", peer: PeerId, told: Pong, now_ms: int) -> None:
     replica.demand(told.epoch == leading.epoch and told.number <= leading.ping, peer, told)
     moved = told.durable > learner.durable
     learner.durable = max(learner.durable, told.durable)
-    if leading.phase is not Phase.BROADCAST and learner.voter and (moved or not learner.synced):
+    # An answer to a ping says that it lives; one that nobody asked for (number 0), that it comes forward.
+    if leading.phase is not Phase.BROADCAST and learner.voter and (moved or told.number == 0):
         leading.deadline_ms = now_ms + replica.timing.init_timeout_ms  # it moves: wait for it (trap D9)
     if told.number > learner.ponged:
         learner.ponged = told.number
@@ -121,7 +122,7 @@ def _confirm_reads(replica: "Replica", leading: Leading) -> None:
         replica.emit(ReadConfirmed(read.number, read.zxid))
 
 
-def _ping(replica: "Replica", leading: Leading) -> None:
+def ping(replica: "Replica", leading: Leading) -> None:
     leading.ping += 1
     message = Ping(leading.ping, leading.epoch)
     for learner in leading.learners.values():
@@ -151,7 +152,7 @@ def tick_leading(replica: "Replica", leading: Leading, now_ms: int) -> None:
         elif learner.synced and now_ms - learner.owing_since_ms >= replica.timing.sync_timeout_ms:
             drop(replica, leading, learner, "its disk does not keep up")
     if keep_quorum(replica, leading, now_ms):
-        _ping(replica, leading)
+        ping(replica, leading)
 
 
 def drop(replica: "Replica", leading: Leading, learner: Learner, why: str) -> None:

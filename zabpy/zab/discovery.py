@@ -182,6 +182,7 @@ def establish(replica: "Replica", leading: Leading, now_ms: int) -> None:
     leading.epoch_start = make_zxid(leading.epoch, 0)
     leading.phase = Phase.SYNCHRONIZATION
     leading.deadline_ms = now_ms + replica.timing.init_timeout_ms
+    leading.next_ping_ms = now_ms + replica.timing.ping_ms
     record = entry_after(replica.history.last.chain, leading.epoch_start, b"")
     replica.history.extend((record,))
     why = f"servers {sorted(leading.promised)} promised epoch {leading.epoch}"
@@ -209,7 +210,11 @@ def on_word(replica: "Replica", peer: PeerId, said: Notification, now_ms: int) -
 
 
 def tick_leading(replica: "Replica", leading: Leading, now_ms: int) -> None:
-    """A prospective leader's time is over: perhaps it cannot be heard."""
+    """A prospective leader's time is over: perhaps it cannot be heard. Until then, who holds the history already is
+    to know that we still wait for others, to whom it may be long (trap D9)."""
+    if now_ms >= leading.next_ping_ms:
+        leading.next_ping_ms = now_ms + replica.timing.ping_ms
+        broadcast.ping(replica, leading)
     if now_ms >= leading.deadline_ms:
         replica.failed_leads += 1
         if replica.failed_leads >= FAILED_LEADS_MAX:
