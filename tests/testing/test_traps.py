@@ -14,7 +14,9 @@ from zabpy.testing.simulate_cli import run_seed
 from zabpy.testing.traps import TRAPS
 
 CASES = Path(__file__).parent / "traps"
-ENSEMBLES = sorted(name for name in TRAPS if TRAPS[name].on == "ensemble")
+#: Too rare for a script to be at hand: `make mutants` measures them.
+RARE = {"B7"}
+ENSEMBLES = sorted(name for name in TRAPS if TRAPS[name].on == "ensemble" and name not in RARE)
 STORES = sorted(name for name in TRAPS if TRAPS[name].on == "store")
 
 

@@ -2,6 +2,8 @@
 
 The checkers see everything: each server's disk, each message, each delivery, over the whole run and across crashes.
 They are told at the moment something happens, so a broken rule is seen where it is broken and not two crashes later.
+All are checked at every event that could break them; only L1 (once faults end, a core converges) and L2 (without
+faults no leader changes) are checked at the end of a run, by `Simulation` itself, and I26 at every start.
 
 `Facts` keeps what several of them need. Its root is one tree of all records ever written: a record's chain covers all
 before it, so "these two histories agree up to z" is one comparison. What a leader commits is appended to ``chosen``.

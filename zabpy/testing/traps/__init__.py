@@ -6,6 +6,16 @@ the invariants that may name it; a suite that runs with a trap and finds nothing
 them all and prints what it takes to find each.
 
 A file a theme; trap.py says what a trap is. Never use one outside tests.
+
+Names are those of the project's list of what has gone wrong in ZooKeeper, with a word where one mistake has several
+forms, or a word alone for what broke a rule of the paper. Of that list are not here:
+
+* D3 (a voter that changes its mind costs the winner its whole time): it costs time only, and no bound is that tight.
+* D5 (addresses, name resolution, one unreachable peer that blocks all): the core knows neither; tests/server.
+* E1 (one stalled socket stops everybody), E3 to E6 (threads, locks, queues): the core is one function without any of
+  them; tests/server/test_stalls.py.
+* E9, E10, F2, F3 (size of what is put in order, sequence numbers, sessions): the pipeline's; tests/pipeline.
+* H2 (liveness by the old configuration only): voters do not change here.
 """
 
 from . import acked_early, commits, elections, epochs, histories, reads_and_snapshots, states, store

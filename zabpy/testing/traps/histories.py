@@ -7,7 +7,7 @@ from zabpy.model import Entry, Tip, Zxid, epoch_of
 from zabpy.zab import broadcast, replica as zab_replica, synchronization
 from zabpy.zab.effects import Phase, Send
 from zabpy.zab.history import History, Need
-from zabpy.zab.messages import Ack, Diff, NewLeader, Propose, Trunc
+from zabpy.zab.messages import Ack, Diff, Image, NewLeader, Propose, Trunc
 from zabpy.zab.replica import Replica
 from zabpy.zab.roles import Following, Leading
 
@@ -183,7 +183,7 @@ def _subscribed_before_the_backlog() -> Iterator[None]:
 
 @trap("E7", "I9")
 def _position_from_what_was_announced() -> Iterator[None]:
-    """A learner takes the end that a diff announces for its own, before the entries have come."""
+    """A learner takes the end that is announced to it, of a diff or of a snapshot, for its own before that has come."""
 
     def on_diff(replica: Replica, peer: int, told: Any, now_ms: int) -> None:
         right(replica, peer, told, now_ms)
@@ -191,8 +191,12 @@ def _position_from_what_was_announced() -> Iterator[None]:
         if isinstance(following, Following):
             replica.history._ends[following.epoch] = Zxid(following.epoch << 32)
 
-    right = synchronization.on_diff
-    with instead_in(zab_replica.MESSAGES, Diff, on_diff):
+    def on_image(replica: Replica, peer: int, told: Any, now_ms: int) -> None:
+        right_image(replica, peer, told, now_ms)
+        replica.history._ends[epoch_of(told.tip.zxid)] = told.tip.zxid
+
+    right, right_image = synchronization.on_diff, synchronization.on_image
+    with instead_in(zab_replica.MESSAGES, Diff, on_diff), instead_in(zab_replica.MESSAGES, Image, on_image):
         yield
 
 
