@@ -396,7 +396,7 @@ class Machine:
             raise ViolationError(
                 "I18", "SnapshotSoundness", f"{self.host} has a snapshot at {tip}, which is not chosen"
             )
-        return ToyState(at + 1, tip, facts.digests[at + 1])
+        return ToyState(at + 1, tip, *facts.states[at + 1])
 
     def _cut_base(self, log_base: Zxid) -> None:
         platter = self.platter
