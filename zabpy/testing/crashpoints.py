@@ -28,7 +28,7 @@ from zabpy.zab.effects import Phase, Role, Truncate
 
 from .checkers import State, ViolationError
 from .disk import CutModel, PowerLost
-from .simulation import Process, Settings, _recent_entries
+from .simulation import Process, Settings, instead_of_life
 from .stored import StoreDrive, StoredSimulation, StorePlatter, found_in, open_store
 
 VOTERS, OBSERVER = (1, 2, 3), 4
@@ -307,7 +307,7 @@ class Life(StoredSimulation):
             if state.tip.zxid < last and sid in taking_part:
                 text = f"server {sid} holds {zxid_text(state.tip.zxid)}; {zxid_text(last)} was acknowledged"
                 raise ViolationError("I19", "Durability", text)
-            if state.count >= len(facts.digests) or state.digest != facts.digests[state.count]:
+            if state.count >= len(facts.states) or state.all != facts.states[state.count]:
                 text = f"what server {sid} has on its disk makes another state at {zxid_text(state.tip.zxid)}"
                 raise ViolationError("I17", "StateMachineEquality", text)
 
@@ -379,7 +379,7 @@ class Cutter:
         gc.collect()
         gc.disable()  # a collection in each child would copy all pages
         try:
-            with _recent_entries(SETTINGS.recent_entries):
+            with instead_of_life(SETTINGS):
                 try:
                     life.tell()
                 except _Enough:
@@ -522,7 +522,7 @@ def replay(image: Image) -> tuple[str, list[str]]:
             life.cut(image, sid, victims)
 
     life.at_point = cut
-    with _recent_entries(SETTINGS.recent_entries):
+    with instead_of_life(SETTINGS):
         try:
             life.tell()
         except _CutHere:

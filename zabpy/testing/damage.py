@@ -31,7 +31,7 @@ from zabpy.zab.effects import Phase, Role
 
 from .checkers import State, ViolationError
 from .disk import FaultyFiles, PowerLost
-from .simulation import Settings, _recent_entries
+from .simulation import Settings, instead_of_life
 from .stored import Found, StoredSimulation, StorePlatter, found_in, open_store
 
 SETTINGS = Settings(
@@ -207,7 +207,7 @@ def directories() -> dict[str, Callable[[], Directory]]:
 
 
 def _directory(name: str) -> Directory:
-    with _recent_entries(SETTINGS.recent_entries):
+    with instead_of_life(SETTINGS):
         ensemble = Ensemble()
         ensemble.tell(left_behind=name == "installed")
         sid = ensemble.damaged
@@ -384,7 +384,7 @@ def _in_child(act: Callable[[], None]) -> str:
         os.close(reader)
         signal.alarm(SECONDS_MAX)
         try:
-            with _recent_entries(SETTINGS.recent_entries):
+            with instead_of_life(SETTINGS):
                 act()
             failed = ""
         except (ZabpyError, Exception) as error:

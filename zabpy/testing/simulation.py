@@ -309,7 +309,7 @@ class Simulation:
         """All of it: the script, the healing, the convergence. Whatever breaks is in the result, not raised."""
         violation: ViolationError | None = None
         begun = time.process_time()
-        with _instead_of_life(self.settings):
+        with instead_of_life(self.settings):
             try:
                 self.start()
                 self.schedule_script()
@@ -897,7 +897,7 @@ def _base(settings: Settings) -> Snapshot | None:
 
 
 @contextmanager
-def _instead_of_life(settings: Settings) -> Iterator[None]:
+def instead_of_life(settings: Settings) -> Iterator[None]:
     """Learners that lag are to be served from disk, and epochs to come to their end, sooner than in life."""
     history, broadcast = vars(zab_history), vars(zab_broadcast)
     before = history["RECENT_ENTRIES"], broadcast["COUNTER_HANDOVER"]

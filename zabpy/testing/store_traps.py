@@ -29,7 +29,7 @@ from zabpy.storage.log import Log, Segment
 from zabpy.storage.repair import Survey
 from zabpy.storage.snapshots import SnapshotFile
 
-from .traps import Trap, _instead
+from .traps.trap import Trap, instead
 
 CRASH_TRAPS: dict[str, Trap] = {}
 DAMAGE_TRAPS: dict[str, Trap] = {}
@@ -70,7 +70,7 @@ def _ack_before_sync() -> Iterator[None]:
         self._synced_offset, self.synced = self._offset, self.tip
         return True
 
-    with _instead(Log, "sync", sync):
+    with instead(Log, "sync", sync):
         yield
 
 
@@ -85,7 +85,7 @@ def _epoch_unsynced() -> Iterator[None]:
         right(self, meta)
         self._file = file
 
-    with _instead(MetaFile, "save", save):
+    with instead(MetaFile, "save", save):
         yield
 
 
@@ -100,7 +100,7 @@ def _snapshot_unsynced() -> Iterator[None]:
         right(self, header)
         self._file = file
 
-    with _instead(SnapshotFile, "finish", finish):
+    with instead(SnapshotFile, "finish", finish):
         yield
 
 
@@ -116,7 +116,7 @@ def _snapshot_name_unsynced() -> Iterator[None]:
         self._files = files
         return path
 
-    with _instead(SnapshotFile, "publish", publish):
+    with instead(SnapshotFile, "publish", publish):
         yield
 
 
@@ -128,7 +128,7 @@ def _segment_name_unsynced() -> Iterator[None]:
     def create_segment(files: Any, directory: str, header: LogHeader) -> Segment:
         return right(_Without(files, "sync_dir"), directory, header)
 
-    with _instead(log, "create_segment", create_segment), _instead(store, "create_segment", create_segment):
+    with instead(log, "create_segment", create_segment), instead(store, "create_segment", create_segment):
         yield
 
 
@@ -144,7 +144,7 @@ def _meta_unsynced() -> Iterator[None]:
     def create_meta(files: Any, directory: str, meta: Meta) -> None:
         right(Unsynced(files), directory, meta)
 
-    with _instead(store, "create_meta", create_meta):
+    with instead(store, "create_meta", create_meta):
         yield
 
 
@@ -157,7 +157,7 @@ def _watermark_early() -> Iterator[None]:
         self._meta.note_synced(self._log.watermark[0], self._log._offset)
         right(self)
 
-    with _instead(Store, "sync", sync):
+    with instead(Store, "sync", sync):
         yield
 
 
@@ -171,7 +171,7 @@ def _segment_unfinished() -> Iterator[None]:
             self._file.truncate(self._offset)
         self._file.close()
 
-    with _instead(Log, "_finish", finish):
+    with instead(Log, "_finish", finish):
         yield
 
 
@@ -189,7 +189,7 @@ def _one_slot() -> Iterator[None]:
         self._file.sync_data()
         self.meta = meta
 
-    with _instead(MetaFile, "save", save):
+    with instead(MetaFile, "save", save):
         yield
 
 
@@ -216,14 +216,14 @@ def _install(self: Store, tip: Tip, *, meta_first: bool) -> None:
 @_trap(CRASH_TRAPS, "meta-before-image", "I26")
 def _meta_before_image() -> Iterator[None]:
     """A received snapshot counts, by the meta file, before it has its name."""
-    with _instead(Store, "install", lambda self, tip: _install(self, tip, meta_first=True)):
+    with instead(Store, "install", lambda self, tip: _install(self, tip, meta_first=True)):
         yield
 
 
 @_trap(CRASH_TRAPS, "old-log-gone-first", "I26")
 def _old_log_gone_first() -> Iterator[None]:
     """The old history is deleted before the received snapshot counts."""
-    with _instead(Store, "install", lambda self, tip: _install(self, tip, meta_first=False)):
+    with instead(Store, "install", lambda self, tip: _install(self, tip, meta_first=False)):
         yield
 
 
@@ -237,7 +237,7 @@ def _cut_before_watermark() -> Iterator[None]:
             self._log.truncate(after)
             self._meta.save(self._meta.meta._replace(synced_base=base, synced_offset=offset))
 
-    with _instead(Store, "truncate", truncate):
+    with instead(Store, "truncate", truncate):
         yield
 
 
@@ -252,7 +252,7 @@ def _cut_unsynced() -> Iterator[None]:
         right(self, after)
         self._files = files
 
-    with _instead(Log, "truncate", truncate):
+    with instead(Log, "truncate", truncate):
         yield
 
 
@@ -265,7 +265,7 @@ def _purge_unordered() -> Iterator[None]:
             self._files.unlink(self._segments.pop(0).path)
         self._files.sync_dir(self._directory)
 
-    with _instead(Log, "drop_before", drop_before):
+    with instead(Log, "drop_before", drop_before):
         yield
 
 
@@ -282,7 +282,7 @@ def _log_purged_too_far() -> Iterator[None]:
         self._snapshots.append(header.tip.zxid)
         self._newest = header.tip
 
-    with _instead(Store, "_commit_snapshot", commit):
+    with instead(Store, "_commit_snapshot", commit):
         yield
 
 
@@ -298,7 +298,7 @@ def _surveyed(judge: Callable[[Survey, Meta], str | None]) -> AbstractContextMan
             raise DamagedLogError(f"{log_dir}: offset 0: {why}")
         return found
 
-    return _instead(store, "survey", survey)
+    return instead(store, "survey", survey)
 
 
 @_trap(CRASH_TRAPS, "torn-tail-refused", "I26")
@@ -338,7 +338,7 @@ def _tail_left() -> Iterator[None]:
 
         right(Kept(files), log_dir, snap_dir, found)
 
-    with _instead(store, "put_right", put_right):
+    with instead(store, "put_right", put_right):
         yield
 
 
@@ -351,7 +351,7 @@ def _cut_too_far() -> Iterator[None]:
         found = list(right(data, at, shift, before, salt))
         yield from found[:-1]
 
-    with _instead(repair, "frames", frames):
+    with instead(repair, "frames", frames):
         yield
 
 
@@ -380,7 +380,7 @@ def _chain_unchecked() -> Iterator[None]:
                 yield one
                 at = one[3] - shift if one[1] < 0 else one[3]
 
-    with _instead(repair, "frames", frames), _instead(log, "frames", frames):
+    with instead(repair, "frames", frames), instead(log, "frames", frames):
         yield
 
 
@@ -390,10 +390,10 @@ def _watermark_ignored() -> Iterator[None]:
     right = repair._scan
 
     def scan(path: str, data: bytes, header: LogHeader, watermark: int, found: Survey) -> None:
-        with _instead(repair, "_marked_behind", lambda data, end, salt: 0):
+        with instead(repair, "_marked_behind", lambda data, end, salt: 0):
             right(path, data, header, 0, found)
 
-    with _instead(repair, "_scan", scan):
+    with instead(repair, "_scan", scan):
         yield
 
 
@@ -404,7 +404,7 @@ def _snapshot_unchecked() -> Iterator[None]:
     def problem_of(file: File, expected: SnapshotHeader | None, path: str) -> str | None:
         return None if layout.read_snapshot_header(file.read(64, 0), path) else "offset 0: expected a header"
 
-    with _instead(snapshots, "problem_of", problem_of):
+    with instead(snapshots, "problem_of", problem_of):
         yield
 
 
@@ -419,5 +419,5 @@ def _length_believed() -> Iterator[None]:
             bytes(layout.RECORD.unpack_from(data, at)[1])
         right(path, data, header, watermark, found)
 
-    with _instead(repair, "_scan", scan):
+    with instead(repair, "_scan", scan):
         yield

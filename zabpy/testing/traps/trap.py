@@ -18,7 +18,7 @@ class Trap:
     mistake: str
     set: Callable[[], AbstractContextManager[None]]
     caught_by: frozenset[str]
-    on: str
+    on: str = "ensemble"
 
 
 TRAPS: dict[str, Trap] = {}
