@@ -6,13 +6,9 @@ background.py, faulty_network.py.
 
 For us: ensemble.py and dialling.py, whole servers and clients on streams in memory and a clock that jumps. And proofs:
 simulation.py (the run), then network.py and drive.py (what fails), checkers.py (what must hold), faults.py (what is
-<<<<<<< HEAD
-done), cases.py (a run as a file), script.py (stories), traps.py (known mistakes, to check the checkers). The same for
-whole servers and clients begins in whole.py, on repeatable.py: a run of trio that is the same every time. What clients
-=======
 done), cases.py (a run as a file), script.py (stories), store_runs.py (the real data directory), traps/ (known
-mistakes, to check the checkers), mutants_cli.py (what it takes to find them). What clients
->>>>>>> 2a36321 (Simulation: a leader that waits for a long transfer to one learner pings those that hold the history already; wider faults, and every known trap of ZAB as a switch)
+mistakes, to check the checkers), mutants_cli.py (what it takes to find them). The same for whole servers and clients
+begins in whole.py, on repeatable.py: a run of trio that is the same every time. What clients
 saw, of simulated servers or of real ones, is a history (histories.py), judged by linearizability.py and
 history_checks.py.
 With real stores under it, stored.py: crashpoints.py (the power goes at every operation on a disk), damage.py (every bit

@@ -146,6 +146,8 @@ class _Run:
     # What is done to it -----------------------------------------------------------------------------------------------
 
     def write(self) -> None:
+        if self.store.tip == NO_TIP:
+            self.new_epoch()
         tip = self.store.tip
         sizes = [self.rng.choice((0, 5, 40, 400, 1200)) for _ in range(self.rng.choice((1, 1, 3, 8)))]
         entries = _entries_after(tip, sizes, fill=self.rng.randrange(256))
@@ -226,7 +228,12 @@ class _Run:
             self.snapshots.remove(tip)
 
     def install(self) -> None:
-        tip = Tip(make_zxid(epoch_of(self.store.tip.zxid) + 1, self.rng.randrange(1, 99)), self.rng.getrandbits(32))
+        epoch = epoch_of(self.store.tip.zxid) + 1
+        if epoch > self.epochs[-1]:
+            self.epochs.append(epoch)
+            self.store.save_epoch(epoch)
+            self.epochs = [epoch]
+        tip = Tip(make_zxid(epoch, self.rng.randrange(1, 99)), self.rng.getrandbits(32))
         image = _image(tip)
         try:
             if self.rng.random() < 0.3:
