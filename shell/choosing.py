@@ -3,9 +3,11 @@
 What is said by an option comes first, then the environment, then the profile, then the file's top, then what stands
 here. But a profile that is asked for by an option comes before the environment: who types ``zabsh prod`` means that
 cluster, whatever ``ZABPY_SERVERS`` is. And a profile goes with its servers: where others are named by what comes before
-it, it is set aside with its credentials, which are not theirs to know. Guard rails add up: nothing takes one away.
+it, it is set aside with its credentials, which are not theirs to know. Guard rails add up: nothing takes one away. They
+are those of the cluster: whoever names servers of a profile's by address, and some of its tree, goes by them, too.
 """
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -62,7 +64,8 @@ def choose(options: Options, environment: Mapping[str, str], file: File) -> Sett
         return next((each for each in (*said, default) if each), default)
 
     top, remarks = file.top, list(file.remarks)
-    rules = _rules(options, env, profile)
+    servers = servers or profile.servers or SERVERS
+    rules = _rules(options, env, profile, [] if profile.servers else _guards(servers, file))
     client = {}
     session_timeout_ms = pick(options.session_timeout_ms, None, profile.session_timeout_ms, top.session_timeout_ms)
     if session_timeout_ms:
@@ -72,7 +75,7 @@ def choose(options: Options, environment: Mapping[str, str], file: File) -> Sett
             variable = "ZABPY_" + option.strip("-").upper()
             remarks.append(f"{option}: the password is seen in the list of processes; {variable} or a profile hides it")
     return Settings(
-        servers=servers or profile.servers or SERVERS,
+        servers=servers,
         profile=profile.name,
         format=pick(options.format, env.one_of("OUTPUT", FORMATS), profile.output, top.output or "table"),
         colour=pick(options.colour, env.one_of("COLOR", COLOURS), profile.color, top.color or "auto"),
@@ -91,21 +94,24 @@ def of_place(where: str, file: File, now: Settings) -> Settings:
     """Those of another place, named within a shell: a profile, or HOST:PORT,...[/CHROOT], of which no more is known."""
     yes = now.rules.yes and not now.rules.yes_is_by_name
     if where not in file.profiles and (any(char in where for char in ":.,/") or not near(where, file.profiles)):
-        there = choose(Options(servers=where, yes=yes, timeout_ms=now.timeout_ms), {}, file)
-        for profile in file.profiles.values():
-            if profile.has_guards and profile.servers and _overlap(where, profile.servers):
-                there.rules = _guarded(there.rules, profile)
-        return there
+        return choose(Options(servers=where, yes=yes, timeout_ms=now.timeout_ms), {}, file)
     confirm = where if now.rules.yes and now.profile == where else None
     return choose(Options(profile=where, yes=yes, confirm=confirm), {}, file)
 
 
-def _guarded(rules: Rules, profile: Profile) -> Rules:
+def _guards(servers: str, file: File) -> list[Profile]:
+    """The profiles with guard rails that name one of these servers, and some of the same tree."""
+    return [
+        each for each in file.profiles.values() if each.has_guards and each.servers and _overlap(servers, each.servers)
+    ]
+
+
+def _guarded(rules: Rules, profile: Profile, confirmed: str | None) -> Rules:
     """These, and the guard rails of a profile of the same servers: an address is no way around them."""
     return replace(
         rules,
         read_only=rules.read_only or profile.read_only,
-        yes=rules.yes and not profile.confirm_name,
+        yes=rules.yes and (confirmed == profile.name or not profile.confirm_name),
         confirm_name=rules.confirm_name or profile.confirm_name,
         name=profile.name if profile.confirm_name or not rules.name else rules.name,
         forbid=rules.forbid | profile.forbid,
@@ -113,17 +119,31 @@ def _guarded(rules: Rules, profile: Profile) -> Rules:
 
 
 def _overlap(first: str, second: str) -> bool:
-    """Whether they share a server and some of the tree. A server is known by its name, as it is written."""
+    """Whether they share a server and some of the tree. A server is known by its name, as it is written, for to ask DNS
+    could take long, and says another thing tomorrow; but an address by its number, and this machine by any of its."""
     (hosts, chroot), (others, other_chroot) = _parted(first), _parted(second)
     is_within = f"{chroot}/".startswith(f"{other_chroot}/") or f"{other_chroot}/".startswith(f"{chroot}/")
     return is_within and not hosts.isdisjoint(others)
 
 
-def _parted(servers: str) -> tuple[frozenset[str], str]:
+def _parted(servers: str) -> tuple[frozenset[tuple[str, int]], str]:
     hosts, _, chroot = servers.partition("/")
     named = (each.strip().lower() for each in hosts.split(","))
-    found = frozenset(each if re.search(r":\d+\Z", each) else f"{each}:2181" for each in named)
-    return found, f"/{chroot.strip('/')}".rstrip("/")
+    return frozenset(map(_server, named)), f"/{chroot.strip('/')}".rstrip("/")
+
+
+def _server(text: str) -> tuple[str, int]:
+    """Host and port, as they are compared."""
+    match = re.fullmatch(r"(?P<host>[^:]*|\[.*\]):(?P<port>\d+)", text)
+    host, port = (match["host"], int(match["port"])) if match else (text, 2181)
+    host = host.strip("[]").rstrip(".")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return ("localhost" if host.endswith(".localhost") else host), port
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return ("localhost" if str(address) in ("127.0.0.1", "::1", "0.0.0.0", "::") else str(address)), port
 
 
 def _profile(options: Options, env: "_Environment", file: File) -> tuple[Profile, int]:
@@ -135,21 +155,25 @@ def _first(*said: tuple[str | None, int]) -> tuple[str | None, int]:
     return next((each for each in said if each[0]), (None, 0))
 
 
-def _rules(options: Options, env: "_Environment", profile: Profile) -> Rules:
-    if options.confirm is not None and options.confirm != profile.name:
+def _rules(options: Options, env: "_Environment", profile: Profile, guards: list[Profile]) -> Rules:
+    """``guards``: the profiles whose guard rails hold, too."""
+    names = [each.name for each in (profile, *guards) if each.name]
+    if options.confirm is not None and options.confirm not in names:
         here = f"the profile is {profile.name}" if profile.name else "there is no profile"
         raise UsageError(f"--confirm {options.confirm}: {here}")
-    yes = options.confirm is not None or (options.yes and not profile.confirm_name)
     stays = options.read_only or env.flag("READ_ONLY")
-    return Rules(
+    rules = Rules(
         read_only=stays or profile.read_only,
-        yes=yes,
+        yes=options.confirm is not None or (options.yes and not profile.confirm_name),
         confirm_name=profile.confirm_name,
         name=profile.name,
         forbid=profile.forbid,
         stays_read_only=stays,
         yes_is_by_name=options.confirm is not None and not options.yes,
     )
+    for each in guards:
+        rules = _guarded(rules, each, options.confirm)
+    return rules
 
 
 def _identities(what: str, texts: Iterable[str]) -> list[Identity]:

@@ -19,6 +19,7 @@ from .cluster import Cluster
 from .command import FORMAT, Command, HelpAsked, expanded, find
 from .glob import matches
 from .line import GLOB, After, LineError, Statement, Word, parse
+from .looks import quotable
 from .output import Look, Output, to_stream
 from .planned import Draft
 from .problems import ShellError, Status, UsageError, status_of, told
@@ -293,7 +294,8 @@ class Shell:
     # Saying -----------------------------------------------------------------------------------------------------------
 
     async def _complain(self, name: str, text: str) -> None:
-        named = f"{name}: {text}" if name and not text.startswith(f"{name}: ") else text
+        text = quotable(text)  # here, for all: a path of servers' or a person's may have a new line in it
+        named = f"{quotable(name)}: {text}" if name and not text.startswith(f"{name}: ") else text
         await self.out.tell(self._where + named)
 
     async def _show_usage(self, name: str) -> None:

@@ -152,6 +152,60 @@ def test_an_address_is_no_way_around_a_profile(tmp_path: Path, where: str, guard
     assert rules.forbids("mv") is (guard == "c")
 
 
+@pytest.mark.parametrize(
+    ("where", "guard"),
+    [
+        ("localhost:2181", "here"),
+        ("127.0.0.1", "here"),
+        ("[::1]:2181", "here"),
+        ("::1", "here"),
+        ("[::ffff:127.0.0.1]:2181", "here"),
+        ("0.0.0.0:2181", "here"),
+        ("LOCALHOST.", "here"),
+        ("localhost:2182", ""),
+        ("[fd00::0:1]:2181", "six"),
+        ("fd00::1", "six"),
+        ("[fd00::1]:2182", ""),
+    ],
+)
+def test_a_server_by_another_of_its_addresses_is_the_same(tmp_path: Path, where: str, guard: str) -> None:
+    config = tmp_path / "shell.toml"
+    config.write_text(
+        '[profile.here]\nservers = "127.0.0.1:2181"\nconfirm_name = true\n'
+        '[profile.six]\nservers = "[fd00::1]:2181"\nconfirm_name = true\n'
+    )
+    file = load({"ZABPY_SHELL_CONFIG": str(config)})
+    assert choose(Options(servers=where), {}, file).rules.name == guard
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "guard", "yes"),
+    [
+        (Options(servers="a1"), {}, "a", False),
+        (Options(servers="a1", yes=True), {}, "a", False),
+        (Options(servers="a1", confirm="a"), {}, "a", True),
+        (Options(), {"ZABPY_SERVERS": "c1"}, "c", False),
+        (Options(servers="c1", profile="b"), {}, "b", False),
+        (Options(servers="b1", yes=True), {}, "", True),
+    ],
+)
+def test_the_command_line_is_no_way_around_a_profile(
+    tmp_path: Path, options: Options, environment: dict[str, str], guard: str, yes: bool
+) -> None:
+    config = tmp_path / "shell.toml"
+    config.write_text(CLUSTERS)
+    found = choose(options, environment, load({"ZABPY_SHELL_CONFIG": str(config)}))
+    assert (found.rules.name, found.rules.yes, found.rules.read_only) == (guard, yes, guard == "c")
+    assert found.auth == [] and (found.profile == "" or options.profile)
+
+
+def test_another_cluster_is_not_confirmed(tmp_path: Path) -> None:
+    config = tmp_path / "shell.toml"
+    config.write_text(CLUSTERS)
+    with pytest.raises(UsageError, match="--confirm b"):
+        choose(Options(servers="a1", confirm="b"), {}, load({"ZABPY_SHELL_CONFIG": str(config)}))
+
+
 def test_a_transaction_stays_with_its_cluster(zabsh: Run, other: str) -> None:
     told = zabsh("begin", "create /made", "connect dev", "commit", "exists /made")
     assert "connect: a transaction is being put together for this cluster" in told.err
