@@ -109,8 +109,8 @@ def test_what_is_typed_prints_what_stands_there(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZABPY_SHELL_CONFIG", str(tmp_path / "shell.toml"))
     monkeypatch.setenv("EDITOR", "true")
-    # By another address, or prod's guard rails would be those of all that is typed.
-    prod = hosts.replace("127.0.0.1", "127.0.0.2")
+    # By a name that guard rails do not know, or those of prod would be those of all that is typed.
+    prod = hosts.replace("127.0.0.1", "127.1")
     (tmp_path / "shell.toml").write_text(f"[profile.prod]\nservers = '{prod}'\nread_only = true\n")
     story = STORIES[heading]
     for typed, text in zip(story, anyio.run(printed, hosts, story, backend="asyncio")):
