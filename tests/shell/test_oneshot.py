@@ -82,7 +82,7 @@ def test_lines_of_stdin_are_run_as_they_come(program: Program) -> None:
     process.stdin.write(b"pwd > '/no/\nwhere'\nls /nope\n")
     process.stdin.close()
     assert process.wait(20) == 8
-    assert b"stdin:3: pwd: /no/\nwhere: No such file" in process.stderr.read()
+    assert b"stdin:3: pwd: /no/\\nwhere: No such file" in process.stderr.read()
 
 
 def test_words_reach_a_command_as_they_are(program: Program) -> None:
