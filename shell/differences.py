@@ -1,6 +1,5 @@
 """How two values differ, in lines; and two trees, znode by znode."""
 
-import difflib
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import NamedTuple
 
@@ -33,6 +32,8 @@ def unified(old: bytes, new: bytes, names: tuple[str, str] | None, paint: Paint,
         yield "values differ, but only in what does not show: spaces, line ends, or how they are packed"
         return
     styles = {"+": "added", "-": "removed", "@": "hunk"}
+    import difflib  # few commands need it
+
     lines = difflib.unified_diff(before, after, *(names or ("", "")), n=context, lineterm="")
     for number, line in enumerate(lines):
         if number < 2:

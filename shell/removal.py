@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from zabpy.client import Client, ConnectionLossError, SessionLostError
-from zabpy.model import NoAuthError, NoNodeError, NotEmptyError, ZabpyError, join, parent_of
+from zabpy.model import NoAuthError, NoNodeError, NotEmptyError, ZabpyError, parent_of
 
 from .pipelined import each
+from .walk import Walk
 
 #: How often a tree is gone through for what others create in it meanwhile.
 ROUNDS_MAX = 20
@@ -34,28 +35,27 @@ class Found:
 async def found_below(zk: Client, top: str) -> Found:
     """The subtree as it is now, more or less: what others change meanwhile is in it or not. Empty if there is none."""
     found = Found()
-
-    async def look(path: str) -> list[str] | None:
-        try:
-            names, stat = await zk.children_and_stat(path)
-        except NoNodeError:
-            return None
-        except NoAuthError as error:
-            found.denied.append(error)
-            return []
-        found.versions[path] = stat.version
-        if stat.ephemeral_owner:
-            found.ephemerals[path] = stat.ephemeral_owner
-        return [join(path, name) for name in names]
-
-    level = [top]
-    while level:
-        below = await each(look, level)
-        there = [path for path, names in zip(level, below, strict=True) if names is not None]
-        if there:
-            found.levels.append(there)
-        level = [path for names in below for path in names or ()]
+    walk = Walk(zk, "stats")  # many in a request, and leaves are not asked for their children
+    try:
+        async for node in walk.nodes([top]):
+            if node.depth == len(found.levels):
+                found.levels.append([])
+            found.levels[node.depth].append(node.path)
+            if node.stat is not None:
+                found.versions[node.path] = node.stat.version
+                if node.stat.ephemeral_owner:
+                    found.ephemerals[node.path] = node.stat.ephemeral_owner
+    except NoNodeError:
+        return Found()
+    found.denied = [_unread(path) for path in walk.denied]
     return found
+
+
+def _unread(path: str) -> NoAuthError:
+    """As a client raises it."""
+    error = NoAuthError(f"{path}: its children may not be listed")
+    error.operation, error.path = "children_and_stat", path
+    return error
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """A value is changed in an editor, and written only if nobody else has changed it meanwhile."""
 
-import difflib
 import os
 import shlex
 import signal
@@ -217,6 +216,8 @@ def _both(mine: bytes, theirs: bytes, name: str) -> bytes:
     ours, others = _lines(mine), _lines(theirs)
     begin, middle, end_of = (mark.encode() for mark in (f"{MARKS[0]}yours", MARKS[1], MARKS[2] + name))
     found: list[bytes] = []
+    import difflib  # few commands need it
+
     for tag, start, end, other_start, other_end in difflib.SequenceMatcher(None, ours, others).get_opcodes():
         if tag == "equal":
             found += ours[start:end]

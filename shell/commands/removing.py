@@ -89,7 +89,10 @@ async def remove_trees(
         if len(paths) == 1:
             raise ShellError(f"{path}: stays: {why}", Status.DENIED)
         await shell.out.tell(f"{path}: stays: {why}")
-    found = [(top, await found_below(zk, top)) for top in tops]
+    try:
+        found = [(top, await found_below(zk, top)) for top in tops]
+    except zabpy.ZabpyError as error:
+        raise ShellError(f"while counting: {told(error) or error}; nothing was done", status_of(error)) from error
     for top, tree in found:
         if not tree.levels and must_exist:
             raise ShellError(f"{top}: no such znode; nothing was done", Status.NO)

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -14,6 +15,7 @@ from shell.output import Look, Output
 from shell.removal import Remover
 from shell.settings import Rules, Settings
 from shell.starting import started
+from zabpy.client import Client
 from zabpy.testing import Ensemble
 
 load()
@@ -131,6 +133,32 @@ def test_a_connection_that_comes_back_is_no_trouble(
         dies_after(patch, Remover, "_delete", 1_000, again)
         status, _, err = run(ensemble, "rm -r /t")
     assert (status, err) == (0, "")
+
+
+def test_the_server_dies_while_it_is_counted(
+    ensemble: Ensemble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(ensemble, f"import {exported(tmp_path)}")[0] == 0
+    requests = 0
+    real = Client.request
+
+    async def counted(self: Client, *args: Any, **settings: Any) -> Any:
+        nonlocal requests
+        requests += 1
+        return await real(self, *args, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Client, "request", counted)
+        patch.setattr(Client, "children_and_stat", None)  # one request a znode
+        assert run(ensemble, "rm -rn /t --output ndjson")[1].count("\n") == MANY + 1
+    assert 0 < requests < 50
+    with monkeypatch.context() as patch:
+        dies_after(patch, Client, "request", 3, lambda: ensemble.kill(1))
+        status, _, err = run(ensemble, "rm -r /t")
+    assert status != 0 and "while counting: " in err and err.endswith("; nothing was done\n"), err
+    ensemble.restart(1)
+    ensemble.wait_ready()
+    assert run(ensemble, "count /t --output raw")[1] == f"{MANY}\n"
 
 
 def test_ctrl_c(ensemble: Ensemble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
