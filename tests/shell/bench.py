@@ -92,6 +92,7 @@ class Bench:
         """From a key to its echo, while ``stop`` has stopped whoever should answer."""
         delays_ms: list[float] = []
         with self.terminal() as child:
+            child.delaybeforesend = None  # or pexpect waits before each key
             child.expect(r"/(\x1b\[[0-9;]*m)*> ?")
             time.sleep(2)  # until it has a session
             stop()
