@@ -15,7 +15,8 @@ ZXID = make_zxid(3, 7)
 
 
 def config_of(text: str) -> Config:
-    return parse(f"dataDir=/x\nclientPort=1\ninitLimit=1\nsyncLimit=1\nstandaloneEnabled=false\n{text}", server_id=1)
+    base = "dataDir=/x\nclientPort=1\ninitLimit=1\nsyncLimit=1\nstandaloneEnabled=false\nzabpy.peersUnproven=true\n"
+    return parse(base + text, server_id=1)
 
 
 def delivered(text: str, me: int = 1, file: str = FILE) -> tuple[Membership, list[str]]:

@@ -7,6 +7,9 @@ them all and prints what it takes to find each.
 
 A file a theme; trap.py says what a trap is. Never use one outside tests.
 
+May import: zabpy.model, zabpy.zab, zabpy.storage, with their inner files, which it replaces functions of.
+Imported by: zabpy.testing and tests.
+
 Names are those of the project's list of what has gone wrong in ZooKeeper, with a word where one mistake has several
 forms, or a word alone for what broke a rule of the paper. Of that list are not here:
 
@@ -18,10 +21,14 @@ forms, or a word alone for what broke a rule of the paper. Of that list are not 
 * H2 (liveness by the old configuration only): voters do not change here.
 """
 
-from . import acked_early, commits, elections, epochs, histories, reads_and_snapshots, states, store
+from . import (
+    acked_early as acked_early,
+    commits as commits,
+    elections as elections,
+    epochs as epochs,
+    histories as histories,
+    reads_and_snapshots as reads_and_snapshots,
+    states as states,
+    store as store,
+)
 from .trap import TRAPS as TRAPS, Trap as Trap
-
-__all__ = [
-    "acked_early", "commits", "elections", "epochs", "histories", "reads_and_snapshots", "states", "store", "TRAPS",
-    "Trap",
-]  # fmt: skip
