@@ -3,7 +3,8 @@
 What is in memory: of an export the paths of what is still to be read, at most the broadest level of the tree, and a few
 hundred records; of an import its paths while the file is read, and then what stands at the heads of ../spool.py and
 ../plan.py. A killed export leaves what was there before, and a hidden ``.NAME.PID.part`` beside it, which import takes
-for what it is: cut off. A killed import is gone on with by the same command.
+for what it is: cut off; the next export to that name removes it when it is whole. A killed import is gone on with by
+the same command.
 """
 
 import gzip
@@ -22,7 +23,7 @@ from zabpy.model import CodeError
 from ..applying import Applier
 from ..archive import Archive, ArchiveWriter, NdjsonWriter, TarWriter, problems_told, read_archive
 from ..command import ZPath, command
-from ..files import on_disk, whole_file
+from ..files import on_disk, remove_stale_parts, whole_file
 from ..line import quoted
 from ..plan import Plan, at, carry_out, carry_out_deletes, plan_for
 from ..problems import ShellError, Status, UsageError, status_of, told
@@ -73,6 +74,11 @@ async def export(shell: Shell, path: str, file: str | None, format: str | None, 
         await anyio.to_thread.run_sync(on_disk, stream)
     if complete is not None:
         raise complete
+    try:
+        for part in await anyio.to_thread.run_sync(remove_stale_parts, target):
+            await shell.out.tell(f"{part}: removed, an export to {target.name} that was killed had left it")
+    except OSError as error:  # the export is there, which is what was asked for
+        await shell.out.tell(f"what killed exports have left could not be removed: {error}")
 
 
 def _local(file: str) -> Path:

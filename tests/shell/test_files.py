@@ -1,12 +1,15 @@
 """Files that the shell writes: whole, or as they were."""
 
+import fcntl
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from shell.files import write_whole
+from shell.files import remove_stale_parts, whole_file, write_whole
 from shell.settings import Rules
 
 from .conftest import Run
@@ -51,3 +54,26 @@ def test_no_file_takes_the_place_of_a_device_or_a_folder(zabsh: Run, tmp_path: P
     assert "No space left on device" in zabsh("export / /dev/full", rules=Rules(yes=True)).err
     told = zabsh(f"export -f / {tmp_path}", rules=Rules(yes=True))
     assert told.status == 2 and "is a folder" in told.err
+
+
+def test_what_a_killed_process_has_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    dead, target = process.pid, tmp_path / "x"
+    names = [f".x.{os.getppid()}.part", f".x.5.{dead}.part", f".xy.{dead}.part", f"x.{dead}.part", ".x.y.part"]
+    for name in [*names, f".x.{dead}.part"]:
+        (tmp_path / name).write_text("half")
+    (tmp_path / "link").symlink_to("x")
+    with (tmp_path / f".x.{dead}.part").open("rb") as stream:  # as one of another container with that id would have it
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        assert remove_stale_parts(target) == []
+    assert remove_stale_parts(tmp_path / "link") == [tmp_path / f".x.{dead}.part"]
+    assert sorted(os.listdir(tmp_path)) == sorted([*names, "link"])
+
+
+def test_what_is_being_written_is_locked(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "x"):
+        (part,) = tmp_path.iterdir()
+        with part.open("rb") as stream, pytest.raises(BlockingIOError):
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert os.listdir(tmp_path) == ["x"]

@@ -67,6 +67,7 @@ def test_a_killed_export(ensemble: Ensemble, file: Path, tmp_path: Path, name: s
     assert status == 0 and found is not None and 0 < int(found[1].replace(",", "")) < MANY
     status, _, err = run(ensemble, f"export -f /t {target}", f"import -n {target}", "rm -r /half")
     assert status == 0 and f"0 to create, 0 to change, 0 to delete, {MANY + 1:,} the same" in err
+    assert f"{half}: removed, an export to {name} that was killed had left it" in err and not part()
 
 
 def test_a_killed_import_is_gone_on_with(ensemble: Ensemble, file: Path) -> None:
