@@ -7,6 +7,8 @@ from zabpy.model import ADMIN, CREATE, DELETE, READ, WRITE, Acl, Acls, perms_of
 
 from .problems import UsageError
 
+#: A digest's id, as far as it is no hash: somebody has typed the password itself.
+PASSWORD = re.compile(r"(?P<user>\b(?:digest|super):[^:,\s]*:)(?![A-Za-z0-9+/]{27}=(?:[:,]|$))[^:,]+")
 #: In zkCli.sh's order.
 LETTERS = {"c": CREATE, "d": DELETE, "r": READ, "w": WRITE, "a": ADMIN}
 WORDS = {"c": "create", "d": "delete", "r": "read", "w": "write", "a": "administer"}
@@ -28,16 +30,22 @@ def parse_acl(text: str) -> Acls:
             piece = ""
     if piece or not found:
         raise UsageError(
-            f"{piece or repr(text)}: expected SCHEME:ID:PERMISSIONS with letters of cdrwa, such as world:anyone:cdrwa"
+            f"{hidden(piece) or repr(text)}: expected SCHEME:ID:PERMISSIONS with letters of cdrwa,"
+            " such as world:anyone:cdrwa"
         )
     return tuple(found)
+
+
+def hidden(text: str) -> str:
+    """An ACL in a complaint: a password that stands where the hash of one should is not shown."""
+    return PASSWORD.sub(r"\g<user>***", text)
 
 
 def _entry(text: str) -> Acl:
     match = _ENTRY.fullmatch(text)
     assert match is not None
     if not match["perms"]:
-        raise UsageError(f"{text}: no permission; at least one letter of cdrwa is expected")
+        raise UsageError(f"{hidden(text)}: no permission; at least one letter of cdrwa is expected")
     return Acl(perms_of(match["perms"]), match["scheme"], match["id"])
 
 

@@ -38,8 +38,8 @@ class Options:
     read_only: bool = False
     yes: bool = False
     confirm: str | None = None
-    auth: tuple[str, ...] = ()
-    sasl: str | None = None
+    auth: tuple[str, ...] = field(default=(), repr=False)
+    sasl: str | None = field(default=None, repr=False)
     tls: bool = False
     #: As `zabpy.TLS`.
     tls_settings: dict[str, Any] = field(default_factory=dict)

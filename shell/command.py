@@ -11,7 +11,9 @@ status, None for 0, or raises; what it prints goes to ``shell.out``.
 """
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -140,7 +142,12 @@ class Command(click.Command):
         before = words[: words.index("--")] if "--" in words else words
         if "--help" in before:
             raise HelpAsked
-        return self.make_context(name, list(words))
+        try:
+            return self.make_context(name, list(words))
+        except click.UsageError as error:
+            if self.secret:
+                raise click.UsageError(_without(words[1:], error.format_message()), error.ctx) from None
+            raise
 
     def is_forbidden(self, rules: "Rules") -> bool:
         """By any of its names."""
@@ -149,6 +156,15 @@ class Command(click.Command):
     def usage(self) -> str:
         """``ls [OPTIONS] [PATH]...``"""
         return " ".join([self.name or "", *self.collect_usage_pieces(click.Context(self, info_name=self.name))])
+
+
+def _without(words: Sequence[str], text: str) -> str:
+    """A complaint that shows none of these words, one of which may be a password; but what --output is said to be."""
+    kept = {word for before, word in pairwise(("", *words)) if before == "--output"}
+    shown = {*words, *(word.partition("=")[0] for word in words if word.startswith("-"))} - kept - {"", "--output"}
+    for word in sorted(shown, key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "***", text)
+    return text
 
 
 REGISTRY: dict[str, Command] = {}

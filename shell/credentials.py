@@ -21,14 +21,19 @@ SASL = {"digest-md5": "Digest", "scram-sha-256": "Scram"}
 @dataclass(frozen=True)
 class Secret:
     """Where a password comes from: what the first line of ``command``'s output says, a variable, or the password itself
-    in the clear; a person is asked if it is none of these."""
+    in the clear; a person is asked if it is none of these. ``where``: what names the command in complaints, as it may
+    have a secret in it itself: file, line and key."""
 
-    command: str | None = None
+    command: str | None = field(default=None, repr=False)
     env: str | None = None
     clear: str | None = field(default=None, repr=False)
+    where: str = field(default="its command", compare=False)
 
     async def read(self, whose: str, asker: "Asker") -> str:
         """Raises `ShellError` that says why it is not to be had."""
+        return fit(await self._read(whose, asker), whose)
+
+    async def _read(self, whose: str, asker: "Asker") -> str:
         if self.clear is not None:
             return self.clear
         if self.env is not None:
@@ -42,9 +47,18 @@ class Secret:
         # Its questions and complaints are for the person, so they go where ours go.
         done = await anyio.run_process(["sh", "-c", self.command], stderr=None, stdin=subprocess.DEVNULL, check=False)
         if done.returncode != 0:
-            why = f"{self.command!r} ended with status {done.returncode}"
+            why = f"{self.where} ended with status {done.returncode}"
             raise ShellError(f"password of {whose}: {why}", Status.DENIED)
-        return done.stdout.decode().partition("\n")[0].rstrip("\r")
+        return done.stdout.decode("utf-8", "surrogateescape").partition("\n")[0].rstrip("\r")
+
+
+def fit(password: str, whose: str) -> str:
+    """The password, if it can be sent. Raises `ShellError`; that of Python would show a piece of it."""
+    try:
+        password.encode()
+    except UnicodeEncodeError:
+        raise ShellError(f"password of {whose}: it is not in UTF-8", Status.USAGE) from None
+    return password
 
 
 @dataclass(frozen=True)

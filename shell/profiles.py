@@ -232,6 +232,7 @@ class _Reader:
             self._text_of(at, table, "password_command"),
             self._text_of(at, table, "password_env"),
             self._text_of(at, table, "password"),
+            where=f"{self._path}:{line_of(self._lines, (*at, 'password_command'))}: {'.'.join(at)}.password_command",
         )
 
     # Values of a kind -------------------------------------------------------------------------------------------------
@@ -257,7 +258,7 @@ class _Reader:
     def _text_of(self, at: tuple[str, ...], table: dict[str, Any], key: str) -> str | None:
         found: object = table.get(key)
         if found is not None and not isinstance(found, str):
-            self._refuse((*at, key), f"expected a text, not {found!r}")
+            self._refuse((*at, key), f"expected a text, not {_shown(key, found)}")
         return found
 
     def _texts(self, at: tuple[str, ...], table: dict[str, Any], key: str) -> list[str]:
@@ -269,11 +270,16 @@ class _Reader:
     def _flag(self, at: tuple[str, ...], table: dict[str, Any], key: str) -> bool:
         found: object = table.get(key, False)
         if not isinstance(found, bool):
-            self._refuse((*at, key), f"expected true or false, not {found!r}")
+            self._refuse((*at, key), f"expected true or false, not {_shown(key, found)}")
         return found
 
     def _refuse(self, at: tuple[str, ...], why: str) -> NoReturn:
         raise UsageError(f"{self._path}:{line_of(self._lines, at)}: {'.'.join(at)}: {why}")
+
+
+def _shown(key: str, value: object) -> str:
+    """A value in a complaint; of a password only what it is."""
+    return f"{type(value).__name__}" if key in SECRET else repr(value)
 
 
 def _one_of(*choices: str) -> Callable[[object], str]:

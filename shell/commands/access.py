@@ -8,8 +8,9 @@ import zabpy
 from zabpy.client import Client
 from zabpy.model import Acl, Acls, BadVersionError, NoAuthError, NoNodeError, digest_id
 
-from ..acls import acl_text, entry_text, in_words, letters_of, parse_acl
+from ..acls import acl_text, entry_text, hidden, in_words, letters_of, parse_acl
 from ..command import ZPath, command
+from ..credentials import fit
 from ..pipelined import each
 from ..problems import ShellError, Status, UsageError, told
 from ..removal import found_below
@@ -183,7 +184,7 @@ def merged(acls: Acls, added: Sequence[Acl], removed: Sequence[str]) -> Acls:
         entry = _entry_of(text)
         same = [i for i, each in enumerate(found) if entry and (each.scheme, each.id) == (entry.scheme, entry.id)]
         if entry is None or not same:
-            raise UsageError(f"{text}: no entry for it in {acl_text(acls)}")
+            raise UsageError(f"{hidden(text)}: no entry for it in {acl_text(acls)}")
         left = found[same[0]].perms & ~entry.perms
         found[same[0] : same[0] + 1] = [found[same[0]]._replace(perms=left)] if left else []
     for entry in added:
@@ -216,10 +217,13 @@ async def auth(shell: Shell, scheme: str | None, user: str | None, shows_digest:
         user = user or scheme
         if not user:
             raise UsageError("Missing argument 'USER'")
+        fit(user, user.partition(":")[0])
         entry = digest_id(user if ":" in user else f"{user}:{await shell.asker.secret(f'password of {user}')}")
         record = {"user": user.partition(":")[0], "id": entry, "entry": f"digest:{entry}:cdrwa"}
         await shell.out.show(record, human=record["entry"], raw=entry + "\n")
         return
+    if scheme is not None and ":" in scheme:  # before it is shown as a scheme, with the password in it
+        raise UsageError("a scheme has no : in it; expected SCHEME USER")
     zk = await shell.zk()
     if scheme is None:
         async with shell.out.rows("scheme", "id") as rows:
@@ -232,6 +236,6 @@ async def auth(shell: Shell, scheme: str | None, user: str | None, shows_digest:
         credential = user if ":" in user else f"{user}:{await shell.asker.secret(f'password of {user}')}"
     else:
         credential = user if user is not None else await shell.asker.secret(f"credential for {scheme}")
-    await zk.add_auth(scheme, credential)
     who = f"{scheme} {credential.partition(':')[0]}" if scheme == "digest" else scheme
+    await zk.add_auth(scheme, fit(credential, who))
     await shell.out.tell(f"also {who} from now on")

@@ -1,7 +1,8 @@
 """What was typed, kept from one shell to the next: a file for each cluster, of the user alone, and without secrets.
 
 ``$XDG_STATE_HOME/zabpy/history/CLUSTER``, in prompt_toolkit's own layout, so that its tools read it. A line is not kept
-if it begins with a space, as in other shells, or has a command in it that takes a secret.
+if it begins with a space, as in other shells, or has a command in it that takes a secret, or what looks
+like a password.
 """
 
 import os
@@ -18,6 +19,11 @@ from .place import command_of
 SECRET = frozenset({"auth", "addauth", "add_auth", "login"})
 #: Flags whose value is one, in whatever command.
 SECRET_FLAGS = re.compile(r"--?(password|passwd|secret|auth|token|credential)s?\b", re.IGNORECASE)
+#: USER:PASSWORD behind a scheme, in whatever command, as one that is misspelt; but not the hash that ACLs have.
+SECRET_PAIR = re.compile(
+    r"\b(digest|super|digest-md5|scram-sha-256)['\"]?[:\s]\s*['\"]?[^\s:,]*:(?![A-Za-z0-9+/]{27}=)[^\s:,]",
+    re.IGNORECASE,
+)
 #: A longer file is cut to its second half at the start.
 BYTES_MAX = 1 << 20
 
@@ -30,7 +36,7 @@ def file_of(cluster: str) -> str:
 
 
 def is_secret(text: str) -> bool:
-    if text[:1] == " " or SECRET_FLAGS.search(text):
+    if text[:1] == " " or SECRET_FLAGS.search(text) or SECRET_PAIR.search(text):
         return True
     for statement in parse_so_far(text):
         if not statement.words:
