@@ -88,6 +88,7 @@ class Network:
         self._spike_permille, self._spike = settings.spike_permille, settings.spike_us
         self._keepalive = settings.keepalive_ms * 1000
         self._redial = settings.redial_ms * 1000
+        self._transfer = settings.transfer_ms * 1000
         self._replace_permille = settings.replace_permille
         servers = settings.servers
         self.paths = {(a, b): Path(a, b) for a in servers for b in servers if a != b}
@@ -190,12 +191,13 @@ class Network:
                 self._flow(path)
 
     def heal_all(self, servers: set[int]) -> None:
-        """No cuts and no clogs any more between these."""
+        """No cuts and no clogs any more between these, and nobody reads slowly."""
         self.votes_lost_until.clear()
         for (sender, receiver), path in self.paths.items():
             if sender in servers and receiver in servers:
                 path.cuts = 0
                 path.clogged_until = path.paced_until = 0
+                self._hurry(path)
                 self._flow(path)
                 self.dial_later(sender, receiver)
 
@@ -252,6 +254,14 @@ class Network:
         for _ in range(owed):
             at += 1 + int(self._random.random() * 200)
             self._sim.at(at, self._arrived, direction)
+
+    def _hurry(self, path: Path) -> None:
+        """What piled up before a slow reader, or in a clog, is due now: its times were given when it was sent, and can
+        lie longer ahead than any heal waits (seed 1171 of three servers: 60 s). The events of these times find less."""
+        direction, usual = path.direction, self._latency + self._jitter + self._spike + self._transfer
+        if direction is not None and direction.arrival > self._sim.now + usual:
+            direction.owed = len(direction.queue)
+            direction.arrival = self._sim.now
 
     def _arrived(self, direction: Direction) -> None:
         if direction.closed or not direction.queue:
