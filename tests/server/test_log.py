@@ -1,5 +1,10 @@
+import os
+import sys
+
+import pytest
+
 from zabpy.server import Log
-from zabpy.server.log import LINES_A_SECOND_MAX
+from zabpy.server.log import LINES_A_SECOND_MAX, LinesToStderr
 
 
 class HandClock:
@@ -34,3 +39,41 @@ def test_a_flood_of_one_event_is_held_back_and_counted_and_others_are_not() -> N
     clock.ms += 1000
     log("flood")
     assert lines[-1].endswith("event=flood held_back=30\n")
+
+
+def test_a_pipe_that_nobody_empties_costs_lines_and_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.pipe()
+    with open(ours, "rb", buffering=0) as reader, open(theirs, "w", encoding="utf-8") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        lines = LinesToStderr()
+        for number in range(3000):
+            lines.write(f"{number:0100}\n")
+        os.set_blocking(ours, False)
+        shown = reader.read(1 << 20).decode().splitlines()
+        assert shown == [f"{number:0100}" for number in range(len(shown))]
+        assert len(shown) > 100
+        lines.write("here again\n")
+        lines.write("and again\n")
+        lost = f"{3000 - len(shown)} lines are missing here: nobody read them"
+        assert reader.read(1 << 20).decode().splitlines() == [lost, "here again", "and again"]
+
+
+def test_a_line_longer_than_what_is_left_is_told_of_and_the_next_is_a_line_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = os.pipe()
+    with open(ours, "rb", buffering=0) as reader, open(theirs, "w", encoding="utf-8") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        lines = LinesToStderr()
+        lines.write("x" * (1 << 20) + "\n")
+        assert set(reader.read(1 << 20)) == {ord("x")}
+        lines.write("next\n")
+        assert reader.read(1 << 20) == b"\n1 lines are missing here: nobody read them\nnext\n"
+
+
+def test_a_reader_that_is_gone_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with open(theirs, "w", encoding="utf-8") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        LinesToStderr().write("nobody there\n")

@@ -3,13 +3,14 @@
 ZABPY_KILL_ROUNDS sets how many times a server is killed; the leader is every second time.
 """
 
+import fcntl
 import os
 import signal
 import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 
@@ -136,6 +137,72 @@ async def test_clients_cannot_take_the_descriptors_that_the_log_and_snapshots_ne
         print(servers.log(0))
 
 
+async def test_a_log_that_nobody_reads_does_not_stop_the_server(tmp_path: Path) -> None:
+    """Whoever collects the lines may hang, and the pipe to it be full."""
+    servers = Processes(tmp_path, 1)
+    collector, pipe = os.pipe()
+    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
+    try:
+        servers.start(0, stderr=pipe)
+        os.close(pipe)
+        with trio.fail_after(60):
+            await servers.wait_serving(0)
+            client = RawClient(await trio.open_tcp_stream("127.0.0.1", servers.client_ports[0]))
+            assert await client.handshake()
+            for number in range(60):  # each leaves a line: more than the pipe holds
+                async with await trio.open_tcp_stream("127.0.0.1", servers.client_ports[0]) as stranger:
+                    await stranger.send_all(b"\0\0\0\4rubb")
+                    with suppress(trio.BrokenResourceError):
+                        await stranger.receive_some()
+                if number % 10 == 0:
+                    assert (await client.create(f"/n{number}")).err == 0
+    finally:
+        servers.processes[0].kill()
+        servers.processes[0].wait()
+        os.close(collector)
+
+
+SLOW_NAMES = """
+import socket, time
+real = socket.getaddrinfo
+def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
+    if host in ("dead.invalid", b"dead.invalid") and not flags & socket.AI_NUMERICHOST:
+        time.sleep(60)
+    return real(host, port, family, type, proto, flags)
+socket.getaddrinfo = getaddrinfo
+"""
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["unknown", "hangs"])
+async def test_a_peer_whose_name_cannot_be_looked_up_is_only_missing(
+    hangs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SLOW_NAMES if hangs else "")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    servers = Processes(tmp_path, 3)
+    for config in servers.configs[1:]:
+        config.write_text(config.read_text().replace("server.1=127.0.0.1", "server.1=dead.invalid"))
+    for config in servers.configs:
+        config.write_text(config.read_text().replace("snapCount=2000", "snapCount=10\nzabpy.peersUnproven=yes"))
+    try:
+        for i in range(3):
+            servers.start(i)
+        with trio.fail_after(60):
+            await servers.wait_serving(2)
+            client = RawClient(await trio.open_tcp_stream("127.0.0.1", servers.client_ports[2]))
+            assert await client.handshake()
+            for number in range(100):
+                assert (await client.create(f"/n{number}")).err == 0
+            while "event=snapshot " not in servers.log(2):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        assert await servers.mode(0) == ""
+    finally:
+        for i, process in enumerate(servers.processes):
+            process.kill()
+            process.wait()
+            print(servers.log(i))
+
+
 class Processes:
     """``count`` servers as `zabpy serve` runs them, below ``directory``."""
 
@@ -146,7 +213,7 @@ class Processes:
         self.client_ports = ports[:count]
         self._members = [f"server.{i + 1}=127.0.0.1:{ports[count + i]}:{ports[2 * count + i]}" for i in range(count)]
         self.processes: list[subprocess.Popen[bytes]] = []
-        self._configs = [self.config(directory / str(i + 1), i) for i in range(count)]
+        self.configs = [self.config(directory / str(i + 1), i) for i in range(count)]
 
     def config(self, directory: Path, i: int) -> Path:
         data = directory / "data"
@@ -160,13 +227,13 @@ class Processes:
         path.write_text("\n".join(lines) + "\n")
         return path
 
-    def start(self, i: int, *, descriptors: int = 0) -> None:
-        """``descriptors``: how many it may have at most, 0 for what this process may."""
-        command = [sys.executable, "-m", "zabpy", "serve", str(self._configs[i])]
+    def start(self, i: int, *, descriptors: int = 0, stderr: int | None = None) -> None:
+        """``descriptors``: how many it may have at most, 0 for what this process may. ``stderr``: not the log."""
+        command = [sys.executable, "-m", "zabpy", "serve", str(self.configs[i])]
         if descriptors:
             command = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *command]
-        with open(self._configs[i].with_suffix(".log"), "ab") as log:
-            process = subprocess.Popen(command, stderr=log)
+        with open(self.configs[i].with_suffix(".log"), "ab") as log:
+            process = subprocess.Popen(command, stderr=log if stderr is None else stderr)
         if i < len(self.processes):
             self.processes[i] = process
         else:
@@ -177,7 +244,7 @@ class Processes:
         self.processes[i].wait()
 
     def log(self, i: int) -> str:
-        return self._configs[i].with_suffix(".log").read_text()
+        return self.configs[i].with_suffix(".log").read_text()
 
     async def word(self, i: int, word: bytes) -> str:
         try:

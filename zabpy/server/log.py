@@ -1,5 +1,12 @@
-"""Log: one line an event that matters, ``key=value``, to stderr."""
+"""Log: one line an event that matters, ``key=value``, to stderr.
 
+Whoever reads these lines may stop reading: a pipe nobody empties, a terminal that is held. The server must not stop
+with them, since all that it does waits for the loop that writes them. So a line that does not fit at once is lost, and
+the next one that fits begins by saying how many were.
+"""
+
+import os
+import select
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,7 +26,7 @@ class Log:
         self, clock: Clock, *, server_id: int | None = None, write: Callable[[str], object] | None = None
     ) -> None:
         self._clock, self.server_id = clock, server_id
-        self._write = write if write is not None else _to_stderr
+        self._write = write if write is not None else LinesToStderr().write
         self._second = 0
         self._counts: dict[str, int] = {}
 
@@ -58,9 +65,41 @@ def _text(value: object) -> str:
     return '"' + text.encode("unicode_escape").decode("ascii").replace('"', '\\"') + '"'
 
 
-def _to_stderr(line: str) -> None:
-    try:
-        sys.stderr.write(line)
-        sys.stderr.flush()
-    except OSError:  # whoever read our lines is gone; the server is not
-        pass
+class LinesToStderr:
+    """`write` never waits for whoever reads."""
+
+    #: What a pipe that can be written at all takes without waiting (Linux: a page).
+    _FITS_BYTES = 4096
+
+    def __init__(self) -> None:
+        self._lost = 0  # lines
+        self._torn = False  # the last one was not written to its end
+
+    def write(self, line: str) -> None:
+        stream = sys.stderr
+        if stream is None:  # the process was started without
+            return
+        try:
+            fd = stream.fileno()
+        except (OSError, ValueError):  # a test's, or a notebook's; closed
+            stream.write(line)
+            return
+        if self._lost:
+            line = f"{self._lost} lines are missing here: nobody read them\n{line}"
+        data = (b"\n" if self._torn else b"") + line.encode()
+        try:
+            stream.flush()
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            written = 0
+            while written < len(data):
+                if not any(mask & select.POLLOUT for _, mask in poll.poll(0)):
+                    break
+                written += os.write(fd, data[written : written + self._FITS_BYTES])
+        except OSError:  # whoever read our lines is gone, or the disk is full; the server is neither
+            written = 0
+        if written == len(data):
+            self._lost, self._torn = 0, False
+        else:
+            self._lost += 1
+            self._torn = self._torn or written > 0

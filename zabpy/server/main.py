@@ -51,6 +51,7 @@ T = TypeVar("T")
 STANDALONE_ID = 1
 #: How long the write that is under way then may take before the log is left as it is.
 CLOSE_MS_MAX = 3_000
+ASIDE_THREADS_MAX = 8
 #: File descriptors that clients cannot have: for the log, snapshots, links and listeners. A server that cannot open its
 #: next log would have to end.
 DESCRIPTORS_KEPT = 64
@@ -90,6 +91,8 @@ class Server:
         #: Once they are open; -1: there is none.
         self.client_port = self.secure_client_port = -1
         self._threads, self._disk_delay_ms = threads, disk_delay_ms
+        # Names of peers are looked up in threads that a dead DNS can hold for long: snapshots do not queue behind them.
+        self._aside_limiter = trio.CapacityLimiter(ASIDE_THREADS_MAX)
         self._random_bytes = secrets.token_bytes if threads else rng.randbytes
         self._listeners: list[Listener] = []
         self._credentials: list[Credentials] = []
@@ -470,7 +473,7 @@ class Server:
 
     async def _aside(self, call: Callable[[], T]) -> T:
         if self._threads:
-            return await trio.to_thread.run_sync(call)
+            return await trio.to_thread.run_sync(call, limiter=self._aside_limiter)
         await trio.lowlevel.checkpoint()
         return call()
 
