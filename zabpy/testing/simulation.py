@@ -824,6 +824,8 @@ class Simulation:
         self.heal()
         settings = self.settings
         limit_ms = (settings.init_limit + 2 * settings.sync_limit + 10) * settings.tick_ms + 3 * settings.transfer_ms
+        # The history may have to be sent from disk, where a slice takes a millisecond; and then once more.
+        limit_ms += 2 * len(self.facts.chosen) // settings.slice_entries
         begun, end = self.now, self.now + limit_ms * 1000
         voters = range(1, settings.voters + 1)
         if settings.shape and all(self.servers[sid].platter.tip.zxid for sid in voters):
