@@ -174,18 +174,20 @@ def run_seed(name: str, seed: int, frames: int = FRAMES_A_SEED) -> Result:
             if target.mend is not None and rng.random() < 0.7:
                 data = target.mend(data)
             fresh = False
-            if lines.each or number % TRACED_EVERY == 0:
-                what, fresh = lines.watched(once, data)
-            elif number % MEASURED_EVERY == 1:
+            if number % MEASURED_EVERY == 1:
                 what, used = _measured(once, data)
                 memory = max(memory, used)
                 if used > MEMORY_BYTES + MEMORY_PER_BYTE * len(data):
                     failures.append((f"takes {used} bytes of memory for {len(data)}", data))
             else:
+                traced = not lines.each and number % TRACED_EVERY == 0
                 started = clock()
-                what = once(data)
+                if traced or lines.each:
+                    what, fresh = lines.watched(once, data)
+                else:
+                    what = once(data)
                 took = clock() - started
-                if took > SLOW_NS or not worst or took > worst[-1][0]:
+                if not traced and (took > SLOW_NS or not worst or took > worst[-1][0]):
                     worst = [*worst, (took, data)][-3:]
             if fresh or what not in said:
                 said.add(what)
