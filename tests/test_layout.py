@@ -58,6 +58,8 @@ TABLE: dict[str, May] = {
     "server": May(LOWER, "trio hypercorn cryptography scramp", THREADS, {"disk.py": THREADS}),
     # L4
     "recipes": May("model client", "anyio", THREADS),
+    # What opens a file or listens at an address is a tool; settings themselves are read through anyio.
+    "config": May("model client recipes", "anyio click cryptography jinja2 jsonschema yaml", THREADS),
     "blocking": May("model client recipes", "anyio", THREADS, {"portal.py": THREADS}),
     "testing": May(
         f"{LOWER} client server blocking",

@@ -1,0 +1,10 @@
+"""The config store: a namespace of the tree that changes by commits, each read whole or not at all.
+
+May import: zabpy.model, zabpy.client, zabpy.recipes; anyio; cryptography, jinja2, jsonschema and yaml inside what needs
+them.
+Imported by: users, zabpy.blocking, the shell. ``import zabpy`` loads nothing of it.
+"""
+
+from .errors import ConfigError as ConfigError
+from .layers import Explanation as Explanation, Layer as Layer, Merged as Merged, Said as Said, Setting as Setting
+from .values import BadSettingsError as BadSettingsError, Problem as Problem

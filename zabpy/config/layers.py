@@ -1,0 +1,303 @@
+"""Layers → one tree of settings, and which layer said what. No I/O.
+
+Of two layers the later one wins, value by value: mappings are merged, everything else (lists, too) is replaced whole.
+Within one layer a key of its own wins over the same value in a document, and a document of a longer key over that of
+a shorter one. What cannot be told apart is refused: a text at ``db`` and another at ``db.host`` of the same layer, or
+``db.json`` beside ``db.yaml``. In different layers that is no conflict: the later one has it its way.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from .values import (
+    ENCRYPTED,
+    MASK,
+    BadDocumentError,
+    BadSettingsError,
+    Path,
+    Problem,
+    dotted,
+    is_document,
+    is_secret,
+    parse,
+    path_of,
+    shown,
+)
+
+#: The layer below all others; its values stand right in the namespace.
+DEFAULT: Final = "default"
+
+#: Layer, key and encrypted text → the text. Raises `ValueError` where that cannot be done.
+Reveal = Callable[[str, str, str], str]
+
+
+class Layer(NamedTuple):
+    name: str
+    entries: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value, and where it comes from. ``repr`` masks it where it is secret."""
+
+    value: Any = field(repr=False)
+    layer: str
+    key: str
+    secret: bool = False
+
+    @property
+    def shown(self) -> str:
+        return shown(self.value, secret=self.secret)
+
+
+class Merged:
+    """What all layers together say."""
+
+    def __init__(self, leaves: Mapping[Path, Setting]) -> None:
+        #: Place → value, sorted; no place is above another one.
+        self.leaves = leaves
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Merged) and self.leaves == other.leaves
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def tree(self) -> dict[str, Any]:
+        """Nested, and made anew each time."""
+        top: dict[str, Any] = {}
+        for path, setting in self.leaves.items():
+            at = top
+            for name in path[:-1]:
+                at = at.setdefault(name, {})
+            at[path[-1]] = _copied(setting.value)
+        return top
+
+    def at(self, path: Sequence[object]) -> Setting | None:
+        """The value at this place or, where it is a part of a list, that of the list."""
+        found: list[str] = []
+        for name in path:
+            found.append(str(name))
+            setting = self.leaves.get(tuple(found))
+            if setting is not None:
+                return setting
+        return None
+
+    def problem(self, path: Sequence[object], reason: str, *, missing: bool = False) -> Problem:
+        """Why what stands there is refused, so told that nothing secret shows."""
+        key = dotted(map(str, path))
+        setting = self.at(path)
+        below = [each for at, each in self.leaves.items() if at[: len(path)] == tuple(path)] if setting is None else []
+        for each in [setting, *below] if setting else below or self.leaves.values():
+            if each.secret:
+                reason = _without(reason, each.value)
+        if setting is None:
+            layers = {each.layer for each in below} if path else set()
+            return Problem(key, layers.pop() if len(layers) == 1 and not missing else None, None, reason)
+        part: Any = setting.value
+        for name in path[len(self._path_to(path)) :]:
+            try:
+                part = part[name]
+            except (LookupError, TypeError):
+                break
+        return Problem(key, setting.layer, shown(part, secret=setting.secret), reason)
+
+    def _path_to(self, path: Sequence[object]) -> Path:
+        found: Path = ()
+        for name in path:
+            found = (*found, str(name))
+            if found in self.leaves:
+                break
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one layer says of a place. ``value`` is as may be shown."""
+
+    layer: str
+    key: str
+    value: str
+    wins: bool
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What each layer says of a place, from the lowest layer on."""
+
+    key: str
+    said: tuple[Said, ...]
+
+    def __str__(self) -> str:
+        lines = [self.key]
+        width = max((len(each.layer) for each in self.said), default=0)
+        for each in self.said:
+            of = f"   ({each.key})" if each.key != self.key else ""
+            what = each.value if each.problem is None else f"{each.value}: {each.problem}"
+            lines.append(f"{'->' if each.wins else '  '} {each.layer:<{width}}  {what}{of}")
+        return "\n".join(lines)
+
+
+def merge(layers: Iterable[Layer], reveal: Reveal | None = None) -> Merged:
+    """The settings that layers, from the lowest on, make. Raises `BadSettingsError`, which names all that is wrong."""
+    top: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for layer in layers:
+        settings, wrong = _read(layer, reveal)
+        problems += wrong
+        for path, setting in settings.items():
+            _put(top, path, setting)
+    if problems:
+        raise BadSettingsError(problems)
+    return Merged(dict(sorted(_leaves(top, ()))))
+
+
+def explain(layers: Iterable[Layer], key: str, reveal: Reveal | None = None) -> list[Explanation]:
+    """For the place that ``key`` names, or each one below it, what every layer says and which of them wins.
+
+    Empty where no layer says anything. Works on what cannot be the settings, too, and says why it cannot.
+    """
+    wanted = tuple(key.split("."))
+    said: dict[Path, list[Said]] = {}
+    top: dict[str, Any] = {}
+    for layer in layers:
+        settings, wrong = _read(layer, reveal)
+        for path, setting in settings.items():
+            _put(top, path, setting)
+            if path[: len(wanted)] == wanted or wanted[: len(path)] == path:
+                said.setdefault(path, []).append(Said(layer.name, setting.key, setting.shown, False))
+        for problem in wrong:
+            path = tuple(problem.key.split("."))
+            place = path[:-1] if is_document(problem.key) else path
+            if place[: len(wanted)] == wanted or wanted[: len(place)] == place:
+                refused = Said(layer.name, problem.key, problem.given or "", False, problem.reason)
+                said.setdefault(place, []).append(refused)
+    leaves = dict(_leaves(top, ()))
+    found = []
+    for path in sorted(said):
+        winner = leaves.get(path)
+        found.append(
+            Explanation(
+                dotted(path),
+                tuple(
+                    Said(each.layer, each.key, each.value, True)
+                    if winner and each.problem is None and (each.layer, each.key) == (winner.layer, winner.key)
+                    else each
+                    for each in said[path]
+                ),
+            )
+        )
+    return found
+
+
+# One layer ------------------------------------------------------------------------------------------------------------
+
+
+def _read(layer: Layer, reveal: Reveal | None) -> tuple[dict[Path, Setting], list[Problem]]:
+    """What a layer says, and what of it cannot be."""
+    top: dict[str, Any] = {}
+    problems: list[Problem] = []
+    documents: dict[Path, str] = {}
+    places: list[tuple[bool, int, Path, str]] = []
+    for key in layer.entries:
+        try:
+            places.append((not is_document(key), key.count("."), path_of(key), key))
+        except BadDocumentError as error:
+            problems.append(Problem(key, layer.name, None, str(error)))
+    # Documents first, the shorter key before the longer: what comes later replaces single values of what came before.
+    for plain, _, path, key in sorted(places):
+        if not plain:
+            if path in documents:
+                reason = f"it says the same as {documents[path]}, and which one is right cannot be told"
+                problems.append(Problem(key, layer.name, None, reason))
+                continue
+            documents[path] = key
+        data = layer.entries[key]
+        try:
+            value = parse(key, data)
+        except BadDocumentError as error:
+            given = shown(data.decode("utf-8", "replace"), secret=not plain or is_secret(path, None))
+            problems.append(Problem(key, layer.name, None if given == MASK else given, str(error)))
+            continue
+        for at, leaf in _flat(value, path):
+            try:
+                setting = _setting(leaf, at, layer.name, key, reveal)
+            except ValueError as error:
+                problems.append(Problem(dotted(at), layer.name, MASK, str(error)))
+                continue
+            other = _put(top, at, setting)
+            if other is not None:
+                reason = f"it is a value and has values below it: see {other.key} in the same layer"
+                problems.append(Problem(key, layer.name, None, reason))
+    return dict(_leaves(top, ())), problems
+
+
+def _setting(value: Any, path: Path, layer: str, key: str, reveal: Reveal | None) -> Setting:
+    secret = is_secret(path, value)
+
+    def opened(part: Any) -> Any:
+        nonlocal secret
+        if isinstance(part, str) and part.startswith(ENCRYPTED):
+            secret = True
+            if reveal is None:
+                raise ValueError("it is encrypted, and no key was given")
+            return reveal(layer, key, part)
+        return [opened(each) for each in part] if isinstance(part, list) else (
+            {name: opened(each) for name, each in part.items()} if isinstance(part, dict) else part
+        )  # fmt: skip
+
+    value = opened(value)
+    return Setting(value, layer, key, secret)
+
+
+def _flat(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, dict) and value:
+        for name, each in value.items():
+            yield from _flat(each, (*path, name))
+    else:
+        yield path, value
+
+
+def _put(top: dict[str, Any], path: Path, setting: Setting) -> Setting | None:
+    """Set it in a nested tree. What had to go because it stood above or below that place, or one of those."""
+    gone: Setting | None = None
+    at = top
+    for name in path[:-1]:
+        below = at.get(name)
+        if not isinstance(below, dict):
+            if isinstance(below, Setting) and below.value != {}:
+                gone = below
+            below = at[name] = {}
+        at = below
+    before = at.get(path[-1])
+    if isinstance(before, dict):
+        if setting.value == {}:
+            return gone  # an empty mapping adds nothing
+        gone = next((each for _, each in _leaves(before, ())), None)
+    at[path[-1]] = setting
+    return gone
+
+
+def _leaves(tree: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, Setting]]:
+    for name, each in tree.items():
+        if isinstance(each, dict):
+            yield from _leaves(each, (*path, name))
+        else:
+            yield (*path, name), each
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_copied(each) for each in value]
+    return {name: _copied(each) for name, each in value.items()} if isinstance(value, dict) else value
+
+
+def _without(reason: str, secret: Any) -> str:
+    """A sentence in which a secret does not stand."""
+    if isinstance(secret, list | dict):
+        for each in secret.values() if isinstance(secret, dict) else secret:
+            reason = _without(reason, each)
+        return reason
+    text = str(secret)
+    return reason.replace(text, MASK) if len(text) > 2 else reason
