@@ -58,7 +58,7 @@ TABLE: dict[str, May] = {
     "server": May(LOWER, "trio hypercorn cryptography scramp", THREADS, {"disk.py": THREADS}),
     # L4
     "recipes": May("model client", "anyio", THREADS),
-    # What opens a file or listens at an address is a tool; settings themselves are read through anyio.
+    # Secrets, files made of settings, schemas and documents: each needs one of the last four, and loads it inside.
     "config": May("model client recipes", "anyio click cryptography jinja2 jsonschema yaml", THREADS),
     "blocking": May("model client recipes", "anyio", THREADS, {"portal.py": THREADS}),
     "testing": May(
