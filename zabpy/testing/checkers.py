@@ -345,8 +345,7 @@ class CommitRule(Checker):
         for sid in having:
             if (sid, epoch) not in facts.forgiven and not self.sim.servers[sid].platter.holds(record):
                 raise self.fail(f"{process} commits {_name(record)} by an ack of {sid}, whose disk does not hold it")
-        voters = self.sim.settings.voters  # numbered from 1, so this needs nothing of what it judges
-        if 2 * len({sid for sid in having if sid <= voters}) <= voters:
+        if not self.sim.settings.decides(having):
             raise self.fail(f"{process} commits {_name(record)}, which is on the disks of {sorted(having)} only")
 
 

@@ -516,6 +516,8 @@ def draw(
     )
     if rng.random() < 0.3 and not observers:
         settings = replace(settings, core=2 ** (voters + 1) - 2, shape=_shape(rng, settings))
+    else:
+        settings = _weighed(settings)
     if calm:
         full = sum(1 << sid for sid in settings.servers)
         settings = _calm(settings, full)
@@ -527,6 +529,19 @@ def _core(rng: Random, voters: int, observers: int) -> int:
     core = rng.sample(range(1, voters + 1), size)
     core += [sid for sid in range(voters + 1, voters + observers + 1) if rng.random() < 0.7]
     return sum(1 << sid for sid in core)
+
+
+def _weighed(settings: Settings) -> Settings:
+    """Now and then not all voters have the same say."""
+    rng = Random(f"{settings.seed}/quorums")
+    if rng.random() > 0.2:
+        return settings
+    weights, groups = "1" * settings.voters, "1" * settings.voters
+    if rng.random() < 0.7:
+        weights = "".join(str(rng.choice((0, 1, 1, 1, 2, 3))) for _ in weights)
+    if rng.random() < 0.5:
+        groups = "".join(str(rng.randint(1, 3)) for _ in groups)
+    return replace(settings, weights=int(weights) or 1, groups=int(groups))
 
 
 def _shape(rng: Random, settings: Settings) -> int:

@@ -9,7 +9,8 @@ What is done to the ensemble stands in a script of lines made up front (faults.p
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -18,7 +19,7 @@ from random import Random
 from typing import Any
 
 from zabpy.model import Tip, Zxid, make_zxid, zxid_text
-from zabpy.zab import Ensemble, Replica, Timing, broadcast as zab_broadcast, history as zab_history
+from zabpy.zab import Ensemble, Quorums, Replica, Timing, broadcast as zab_broadcast, history as zab_history
 from zabpy.zab.effects import (
     Append,
     Deliver,
@@ -106,6 +107,9 @@ class Settings:
     #: The core is not a full mesh but a ring (1), or two sides with one server between them (its bit, and one side's
     #: bits above 16): whoever reaches a quorum must lead it (trap D10).
     shape: int = 0
+    #: A digit for each voter, 0 for all alike: its weight, and the group it is of.
+    weights: int = 0
+    groups: int = 0
     #: No fault in the script: then no leader may change (L2).
     calm: int = 0
 
@@ -116,6 +120,27 @@ class Settings:
     @property
     def core_servers(self) -> list[int]:
         return [sid for sid in self.servers if self.core >> sid & 1]
+
+    def weight_of(self, sid: int) -> int:
+        return _digit(self.weights, self.voters, sid) if self.weights else 1
+
+    def group_of(self, sid: int) -> int:
+        return _digit(self.groups, self.voters, sid)
+
+    def decides(self, servers: Iterable[int]) -> bool:
+        """Whether these are a quorum (most of the weight of most groups), by none of the code that is judged."""
+        here = frozenset(servers)
+        there: Counter[int] = Counter()
+        whole: Counter[int] = Counter()
+        for sid in range(1, self.voters + 1):
+            whole[self.group_of(sid)] += self.weight_of(sid)
+            there[self.group_of(sid)] += self.weight_of(sid) * (sid in here)
+        groups = [group for group, weight in whole.items() if weight]
+        return 2 * sum(2 * there[group] > whole[group] for group in groups) > len(groups)
+
+
+def _digit(digits: int, voters: int, sid: int) -> int:
+    return int(str(digits).zfill(voters)[sid - 1])
 
 
 class Server:
@@ -239,7 +264,7 @@ class Simulation:
         self._payloads = count(1)
         self._reads = count(1)
         voters = frozenset(range(1, settings.voters + 1))
-        self.ensemble = Ensemble.of(voters, frozenset(settings.servers) - voters)
+        self.ensemble = Ensemble(_quorums(settings), frozenset(settings.servers) - voters)
         self.timing = Timing(
             tick_ms=settings.tick_ms,
             init_limit=settings.init_limit,
@@ -250,6 +275,8 @@ class Simulation:
             round_ms=settings.tick_ms * 4,
             discovery_ms=settings.tick_ms * 5,
         )
+        if settings.weights or settings.groups:
+            self.count("quorums by weight or group")
         base = _base(settings)
         self.facts = Facts(self, base)
         self.checkers = Checkers(self.facts)
@@ -456,9 +483,9 @@ class Simulation:
             for process in self.processes.values()
             if process.phase is Phase.BROADCAST and leader.sid in (process.leader, process.sid)
         }
-        others = in_step & set(range(1, voters + 1)) - {sid}
+        others = in_step - {sid}
         settled = leader.phase is Phase.BROADCAST and leader.epoch == max(self.facts.established)
-        return settled and 2 * len(others) > voters and self.facts.chosen_end > 0
+        return settled and self.settings.decides(others) and self.facts.chosen_end > 0
 
     def pause(self, sid: int, ms: int) -> None:
         process = self.processes.get(sid)
@@ -815,9 +842,14 @@ class Simulation:
     def _fit_core(self) -> list[int]:
         """The core, with as many voters more as it takes for a quorum that is not empty-handed: a server with an empty
         log does not help to elect among servers that hold data (trap B11), so without such a quorum nobody may lead."""
-        core, voters = self.settings.core_servers, self.settings.voters
-        holding = [sid for sid in range(1, voters + 1) if self.servers[sid].platter.tip.zxid]
-        core += [sid for sid in holding if sid not in core][: max(0, voters // 2 + 1 - len({*core} & {*holding}))]
+        settings, core = self.settings, self.settings.core_servers
+        holding = [sid for sid in range(1, settings.voters + 1) if self.servers[sid].platter.tip.zxid]
+        for sid in holding:
+            if sid not in core and not settings.decides({*core} & {*holding}):
+                core.append(sid)
+        for sid in range(1, settings.voters + 1):  # what was drawn is a majority, which need not be most of the weight
+            if sid not in core and not settings.decides(core):
+                core.append(sid)
         return sorted(core)
 
     def converge(self) -> None:
@@ -889,6 +921,16 @@ class Simulation:
         leaders = self.counts.get("leaders", 0)
         if self.settings.calm and leaders != 1:
             raise ViolationError("L2", "NoNeedlessElection", f"{leaders} leaders without any fault")
+
+
+def _quorums(settings: Settings) -> Quorums:
+    voters = frozenset(range(1, settings.voters + 1))
+    weights = {sid: settings.weight_of(sid) for sid in sorted(voters)} if settings.weights else {}
+    groups: dict[int, frozenset[int]] = {}
+    if settings.groups:
+        for sid in sorted(voters):
+            groups[settings.group_of(sid)] = groups.get(settings.group_of(sid), frozenset()) | {sid}
+    return Quorums(voters, weights, groups)
 
 
 def _base(settings: Settings) -> Snapshot | None:
