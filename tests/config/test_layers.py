@@ -1,7 +1,7 @@
 """Layers: which value wins, who says what, and what contradicts itself."""
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from zabpy.config.layers import Layer, Merged, explain, merge
 from zabpy.config.values import BadSettingsError
@@ -126,6 +126,7 @@ _keys = st.lists(_names, min_size=1, max_size=3).map(".".join)
 _layers = st.lists(st.dictionaries(_keys, st.text(max_size=3), max_size=5), min_size=1, max_size=4)
 
 
+@settings(max_examples=50)
 @given(_layers)
 def test_merging_is_total_and_says_the_same_in_whatever_order_keys_come(given_layers: list[dict[str, str]]) -> None:
     def result(backwards: bool) -> Merged | set[object]:

@@ -5,6 +5,9 @@ them.
 Imported by: users, zabpy.blocking, the shell. ``import zabpy`` loads nothing of it.
 """
 
+from .binding import Binder as Binder
+from .cache import CacheError as CacheError
 from .errors import ConfigError as ConfigError
 from .layers import Explanation as Explanation, Layer as Layer, Merged as Merged, Said as Said, Setting as Setting
+from .update import ABSENT as ABSENT, Difference as Difference, Update as Update
 from .values import BadSettingsError as BadSettingsError, Problem as Problem

@@ -51,12 +51,14 @@ class Problem(NamedTuple):
 class BadSettingsError(ConfigError, ValueError):
     """These values cannot be the settings. ``problems`` says of each one why."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(map(str, self.problems)))
+    def __init__(self, problems: Iterable[Problem], about: str = "") -> None:
+        """``about``: whose settings these would be."""
+        self.problems, self.about = tuple(problems), about
+        said = list(map(str, self.problems))
+        super().__init__("\n  ".join([f"{about}:", *said]) if about else "\n".join(said))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (self.problems,))
+        return (type(self), (self.problems, self.about))
 
 
 class BadDocumentError(ValueError):
