@@ -58,8 +58,9 @@ TABLE: dict[str, May] = {
     "server": May(LOWER, "trio hypercorn cryptography scramp", THREADS, {"disk.py": THREADS}),
     # L4
     "recipes": May("model client", "anyio", THREADS),
-    # Secrets, files made of settings, schemas and documents: each needs one of the last four, and loads it inside.
-    "config": May("model client recipes", "anyio click cryptography jinja2 jsonschema yaml", THREADS),
+    # Secrets, files made of settings, schemas and documents: each needs one of the others.
+    # referencing is a part of jsonschema.
+    "config": May("model client recipes", "anyio cryptography jinja2 jsonschema referencing yaml", THREADS),
     "blocking": May("model client recipes", "anyio", THREADS, {"portal.py": THREADS}),
     "testing": May(
         f"{LOWER} client server blocking",
