@@ -94,8 +94,9 @@ damage: venv  ## every bit of small data directories turned over, every length c
 mutants: venv  ## every known mistake restored, one at a time: which invariant finds it, and after how many seeds
 	$(BIN)/zabpy simulate mutants $(ARGS)
 
-soak: venv  ## 30 rounds of kill -9 under load with real processes; every acknowledged write must be there at the end
-	ZABPY_KILL_ROUNDS=30 $(BIN)/python -m pytest -q -s tests/server/test_processes.py $(ARGS)
+HOURS ?= 1
+soak: venv  ## HOURS=1 of five real servers under load and mixed faults, everything checked all along (ARGS="--seed 2 ...")
+	$(BIN)/python -m tests.processes.soak --hours $(HOURS) --out build/soak.json $(ARGS)
 
 linearize: venv  ## 500 histories of real processes that are killed, paused, cut off, out of disk; each judged by itself
 	$(BIN)/python -m tests.processes.linearize $(ARGS)

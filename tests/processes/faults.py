@@ -29,6 +29,8 @@ class Trouble:
     #: From, to, in ns of the monotonic clock; what is going on has no end yet.
     times: list[list[int]] = field(default_factory=list)
     on_connections: list[Callable[[], None]] = field(default_factory=list)
+    #: Servers whose processes live on; they may be cut off, stopped and slowed.
+    spared: set[int] = field(default_factory=set)
 
     @property
     def now(self) -> bool:
@@ -41,6 +43,10 @@ class Trouble:
     async def leader_or_any(self) -> int:
         leader = await self.servers.leader() if self.rng.random() < 0.5 else None
         return leader if leader is not None else self.server()
+
+    def victims(self, ids: Iterable[int]) -> list[int]:
+        """Who of these can be killed."""
+        return [id for id in ids if self.servers.runs(id) and id not in self.spared]
 
     def others(self, *ids: int) -> list[int]:
         return [id for id in self.servers.ids if id not in ids]
@@ -86,14 +92,33 @@ async def kill_several(trouble: Trouble) -> bool:
 
 async def _kill(trouble: Trouble, ids: list[int]) -> bool:
     servers = trouble.servers
-    hit = [id for id in ids if servers.runs(id)]
+    hit = trouble.victims(ids)
     for id in hit:
         servers.excused.add(id)
         servers.kill(id)
-    await trouble.wait(50, 1500)
+    if hit:
+        await trouble.wait(50, 1500)
     for id in hit:
         if not servers.runs(id):
             servers.start(id)
+    await _back(servers, hit)
+    return bool(hit)
+
+
+async def restart(trouble: Trouble) -> bool:
+    """As an operator does: SIGTERM, and a start once it has ended."""
+    servers = trouble.servers
+    hit = [id for id in trouble.victims([await trouble.leader_or_any()]) if id not in servers.stopped]
+    for id in hit:
+        servers.excused.add(id)
+        servers.processes[id].terminate()
+        with trio.move_on_after(BACK_SECONDS_MAX):
+            while servers.runs(id):  # noqa: ASYNC110
+                await trio.sleep(0.02)
+        if servers.runs(id):
+            trouble.counts["restarts that needed kill -9"] += 1
+            servers.kill(id)
+        servers.start(id)
     await _back(servers, hit)
     return bool(hit)
 
@@ -120,7 +145,7 @@ async def _power_cut(trouble: Trouble, slow: list[int], quick: list[int]) -> boo
     for id in slow:
         servers.bad_disks[id].set(rng.choice((20, 100, 400)))
     await trouble.wait(200, 1000)
-    hit = [id for id in (*slow, *quick) if servers.runs(id)]
+    hit = trouble.victims((*slow, *quick))
     for id in hit:
         servers.excused.add(id)
     for id in hit:
@@ -258,7 +283,7 @@ async def slow_disks(trouble: Trouble) -> bool:
 async def failing_sync(trouble: Trouble) -> bool:
     """EIO: who cannot sync must end, and say nothing that was not on its disk; what was not may be gone."""
     id, servers = await trouble.leader_or_any(), trouble.servers
-    if not servers.runs(id):
+    if not trouble.victims([id]):
         return False
     servers.excused.add(id)
     done = await _syncs(trouble, [id], 0, errno.EIO)
@@ -285,7 +310,7 @@ async def _syncs(trouble: Trouble, ids: list[int], delay_ms: int, error: int) ->
 async def full_disk(trouble: Trouble) -> bool:
     """No room at all: ENOSPC, where a file system could be mounted."""
     id, servers = await trouble.leader_or_any(), trouble.servers
-    if not servers.disks[id].mounted or not servers.runs(id):
+    if not servers.disks[id].mounted or not trouble.victims([id]):
         return False
     servers.excused.add(id)
     servers.disks[id].fill()
@@ -300,7 +325,7 @@ async def full_disk(trouble: Trouble) -> bool:
 async def full_file(trouble: Trouble) -> bool:
     """EFBIG for whatever is written past the first kilobyte, which needs no privileges."""
     id, servers = await trouble.leader_or_any(), trouble.servers
-    if not servers.runs(id) or not hasattr(servers, "limit_files"):
+    if not trouble.victims([id]) or not hasattr(servers, "limit_files"):
         return False
     servers.excused.add(id)
     servers.limit_files(id, 1024)
@@ -335,6 +360,7 @@ FAULTS: dict[str, tuple[Fault, str, int]] = {
     "kill all": (kill_all, "F3", 1),
     "power cut": (power_cut, "F4", 3),
     "power cut behind leader": (power_cut_behind_leader, "F4", 2),
+    "restart": (restart, "F1", 2),
     "pause": (pause, "F21", 4),
     "isolate": (isolate, "F12", 4),
     "split": (split, "F12", 2),

@@ -1,9 +1,12 @@
-"""A server with a mistake: the check of `make linearize`. ``python -m tests.processes.trapped NAME serve ZOO_CFG``.
+"""A server with a mistake: the check of `make linearize` and of `make soak`.
+
+    python -m tests.processes.trapped NAME serve ZOO_CFG
 
 NAME is one of `MISTAKES`, or of `zabpy.testing.traps` as far as they are of `zabpy.zab`: a real server has no simulated
 disk that could forget.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -65,10 +68,39 @@ def late_log() -> Iterator[None]:
     yield
 
 
+@contextmanager
+def leaked_descriptors() -> Iterator[None]:
+    """One a write to the log."""
+    with _beside_each_write(lambda _: os.dup(0)):
+        yield
+
+
+@contextmanager
+def leaked_memory() -> Iterator[None]:
+    """64 KiB a write to the log."""
+    kept: list[bytes] = []
+    with _beside_each_write(lambda _: kept.append(os.urandom(65536))):
+        yield
+
+
+@contextmanager
+def _beside_each_write(does: Callable[[Any], object]) -> Iterator[None]:
+    right = Store.append_and_sync
+
+    def append_and_sync(self: Store, entries: Any) -> None:
+        does(entries)
+        right(self, entries)
+
+    Store.append_and_sync = append_and_sync  # type: ignore[method-assign]
+    yield
+
+
 MISTAKES: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "sync-at-once": sync_at_once,
     "one-is-enough": one_is_enough,
     "late-log": late_log,
+    "leaked-descriptors": leaked_descriptors,
+    "leaked-memory": leaked_memory,
 }
 
 
