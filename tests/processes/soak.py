@@ -26,7 +26,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -85,6 +85,8 @@ class Report:
     elections: int = 0
     #: After each leader's kill, to the first answer to a write that was called since.
     without_writes_ms: list[int] = field(default_factory=list)
+    #: After each of these kills, until a server said that it leads.
+    without_leader_ms: list[int] = field(default_factory=list)
     cores: float = 0.0
     rss_peak_bytes: int = 0
     descriptors_peak: int = 0
@@ -102,11 +104,16 @@ class Report:
     @property
     def cuts(self) -> int:
         """All that was done to processes and links."""
-        return sum(count for name, count in self.faults.items() if name in FAULTS or name in OWN_FAULTS)
+        return _faults(self.faults)
 
     @property
     def status(self) -> int:
         return 1 if self.violations else 130 if self.ended else 0
+
+    def plain(self) -> dict[str, object]:
+        """For JSON."""
+        told = vars(self) | {"operations": self.operations, "cuts": self.cuts, "status": self.status}
+        return {name: dict(sorted(each.items())) if isinstance(each, Counter) else each for name, each in told.items()}
 
     def text(self) -> str:
         answered = f"{self.acknowledged.total()} acknowledged, {self.unknown.total()} unknown"
@@ -134,17 +141,12 @@ class Report:
         return "\n".join(lines)
 
     def _without_writes(self) -> str:
-        found = sorted(self.without_writes_ms)
-        if not found:
+        if not self.without_writes_ms:
             return "no leader was killed on purpose"
-        p50, p99 = found[len(found) // 2], found[min(len(found) - 1, int(0.99 * len(found)))]
-        told = ", ".join(
-            f"{name} {ms} ms ({ms / ELECTION_TIMEOUT_MS:.2f})"
-            for name, ms in (("median", p50), ("p99", p99), ("at most", found[-1]))
-        )
         return (
-            f"without writes after {len(found)} kills of the leader (in election timeouts of {ELECTION_TIMEOUT_MS} ms):"
-            f" {told}"
+            f"after {len(self.without_writes_ms)} kills of the leader, in ms (in election timeouts of"
+            f" {ELECTION_TIMEOUT_MS} ms): without writes {_spread(self.without_writes_ms)}; until another one led"
+            f" {_spread(self.without_leader_ms)}"
         )
 
 
@@ -300,14 +302,21 @@ class Soak:
         began_ns = time.monotonic_ns()
         try:
             with trio.fail_after(UNAVAILABLE_SECONDS_MAX):
-                await self.tally.wait_written(began_ns)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._time_leader, began_ns)
+                    await self.tally.wait_written(began_ns)
+                    self.report.without_writes_ms.append((time.monotonic_ns() - began_ns) // 1_000_000)
         except trio.TooSlowError:
             self.violation(f"L1: {UNAVAILABLE_SECONDS_MAX:.0f} s after leader {leader} was killed nobody can write")
-        self.report.without_writes_ms.append((time.monotonic_ns() - began_ns) // 1_000_000)
         self.report.faults["leader killed"] += 1
         self.them.start(leader)
         await self._serving(leader)
         time_ns[1] = time.monotonic_ns()
+
+    async def _time_leader(self, began_ns: int) -> None:
+        while await self.them.leader() is None:  # noqa: ASYNC110
+            await trio.sleep(0.05)
+        self.report.without_leader_ms.append((time.monotonic_ns() - began_ns) // 1_000_000)
 
     async def _end_era(self) -> None:
         """Nobody is spared: all at once, by kill -9 or a power cut."""
@@ -541,7 +550,7 @@ class Soak:
         return (
             f"{minutes:.1f} of {self.seconds / 60:.0f} min, phase {self.report.phases + 1}: {tally.writes} writes,"
             f" {tally.writes_during} during faults, {tally.unknown.total()} unknown,"
-            f" {self.trouble.counts.total() + self.report.faults.total()} faults,"
+            f" {_faults(self.trouble.counts) + _faults(self.report.faults)} faults,"
             f" {self.report.rss_peak_bytes / MIB:.0f} MiB at most, {self._cores:.1f} cores; {self.doing}"
         )
 
@@ -567,6 +576,10 @@ class Soak:
                 f"it shows nothing: {report.writes_during} writes acknowledged in {report.fault_seconds:.0f} s of"
                 " faults"
             )
+
+
+def _faults(counts: Counter[str]) -> int:
+    return sum(count for name, count in counts.items() if name in FAULTS or name in OWN_FAULTS)
 
 
 def _digest(text: str) -> tuple[str, str] | None:
@@ -605,6 +618,18 @@ def _life(told: dict[str, object]) -> str:
     )
 
 
+def _spread(found: list[int]) -> str:
+    found = sorted(found)
+    if not found:
+        return "?"
+    named = (
+        ("median", found[len(found) // 2]),
+        ("p99", found[min(len(found) - 1, int(0.99 * len(found)))]),
+        ("at most", found[-1]),
+    )
+    return ", ".join(f"{name} {ms} ({ms / ELECTION_TIMEOUT_MS:.2f})" for name, ms in named)
+
+
 def _listed(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
 
@@ -640,7 +665,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"\n{report.text()}", flush=True)
     if given.out is not None:
         given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(asdict(report), indent=1) + "\n")
+        given.out.write_text(json.dumps(report.plain(), indent=1) + "\n")
     if report.violations:
         print(
             f"seed {given.seed}; logs: {directory}/*/log, data: {directory}/*/data. Look for `event=` lines at the time"
