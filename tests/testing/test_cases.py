@@ -4,8 +4,8 @@ import pytest
 
 from zabpy.testing import cases
 from zabpy.testing.faults import draw
+from zabpy.testing.run import Settings
 from zabpy.testing.simulate_cli import run_seed
-from zabpy.testing.simulation import Settings
 from zabpy.testing.traps import TRAPS
 
 

@@ -22,11 +22,12 @@ Imported by: tests, `zabpy simulate`, and users, through the names below.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .checkers import ViolationError as ViolationError
+    from .facts import ViolationError as ViolationError
     from .faults import draw as draw
     from .local import Ensemble as Ensemble, EnsembleError as EnsembleError, Fault as Fault, LocalServer as LocalServer
+    from .run import Result as Result, Settings as Settings
     from .script import play as play, retold as retold
-    from .simulation import Result as Result, Settings as Settings, Simulation as Simulation
+    from .simulation import Simulation as Simulation
 
 #: Name → the file it stands in, as the imports above tell type checkers.
 _STAND_IN = {
@@ -34,10 +35,10 @@ _STAND_IN = {
     "EnsembleError": "local",
     "Fault": "local",
     "LocalServer": "local",
-    "Result": "simulation",
-    "Settings": "simulation",
+    "Result": "run",
+    "Settings": "run",
     "Simulation": "simulation",
-    "ViolationError": "checkers",
+    "ViolationError": "facts",
     "draw": "faults",
     "play": "script",
     "retold": "script",

@@ -16,7 +16,8 @@ from dataclasses import fields, replace
 from zabpy.model import ZabpyError
 
 from .faults import WORDS
-from .simulation import Line, Result, Settings, Simulation
+from .run import Line, Result, Settings
+from .simulation import Simulation
 
 Run = Callable[[Settings, Sequence[Line]], Result]
 

@@ -26,9 +26,10 @@ from zabpy.model import NO_ZXID, ZabpyError, zxid_text
 from zabpy.storage import StoreError
 from zabpy.zab.effects import Phase, Role, Truncate
 
-from .checkers import State, ViolationError
 from .disk import CutModel, PowerLost
-from .simulation import Process, Settings, instead_of_life
+from .facts import State, ViolationError
+from .run import Settings
+from .simulation import Process, instead_of_life
 from .stored import StoreDrive, StoredSimulation, StorePlatter, found_in, open_store
 
 VOTERS, OBSERVER = (1, 2, 3), 4

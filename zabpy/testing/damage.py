@@ -29,9 +29,10 @@ from zabpy.storage import DamagedError, StoreError
 from zabpy.storage.epochs import read_meta
 from zabpy.zab.effects import Phase, Role
 
-from .checkers import State, ViolationError
 from .disk import FaultyFiles, PowerLost
-from .simulation import Settings, instead_of_life
+from .facts import State, ViolationError
+from .run import Settings
+from .simulation import instead_of_life
 from .stored import Found, StoredSimulation, StorePlatter, found_in, open_store
 
 SETTINGS = Settings(

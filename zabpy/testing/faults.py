@@ -27,7 +27,7 @@ from zabpy.zab.messages import (
     Trunc,
 )
 
-from .simulation import Line, Settings
+from .run import Line, Settings
 
 if TYPE_CHECKING:
     from .simulation import Simulation

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-from .checkers import ViolationError
+from .facts import ViolationError
 from .histories import NO_NODE, Event, History, Operation
 
 Check = Callable[[History], None]

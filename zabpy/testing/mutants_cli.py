@@ -17,7 +17,7 @@ from statistics import median
 from typing import NamedTuple
 
 from . import cases
-from .checkers import ViolationError
+from .facts import ViolationError
 from .simulate_cli import Plain, run_seed
 from .traps import TRAPS
 

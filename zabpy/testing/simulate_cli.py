@@ -16,7 +16,8 @@ from typing import NamedTuple, TypeVar
 
 from . import cases
 from .faults import draw
-from .simulation import Result, Simulation
+from .run import Result
+from .simulation import Simulation
 
 G = TypeVar("G")
 R = TypeVar("R")

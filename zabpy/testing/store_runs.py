@@ -14,8 +14,8 @@ from zabpy.model import NO_TIP, Entry, Tip, Zxid, counter_of, entry_after, epoch
 from zabpy.storage import DamagedError, SnapshotFailed, Store, StoreError
 from zabpy.storage.format import names_of
 
-from .checkers import ViolationError
 from .disk import CutModel, FaultyFiles, PowerLost
+from .facts import ViolationError
 
 LOG_DIR, SNAP_DIR = "/log", "/data"
 SERVER_ID = 3

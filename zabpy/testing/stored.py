@@ -17,10 +17,11 @@ from zabpy.zab.effects import Append, DropImage, Install, KeepImage, SaveEpoch, 
 from zabpy.zab.inputs import Durable, EpochSaved, Installed, SnapshotSaved
 from zabpy.zab.messages import ImageChunk
 
-from .checkers import State, ViolationError
 from .disk import CutModel, FaultyFiles
 from .drive import Drive, NotThereError, Operation, Platter, Snapshot
-from .simulation import Process, Server, Settings, Simulation
+from .facts import State, ViolationError
+from .run import Settings
+from .simulation import Process, Server, Simulation
 
 #: Small, so that segments and allocations turn over often.
 SEGMENT_BYTES, ALLOCATE_BYTES = 2500, 1000

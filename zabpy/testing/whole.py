@@ -11,7 +11,7 @@ The invariants are those of checkers.py, on each server's own effects, and those
 import time
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Any, cast
 
@@ -21,14 +21,15 @@ from zabpy.model import Member, Zxid, zxid_text
 from zabpy.server import Config
 
 from . import repeatable
-from .checkers import ALL, Checkers, Facts, ViolationError
+from .checkers import ALL, Checkers
 from .disk import CutModel
+from .facts import Facts, ViolationError
+from .run import Line, RunResult, RunSettings
 from .whole_clients import CLIENT_PORT, NO, OK, Attempt, SimClient, change_observers
 from .whole_machine import Machine
 from .whole_network import WholeNetwork
 from .whole_witness import Committed, SessionView, Witness
 
-Line = tuple[Any, ...]
 PEER_PORT = 2888
 #: The identity digest of ``super:test``.
 SUPER_DIGEST = "super:D/InIHSb7yEEbrWz8b9l71RjZJU="
@@ -41,51 +42,26 @@ MODELS = (CutModel.PREFIX, CutModel.PIECES, CutModel.ANY_ORDER)
 
 
 @dataclass(frozen=True)
-class WholeSettings:
-    """All that a run depends on besides its script. Whole numbers, so that a file can hold them."""
+class WholeSettings(RunSettings):
+    """A run of `WholeSimulation`."""
 
-    seed: int
     voters: int = 3
-    observers: int = 0
-    clients: int = 3
-    client_gap_ms: int = 20
-    tick_ms: int = 100
-    init_limit: int = 10
-    sync_limit: int = 5
-    #: The script's part of the run.
     script_ms: int = 5_000
-    latency_us: int = 300
-    jitter_us: int = 2_000
     spike_permille: int = 2
     spike_us: int = 50_000
-    split_permille: int = 50
-    disk_us: int = 300
-    disk_jitter_us: int = 5_000
-    snapshot_entries: int = 50
     snapshots_kept: int = 3
+    clients: int = 3
+    client_gap_ms: int = 20
+    split_permille: int = 50
+    snapshot_entries: int = 50
 
-    @property
-    def servers(self) -> range:
-        return range(1, self.voters + self.observers + 1)
 
-
-@dataclass
-class WholeResult:
-    """What a run came to."""
-
-    settings: WholeSettings
-    script: tuple[Line, ...]
-    violation: ViolationError | None
-    events: int
-    simulated_ms: int
-    trace: int
-    counts: dict[str, int]
-    cpu_s: float
-    lines: list[str] = field(default_factory=list)
+class WholeResult(RunResult[WholeSettings]):
+    """What a run of `WholeSimulation` came to."""
 
     @property
     def is_vacuous(self) -> bool:
-        """Faults, and hardly anybody who was served meanwhile: that proves nothing."""
+        """Faults, and hardly anybody who was served meanwhile."""
         return self.counts.get("writes acked during faults", 0) < 5
 
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from .cases import CaseError, ddmin
-from .whole import Line, WholeResult, WholeSettings, WholeSimulation
+from .run import Line
+from .whole import WholeResult, WholeSettings, WholeSimulation
 from .whole_faults import WORDS
 
 #: The first line of a case says that it is one of these.

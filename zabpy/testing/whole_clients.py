@@ -26,7 +26,7 @@ from zabpy.client.operations import NewZnode
 from zabpy.model import CodeError, ZabpyError, Zxid
 from zabpy.wire import Op, frame, packed, records as r
 
-from .checkers import ViolationError
+from .facts import ViolationError
 from .whole_network import WholeStream
 from .whole_witness import Tap
 

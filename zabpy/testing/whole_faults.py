@@ -13,7 +13,8 @@ from typing import Any
 import trio
 
 from .disk import CutModel
-from .whole import MODELS, Line, WholeSettings, WholeSimulation
+from .run import Line
+from .whole import MODELS, WholeSettings, WholeSimulation
 from .whole_clients import change_observers, never_read
 from .whole_machine import Machine
 

@@ -34,9 +34,9 @@ from zabpy.zab.effects import (
 from zabpy.zab.inputs import Installed, ReadAsked, Received, SnapshotSaved, Submitted, Tick
 from zabpy.zab.messages import Diff, Image, Trunc
 
-from .checkers import State as ToyState, ViolationError
 from .disk import CutModel, FaultyFiles, PowerLost
 from .drive import Platter, Snapshot
+from .facts import State as ToyState, ViolationError
 from .whole_network import HostNetwork
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from zabpy.tree import CHILDREN_CHANGED
 from zabpy.wire import Op
 
 from .repeatable import _instead
-from .whole import Line, WholeSettings
+from .run import Line
+from .whole import WholeSettings
 from .whole_machine import MachineClock
 
 #: Small, and quick to run: a mistake is to show in a second.

@@ -36,7 +36,8 @@ from zabpy.tree.digest import digest_of
 from zabpy.tree.rows import row_of
 from zabpy.wire import OPS, FrameBuffer, JuteError, Op, Reader, decode_txn, packed, records as r
 
-from .checkers import Checker, ViolationError
+from .checkers import Checker
+from .facts import ViolationError
 
 if TYPE_CHECKING:
     from .simulation import Process

@@ -8,7 +8,7 @@ from zabpy.zab.effects import ReadConfirmed
 from zabpy.zab.inputs import ReadAsked, Received
 from zabpy.zab.roles import Leading, PendingRead
 
-from ..checkers import _FILL, _STATE, State
+from ..facts import _FILL, _STATE, State
 from ..simulation import Simulation
 from .trap import instead, instead_in, trap
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from zabpy.zab.effects import Phase, Role
 
-from ..checkers import State
 from ..drive import Snapshot
+from ..facts import State
 from ..simulation import Process, Simulation
 from .trap import instead, trap
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ..checkers import ViolationError
+from ..facts import ViolationError
 
 #: A seed → what it broke, if anything.
 Run = Callable[[int], ViolationError | None]
