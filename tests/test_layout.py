@@ -67,11 +67,8 @@ TABLE: dict[str, May] = {
         "trio anyio sortedcontainers click pytest",
         THREADS,
         {
-            "simulate_cli.py": SEVERAL,
-            "mutants_cli.py": SEVERAL,
+            "seeds.py": SEVERAL,
             "fuzz.py": SEVERAL,
-            "crashpoints_cli.py": SEVERAL,
-            "damage_cli.py": SEVERAL,
             "background.py": THREADS,
         },
     ),

@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -295,7 +296,11 @@ def _histories(run: Run, given: argparse.Namespace) -> None:
         kind = given.links or ("namespaces" if Namespaces.possible() and block % 2 else "proxies")
         links: Links = Namespaces(servers) if kind == "namespaces" else Proxies(servers)
         left = min(given.block, given.histories - report.histories)
-        trio.run(partial(run.ensemble, links, servers, left, at_once=given.at_once))
+        try:
+            trio.run(partial(run.ensemble, links, servers, left, at_once=given.at_once))
+        except Exception:  # a signal's KeyboardInterrupt, alone or in a group, is none
+            why = f"seed {run.seed}, up to history {run.number}: the harness itself broke\n{traceback.format_exc()}"
+            report.violations.append(why)
         block += 1
         print(f"{report.histories} of {given.histories} after {report.seconds:.0f} s", flush=True)
 

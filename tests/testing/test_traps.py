@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zabpy.testing import cases
+from zabpy.testing.cases import CORE_CASES
 from zabpy.testing.mutants_cli import Task, find
 from zabpy.testing.simulate_cli import run_seed
 from zabpy.testing.traps import TRAPS
@@ -22,12 +22,12 @@ STORES = sorted(name for name in TRAPS if TRAPS[name].on == "store")
 
 @pytest.mark.parametrize("name", ENSEMBLES)
 def test_a_mistake_is_found_and_named(name: str) -> None:
-    settings, script = cases.from_text((CASES / f"{name}.txt").read_text())
+    settings, script = CORE_CASES.from_text((CASES / f"{name}.txt").read_text())
     with TRAPS[name].set():
-        violation = cases.run(settings, script).violation
+        violation = CORE_CASES.run(settings, script).violation
     assert violation is not None, TRAPS[name].mistake
     assert violation.id in TRAPS[name].caught_by, violation
-    assert cases.run(settings, script).violation is None
+    assert CORE_CASES.run(settings, script).violation is None
 
 
 @pytest.mark.parametrize("name", STORES)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from zabpy.testing import repeatable, whole_cases
+from zabpy.testing import repeatable
 from zabpy.testing.whole import WholeSimulation
-from zabpy.testing.whole_cli import run_seed
+from zabpy.testing.whole_cli import WHOLE_CASES, run_seed
 from zabpy.testing.whole_faults import WORDS, draw
 from zabpy.testing.whole_traps import WHOLE_TRAPS
 
@@ -55,8 +55,8 @@ def test_fresh_seeds_break_nothing_and_were_worth_running() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
 def test_what_once_failed_holds(case: Path) -> None:
-    settings, lines = whole_cases.from_text(case.read_text())
-    assert whole_cases.run(settings, lines).violation is None
+    settings, lines = WHOLE_CASES.from_text(case.read_text())
+    assert WHOLE_CASES.run(settings, lines).violation is None
 
 
 @pytest.mark.parametrize("name", WHOLE_TRAPS)
@@ -71,7 +71,7 @@ def test_a_mistake_is_found_and_named(name: str) -> None:
 def test_a_case_is_read_back_as_it_was_written() -> None:
     for seed in range(1, 40):
         settings, script = draw(seed)
-        assert whole_cases.from_text(whole_cases.to_text(settings, script, "why")) == (settings, script)
+        assert WHOLE_CASES.from_text(WHOLE_CASES.to_text(settings, script, "why")) == (settings, script)
         assert {line[1] for line in script} <= set(WORDS)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from zabpy.testing import cases, script
+from zabpy.testing import script
+from zabpy.testing.cases import CORE_CASES
 from zabpy.testing.simulate_cli import run_seed
 
 HERE = Path(__file__).parent
@@ -30,8 +31,8 @@ def test_a_story_leaves_its_trace(story: Path) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
 def test_what_once_failed_holds(case: Path) -> None:
-    settings, lines = cases.from_text(case.read_text())
-    assert cases.run(settings, lines).violation is None
+    settings, lines = CORE_CASES.from_text(case.read_text())
+    assert CORE_CASES.run(settings, lines).violation is None
 
 
 def test_fresh_seeds_break_nothing_and_were_worth_running() -> None:

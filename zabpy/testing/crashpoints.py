@@ -384,10 +384,10 @@ class Cutter:
                 try:
                     life.tell()
                 except _Enough:
-                    pass
-                except BaseException as error:
+                    pass  # so many failures were wanted
+                except BaseException as error:  # `_CutHere` is one
                     if self._child is None:
-                        raise
+                        raise  # the life breaks without any cut: so it does in every share
                     self._end_child(error)
         finally:
             gc.enable()
@@ -430,6 +430,9 @@ class Cutter:
             found = [self._open_alone(image, sid, victim) for victim in victims]
         except ViolationError as error:
             self._fail(Failure(image, operation, str(error)))
+            return
+        except Exception as error:  # any at all is a finding
+            self._fail(Failure(image, operation, f"{type(error).__name__}: {error}"))
             return
         begun = image.draw % 2 if any(self._has_begun(victim) for victim in victims if victim != sid) else 0
         key = (tuple(victims), tuple(found), begun)
@@ -488,7 +491,10 @@ class Cutter:
         image, victims, writer = self._child
         signal.alarm(_CHILD_SECONDS_MAX)
         if isinstance(error, _CutHere):
-            failed = outcome_of(self._life, image, victims)
+            try:
+                failed = outcome_of(self._life, image, victims)
+            except BaseException as other:  # PowerLost is one; a child that comes back would be a second parent
+                failed = f"{type(other).__name__}: {other}"
         else:
             failed = f"{type(error).__name__}: {error}"
         with os.fdopen(writer, "wb") as told:

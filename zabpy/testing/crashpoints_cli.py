@@ -5,7 +5,6 @@ Every failure is named with the command that shows it again.
 
 import argparse
 import contextlib
-import multiprocessing
 import sys
 import time
 from collections import Counter
@@ -13,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .crashpoints import MODELS, VICTIMS, Cutter, Image, Point, Tally, replay
+from .seeds import in_processes
 
 #: Without these the life proves nothing.
 MUST_HAPPEN = ("syncs by diff", "syncs by trunc", "syncs by image", "images installed", "segments cut off",
@@ -77,11 +77,7 @@ def crashpoints(
     """Cut at every ``every``-th operation, print the report, and return the number of failures, a vacuous life too."""
     began = time.monotonic()
     shares = [Share(number, jobs, every, draws, victims, models, None) for number in range(jobs)]
-    if jobs == 1:
-        tallies = [work(shares[0])]
-    else:
-        with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-            tallies = pool.map(work, shares, chunksize=1)
+    tallies = list(in_processes(work, shares, jobs, ordered=True))
     failures = [failure for tally in tallies for failure in tally.failures]
     failures.sort(key=lambda failure: (failure.image.point.operation, failure.image.point.when == "after"))
     images: Counter[tuple[str, str]] = Counter()
@@ -160,14 +156,13 @@ def traps(names: Sequence[str], every: int, jobs: int) -> int:
     """One trap after the other; prints a table, and returns how many were not caught by an invariant of theirs."""
     arguments = [(name, every) for name in names]
     missed = 0
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        for caught in pool.imap(_spring, arguments):
-            verdict = "caught" if caught.expected else "MISSED" if not caught.text else "MISNAMED"
-            missed += not caught.expected
-            print(
-                f"{caught.trap:24} {verdict:8} by {caught.id or '-':4} {caught.images:6} images  {caught.text[:150]}",
-                flush=True,
-            )
+    for caught in in_processes(_spring, arguments, jobs, ordered=True):
+        verdict = "caught" if caught.expected else "MISSED" if not caught.text else "MISNAMED"
+        missed += not caught.expected
+        print(
+            f"{caught.trap:24} {verdict:8} by {caught.id or '-':4} {caught.images:6} images  {caught.text[:150]}",
+            flush=True,
+        )
     print(f"{len(names)} traps, {missed} not caught")
     return missed
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from zabpy.model import Tip, ZabpyError
+from zabpy.model import Tip
 from zabpy.storage import DamagedError, StoreError
 from zabpy.storage.epochs import read_meta
 from zabpy.zab.effects import Phase, Role
@@ -388,7 +388,7 @@ def _in_child(act: Callable[[], None]) -> str:
             with instead_of_life(SETTINGS):
                 act()
             failed = ""
-        except (ZabpyError, Exception) as error:
+        except BaseException as error:  # PowerLost is one; a child that comes back would be a second parent
             failed = f"{type(error).__name__}: {error}"
         with os.fdopen(writer, "wb") as told:
             pickle.dump(failed, told)
@@ -401,7 +401,7 @@ def _in_child(act: Callable[[], None]) -> str:
 
 
 class _HangError(BaseException):
-    pass
+    """The time is up. Not an Exception, since what hangs may catch those."""
 
 
 @contextmanager

@@ -5,14 +5,14 @@ Every failure is named with the command that shows it again.
 
 import argparse
 import contextlib
-import multiprocessing
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from .damage import GOOD, OUTCOMES, Damage, Judge, Tally, Verdict, directories, try_all
+from .seeds import in_processes
 
 FAILURES_SHOWN = 20
 #: Kinds of file, and what must have come of some image of each, or the images prove nothing.
@@ -42,14 +42,6 @@ def work(share: Share) -> Tally:
         return try_all(directory, every=share.every, first=share.first, failures_max=share.failures_max)
 
 
-def _tallies(shares: list[Share], jobs: int) -> Iterator[Tally]:
-    if jobs == 1:
-        yield from map(work, shares)
-        return
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(work, shares)
-
-
 def damage(*, names: Sequence[str], every: int = 1, jobs: int = 1) -> int:
     """Try every ``every``-th image of these directories, print the table, and return the number of failures."""
     began = time.monotonic()
@@ -57,7 +49,7 @@ def damage(*, names: Sequence[str], every: int = 1, jobs: int = 1) -> int:
     failures: list[tuple[str, Damage, Verdict]] = []
     parts = 1 if jobs == 1 else 4
     shares = [Share(name, every * parts, every * part) for name in names for part in range(parts)]
-    for tally in _tallies(shares, jobs):
+    for tally in in_processes(work, shares, jobs):
         images.update(tally.images)
         failures += tally.failures
     files = sorted({file for _, file, _ in images})

@@ -15,6 +15,7 @@ import re
 import struct
 import sys
 import time
+import traceback
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -49,6 +50,8 @@ class Result(NamedTuple):
     worst_ns: int
     memory: int
     failures: list[tuple[str, bytes]]
+    #: The traceback of an error of the harness itself, which ended the seed.
+    broken: str = ""
 
 
 def mutated(rng: Random, corpus: list[bytes], words: tuple[bytes, ...]) -> bytes:
@@ -224,10 +227,15 @@ def _quickest(call: Callable[[bytes], str], data: bytes) -> int:
 
 def _work(given: tuple[str, int, int]) -> Result:
     gc.freeze()
-    return run_seed(*given)
+    name, seed, _ = given
+    try:
+        return run_seed(*given)
+    except Exception:
+        return Result(name, seed, 0, 0.0, 0, {}, 0, 0, [], traceback.format_exc())
 
 
 def _results(work: list[tuple[str, int, int]], workers: int) -> Iterator[Result]:
+    # Not seeds.in_processes: that loads the simulations, and these workers are forked, and renewed.
     if workers == 1:
         yield from map(_work, work)
         return
@@ -272,7 +280,7 @@ def main(arguments: list[str] | None = None) -> int:
     size = min(given.frames, FRAMES_A_SEED)
     totals = {name: _Total() for name in names}
     began = time.monotonic()
-    done = given.seed
+    done, broken = given.seed, False
     batch = max(1, given.workers)
     try:
         for first in range(0, len(seeds), batch):
@@ -281,6 +289,9 @@ def main(arguments: list[str] | None = None) -> int:
             some = seeds[first : first + batch]
             for result in _results([(name, seed, size) for name in names for seed in some], given.workers):
                 totals[result.target].add(result)
+                if result.broken:
+                    broken = True
+                    print(f"FAILED {result.target}, seed {result.seed}: the harness itself broke\n{result.broken}")
             done = some[-1] + 1
     except KeyboardInterrupt:
         print("interrupted: of the last seeds not all readers are counted")
@@ -292,7 +303,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"{name:9} {total.frames:10} {total.frames / max(total.seconds, 1e-9):9.0f} {total.new:6} "
             f"{total.worst_ns / 1e6:9.2f} {total.memory / 1024:10.0f}  {kinds}"
         )
-    failed = False
+    failed = broken
     for name, total in totals.items():
         for number, (why, data) in enumerate(total.failures.items()):
             failed = True

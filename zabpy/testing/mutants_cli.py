@@ -7,17 +7,18 @@ that finding took. The suite fails when a series finds nothing within its bound,
 
 import argparse
 import gc
-import multiprocessing
 import sys
 import time
+import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from . import cases
+from .cases import CORE_CASES
 from .facts import ViolationError
+from .seeds import broken, in_processes
 from .simulate_cli import Plain, run_seed
 from .traps import TRAPS
 
@@ -27,6 +28,8 @@ BOUND = 12_000
 #: Series begin so far apart.
 APART = 1_000_000
 NAMED_SHARE_MIN = 0.8
+#: Stands for the invariant that a series found, when what it found is a fault of the trap or the simulation.
+HARNESS = "HARNESS"
 
 
 class Task(NamedTuple):
@@ -61,33 +64,36 @@ def run_trap(name: str, seed: int) -> ViolationError | None:
 
 def find(given: Task) -> Series:
     """Seeds of one series until one breaks something."""
-    name, number, bound, shrink = given
     begun = time.process_time()
     gc.disable()
-    trap = TRAPS[name]
-    found, case, seeds, seed = None, "", 0, 0
-    with trap.set():
-        while found is None and seeds < bound:
-            seeds += 1
-            seed = number * APART + seeds
-            found = run_trap(name, seed)
+    seed, found = 0, None
+    try:
+        with TRAPS[given.trap].set():
+            for seed in range(given.number * APART + 1, given.number * APART + given.bound + 1):
+                found = run_trap(given.trap, seed)
+                if found is not None:
+                    break
+                if seed % 20 == 0:
+                    gc.collect()
             if found is not None and found.name in ("NameError", "AttributeError", "TypeError", "ImportError"):
-                raise AssertionError(f"the trap {name} is broken itself: {found}")
-            if seeds % 20 == 0:
-                gc.collect()
-        if found is not None and shrink and trap.on == "ensemble":
-            small = cases.shrink(run_seed(seed), runs_max=shrink)
-            case = cases.to_text(small.settings, small.script, f"{name}, {trap.mistake} {small.violation}")
-    gc.enable()
-    return Series(name, number, seeds, found.id if found else "", str(found), time.process_time() - begun, case)
+                raise AssertionError(f"the trap {given.trap} is broken itself: {found}")
+            case = _case(given, seed) if found is not None else ""
+        id, text = found.id if found else "", str(found)
+    except BaseException as error:  # PowerLost is one; where one comes through, this series is over, the others go on
+        id, text, case = HARNESS, f"seed {seed}: {broken(error)}\n{traceback.format_exc()}", ""
+    finally:
+        gc.enable()
+    seeds = seed - given.number * APART
+    return Series(given.trap, given.number, seeds, id, text, time.process_time() - begun, case)
 
 
-def _found(given: Sequence[Task], jobs: int) -> Iterator[Series]:
-    if jobs == 1:
-        yield from map(find, given)
-        return
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap(find, given, chunksize=1)
+def _case(given: Task, seed: int) -> str:
+    """What this seed found, made small; "" where nobody wants it, or there are no cases of it."""
+    trap = TRAPS[given.trap]
+    if not given.shrink or trap.on != "ensemble":
+        return ""
+    small = CORE_CASES.shrink(run_seed(seed), runs_max=given.shrink)
+    return CORE_CASES.to_text(small.settings, small.script, f"{given.trap}, {trap.mistake} {small.violation}")
 
 
 def mutants(
@@ -107,7 +113,7 @@ def mutants(
     given = [Task(name, first + number, bound, 0 if number else shrink) for name in names for number in range(series)]
     failed: list[str] = []
     print(f"{'trap':18} {'found by':30} {'median':>6} {'most':>6}   the mistake")
-    for one in _found(given, jobs):
+    for one in in_processes(find, given, jobs, ordered=True):
         found[one.trap].append(one)
         if keep is not None and one.case:
             keep.mkdir(parents=True, exist_ok=True)
@@ -141,6 +147,11 @@ def _row(name: str, found: list[Series]) -> str:
     )
     middle, most = median(one.seeds for one in found), max(one.seeds for one in found)
     print(f"{name:18} {ids:30} {middle:6g} {most:6}   {trap.mistake}", flush=True)
+    for one in found:
+        if one.id == HARNESS:
+            print(one.text)
+    if by[HARNESS]:
+        return next(one.text.splitlines()[0] for one in found if one.id == HARNESS)
     if by["nothing"]:
         return f"not found within {most} seeds by {by['nothing']} of {len(found)} series"
     return f"the median is {middle:g} seeds" if middle > MEDIAN_MAX else ""
