@@ -18,7 +18,7 @@ import trio
 from anyio.abc import ByteStream, SocketAttribute
 
 if TYPE_CHECKING:
-    from .ensemble import MemoryStream
+    from .memory_stream import MemoryStream
 
 #: Opens a stream: from this host, to that one, to its port.
 Open = Callable[[str, str, int], Awaitable["MemoryStream"]]

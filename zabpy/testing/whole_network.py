@@ -17,6 +17,8 @@ import trio
 from zabpy.server import Listener, StreamNetwork
 from zabpy.server.transport import OnStream
 
+from .memory_stream import MemoryStream
+
 #: Bytes on their way in one direction before the sender waits, as with a socket's buffers.
 WIRE_BYTES_MAX = 256 * 1024
 #: A host without power, or behind a cut: how often whoever dials looks again. In virtual time this costs next to none.
@@ -327,35 +329,12 @@ class Direction:
         return data
 
 
-class WholeStream(trio.abc.HalfCloseableStream):
-    """One end of a connection."""
+class WholeStream(MemoryStream):
+    """An end that knows its connection."""
 
     def __init__(self, connection: Connection, out: Direction, back: Direction) -> None:
-        self.connection, self._out, self._back = connection, out, back
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await trio.lowlevel.checkpoint()
-        await self._out.send(bytes(data))
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def send_eof(self) -> None:
-        await trio.lowlevel.checkpoint()
-        self._out.end()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        await trio.lowlevel.checkpoint()
-        return await self._back.receive(max_bytes or 1 << 16)
-
-    def close(self) -> None:
-        """What was sent still arrives; what has not been read is lost."""
-        self._out.end()
-        self._back.deafen()
-
-    async def aclose(self) -> None:
-        self.close()
-        await trio.lowlevel.checkpoint()
+        super().__init__(out, back)
+        self.connection = connection
 
 
 class WholeListener:
