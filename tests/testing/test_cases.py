@@ -3,7 +3,7 @@
 import pytest
 
 from zabpy.testing.cases import CORE_CASES, CaseError
-from zabpy.testing.faults import draw
+from zabpy.testing.drawing import draw
 from zabpy.testing.run import Settings
 from zabpy.testing.simulate_cli import run_seed
 from zabpy.testing.traps import TRAPS

@@ -22,8 +22,8 @@ Imported by: tests, `zabpy simulate`, and users, through the names below.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .drawing import draw as draw
     from .facts import ViolationError as ViolationError
-    from .faults import draw as draw
     from .local import Ensemble as Ensemble, EnsembleError as EnsembleError, Fault as Fault, LocalServer as LocalServer
     from .run import Result as Result, Settings as Settings
     from .script import play as play, retold as retold
@@ -39,7 +39,7 @@ _STAND_IN = {
     "Settings": "run",
     "Simulation": "simulation",
     "ViolationError": "facts",
-    "draw": "faults",
+    "draw": "drawing",
     "play": "script",
     "retold": "script",
 }

@@ -38,7 +38,7 @@ from .drive import Snapshot
 from .facts import BATCH_MAX, Facts, State, ViolationError
 
 if TYPE_CHECKING:
-    from .simulation import Process
+    from .process import Process
 
 
 class Checker:

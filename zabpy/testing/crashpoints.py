@@ -26,10 +26,12 @@ from zabpy.model import NO_ZXID, ZabpyError, zxid_text
 from zabpy.storage import StoreError
 from zabpy.zab.effects import Phase, Role, Truncate
 
+from .convergence import converge
 from .disk import CutModel, PowerLost
 from .facts import State, ViolationError
+from .process import Process
 from .run import Settings
-from .simulation import Process, instead_of_life
+from .simulation import instead_of_life
 from .stored import StoreDrive, StoredSimulation, StorePlatter, found_in, open_store
 
 VOTERS, OBSERVER = (1, 2, 3), 4
@@ -283,7 +285,7 @@ class Life(StoredSimulation):
         self._write(1, 1)
         for victim in victims:
             self.start_server(victim)
-        self.converge()
+        converge(self)
         self._check_disks()
 
     def _check_disks(self) -> None:

@@ -16,7 +16,8 @@ from zabpy.zab.effects import Append, DropImage, Install, KeepImage, SaveEpoch, 
 from zabpy.zab.inputs import Durable, EpochSaved, Installed
 
 if TYPE_CHECKING:
-    from .simulation import Process, Simulation
+    from .process import Process
+    from .simulation import Simulation
 
 
 class NotThereError(ZabpyError):

@@ -17,7 +17,8 @@ from zabpy.zab.inputs import Linked, Received, Unlinked
 from zabpy.zab.messages import Message, Notification
 
 if TYPE_CHECKING:
-    from .simulation import Process, Simulation
+    from .process import Process
+    from .simulation import Simulation
 
 _NEVER = -1
 

@@ -27,8 +27,9 @@ from zabpy.model import Entry, ZabpyError, counter_of, zxid_text
 from zabpy.zab.effects import Append, Deliver, Install, Phase, ReadConfirmed, Role, RoleChanged, Send, Truncate
 from zabpy.zab.messages import Diff, Image, Trunc
 
+from .process import Process
 from .run import Settings
-from .simulation import Process, Simulation
+from .simulation import Simulation
 
 #: A story that waits longer than this for something waits in vain.
 WAIT_MS_MAX = 20_000

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .cases import CORE_CASES
-from .faults import draw
+from .drawing import draw
 from .run import Line, Result, Settings
 from .seeds import Outcome, Rules, in_processes, outcome, report
 

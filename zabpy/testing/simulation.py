@@ -5,7 +5,8 @@ its own, in milliseconds, that drifts. Chance comes from one generator for each 
 and the concern's name, so that more draws for one do not reshuffle the others. Nothing depends on the order of a set of
 objects or on a hash of a string: the same settings and script give the same trace, see `Simulation.trace`.
 
-What is done to the ensemble stands in a script of lines made up front (faults.py), which is what shrinks.
+What is done to the ensemble stands in a script of lines made up front (drawing.py, of what faults.py can do), which is
+what shrinks. What the machines are is in process.py, how a run must end in convergence.py.
 """
 
 import time
@@ -52,93 +53,13 @@ from zabpy.zab.inputs import (
 from zabpy.zab.messages import Diff, Image, ImageChunk, Propose, Trunc
 
 from .checkers import Checkers
+from .convergence import check_calm, converge
 from .drive import Drive, NotThereError, Platter, Snapshot
 from .facts import Facts, State, ViolationError
-from .network import Direction, Network
+from .faults import WORDS, strike
+from .network import Network
+from .process import NEVER, Process, Server
 from .run import Line, Result, Settings
-
-NEVER = 1 << 62
-
-
-class Server:
-    """A machine: what outlives its processes."""
-
-    def __init__(self, sid: int, settings: Settings, platter: Platter, rate: int, offset_ms: int) -> None:
-        self.sid, self.platter = sid, platter
-        self.disk_us, self.disk_jitter_us = settings.disk_us, settings.disk_jitter_us
-        self.disk_factor = 1
-        self.disk_stalled_until = 0
-        self.disk_fails = False
-        self.disk_full_until = 0
-        self.down_ms = 100
-        #: The clock: ``rate`` milliseconds a second, since ``base_us`` of true time.
-        self.rate, self.base_us, self.base_ms = rate, 0, offset_ms
-        self.snapshot_every = settings.snapshot_every * (settings.lazier if sid % 3 == 2 else 1)
-        self.links = count(1)
-
-    def clock_ms(self, now: int) -> int:
-        return self.base_ms + (now - self.base_us) * self.rate // 1_000_000
-
-    def time_of(self, clock_ms: int) -> int:
-        return self.base_us + ((clock_ms - self.base_ms) * 1_000_000 + self.rate - 1) // self.rate
-
-    def set_rate(self, rate: int, now: int) -> None:
-        self.base_ms, self.base_us, self.rate = self.clock_ms(now), now, rate
-
-
-class Process:
-    """One life of a server's process."""
-
-    __slots__ = (
-        "alive",
-        "committed",
-        "drive",
-        "effects_left",
-        "epoch",
-        "inbox",
-        "incoming",
-        "last_snapshot",
-        "leader",
-        "outgoing",
-        "paused",
-        "phase",
-        "platter",
-        "reads",
-        "replica",
-        "role",
-        "server",
-        "sid",
-        "snapshotting",
-        "state",
-        "tick_at",
-        "visible",
-        "waiting",
-    )
-
-    def __init__(self, sim: "Simulation", server: Server, replica: Replica) -> None:
-        self.sid, self.server, self.platter, self.replica = server.sid, server, server.platter, replica
-        self.alive, self.paused = True, False
-        self.inbox: list[tuple[Callable[[Any], None], Any]] = []  # what comes while it is paused
-        self.incoming: dict[int, Direction] = {}
-        self.outgoing: dict[int, Direction] = {}
-        self.drive = sim.new_drive(self, server)
-        self.role, self.phase, self.epoch = Role.LOOKING, Phase.ELECTION, 0
-        self.leader: int | None = None
-        self.visible: Tip = server.platter.tip  # the end of the log as the process sees it
-        self.state = State()
-        self.committed = Zxid(0)  # as a leader: told to somebody
-        self.waiting: dict[Zxid, bytes] = {}  # writes of our clients
-        self.reads: dict[int, Zxid] = {}
-        self.tick_at = NEVER
-        self.effects_left = 0  # it crashes after so many more effects; 0: it does not
-        self.snapshotting = False
-        self.last_snapshot = 0
-
-    def __repr__(self) -> str:
-        return f"server {self.sid}"
-
-    def next_link(self) -> int:
-        return next(self.server.links)
 
 
 class Simulation:
@@ -243,13 +164,11 @@ class Simulation:
                 self.start()
                 self.schedule_script()
                 self.run_until(self.settings.script_ms * 1000)
-                self._check_calm()
+                check_calm(self)
                 if self.settings.core:
-                    self.converge()
+                    converge(self)
             except ViolationError as error:
                 violation = error
-            except RecursionError:
-                raise
             self.say(f"violation {violation}" if violation else "end")
         return Result(
             self.settings,
@@ -271,8 +190,6 @@ class Simulation:
         self.network.start()
 
     def schedule_script(self) -> None:
-        from .faults import WORDS
-
         for line in self.script:
             self.at(line[0] * 1000, self._act, (WORDS[line[1]], line))
 
@@ -509,8 +426,6 @@ class Simulation:
             if trap[0] == "message" and type(effect.message) is trap[1]:
                 trap[2] -= 1
                 if not trap[2]:
-                    from .faults import strike
-
                     self.traps.remove(trap)
                     strike(self, trap[3], process.sid, effect.peer, trap[4])
                 return
@@ -712,117 +627,6 @@ class Simulation:
             process.reads[number] = self.facts.chosen_end
             self.count("reads")
             self.step(process, ReadAsked(number))
-
-    # Healing and convergence (L1), calm (L2) --------------------------------------------------------------------------
-
-    def heal(self) -> None:
-        """Faults end for the core; the others stay dead, or are cut off from it."""
-        self.healed = True
-        self.traps.clear()
-        self.core = core = self._fit_core()
-        self.say(f"--- heal {core}")
-        for sid in self.settings.servers:
-            server = self.servers[sid]
-            process = self.processes.get(sid)
-            if sid in core:
-                server.disk_factor, server.disk_stalled_until, server.disk_fails = 1, 0, False
-                server.disk_full_until = 0
-                if process is not None:
-                    process.effects_left = 0
-                    if process.paused:
-                        self.resume(process)
-                else:
-                    self.start_server(sid)
-            elif self.settings.rest_dead and process is not None:
-                self.crash(process, power=True, down_ms=0)
-            else:
-                for peer in core:
-                    self.network.cut(sid, peer)
-                    self.network.cut(peer, sid)
-        self.network.heal_all(set(core))
-
-    def _fit_core(self) -> list[int]:
-        """The core, with as many voters more as it takes for a quorum that is not empty-handed: a server with an empty
-        log does not help to elect among servers that hold data (trap B11), so without such a quorum nobody may lead."""
-        settings, core = self.settings, self.settings.core_servers
-        holding = [sid for sid in range(1, settings.voters + 1) if self.servers[sid].platter.tip.zxid]
-        for sid in holding:
-            if sid not in core and not settings.decides({*core} & {*holding}):
-                core.append(sid)
-        for sid in range(1, settings.voters + 1):  # what was drawn is a majority, which need not be most of the weight
-            if sid not in core and not settings.decides(core):
-                core.append(sid)
-        return sorted(core)
-
-    def converge(self) -> None:
-        self.heal()
-        settings = self.settings
-        limit_ms = (settings.init_limit + 2 * settings.sync_limit + 10) * settings.tick_ms + 3 * settings.transfer_ms
-        # The history may have to be sent from disk, where a slice takes a millisecond; and then once more.
-        limit_ms += 2 * len(self.facts.chosen) // settings.slice_entries
-        begun, end = self.now, self.now + limit_ms * 1000
-        voters = range(1, settings.voters + 1)
-        if settings.shape and all(self.servers[sid].platter.tip.zxid for sid in voters):
-            # With an empty log among them, perhaps nobody both reaches a quorum that may elect and is recent enough.
-            self._converge_in_shape(end, limit_ms)
-            return
-        wrote = False
-        while True:
-            self.run_until(self.now + settings.tick_ms * 500)
-            why = self._unsettled()
-            if why is None and not wrote:
-                wrote = True
-                self.write(1)
-            elif why is None:
-                self.counts["converged after ms"] = (self.now - begun) // 1000
-                return
-            if self.now >= end:
-                raise ViolationError("L1", "Convergence", f"{limit_ms} ms after the faults ended: {why or 'no write'}")
-
-    def _converge_in_shape(self, end: int, limit_ms: int) -> None:
-        """Cut for good what the shape lacks; a new write must be acked."""
-        count, sides = len(self.settings.servers), self.settings.shape >> 16
-        for a, b in self.network.paths:
-            if sides:
-                middle = self.settings.shape >> a & 1 or self.settings.shape >> b & 1
-                lacks = not middle and (sides >> a & 1) != (sides >> b & 1)
-            else:
-                lacks = abs(a - b) not in (1, count - 1)
-            if lacks:
-                self.network.cut(a, b)
-        wanted = self.counts.get("writes acked", 0)
-        while self.counts.get("writes acked", 0) == wanted:
-            if self.now >= end:
-                raise ViolationError("L1", "Convergence", f"{limit_ms} ms after the faults ended no write is acked")
-            self.run_until(self.now + self.settings.tick_ms * 500)
-            wanted = self.counts.get("writes acked", 0)
-            self.write(1)
-            self.run_until(self.now + self.settings.tick_ms * 500)
-
-    def _unsettled(self) -> str | None:
-        """Why the core has not converged; None when it has."""
-        core = [self.processes.get(sid) for sid in self.core]
-        leaders = [p for p in core if p is not None and p.role is Role.LEADING and p.phase is Phase.BROADCAST]
-        if len(leaders) != 1:
-            return f"{leaders} lead"
-        leader = leaders[0]
-        for process in core:
-            if process is not None and process.sid not in leader.replica.ensemble.servers:
-                if process.phase is Phase.BROADCAST:
-                    return f"{process} follows, and is no observer any more"
-                continue
-            if process is None or process.phase is not Phase.BROADCAST:
-                return f"{process} is not in BROADCAST"
-            if process is not leader and process.leader != leader.sid:
-                return f"{process} follows {process.leader}, not {leader.sid}"
-            if process.state.tip != leader.state.tip or leader.waiting:
-                return f"{process} has delivered {zxid_text(process.state.tip.zxid)}"
-        return None
-
-    def _check_calm(self) -> None:
-        leaders = self.counts.get("leaders", 0)
-        if self.settings.calm and leaders != 1:
-            raise ViolationError("L2", "NoNeedlessElection", f"{leaders} leaders without any fault")
 
 
 def _quorums(settings: Settings) -> Quorums:

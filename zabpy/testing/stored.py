@@ -20,8 +20,9 @@ from zabpy.zab.messages import ImageChunk
 from .disk import CutModel, FaultyFiles
 from .drive import Drive, NotThereError, Operation, Platter, Snapshot
 from .facts import State, ViolationError
+from .process import Process, Server
 from .run import Settings
-from .simulation import Process, Server, Simulation
+from .simulation import Simulation
 
 #: Small, so that segments and allocations turn over often.
 SEGMENT_BYTES, ALLOCATE_BYTES = 2500, 1000

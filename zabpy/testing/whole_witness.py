@@ -40,7 +40,7 @@ from .checkers import Checker
 from .facts import ViolationError
 
 if TYPE_CHECKING:
-    from .simulation import Process
+    from .process import Process
 
 #: No data, but the znode is there.
 NO_NODE = -101

@@ -10,7 +10,7 @@ from zabpy.zab.inputs import EnsembleChanged
 from zabpy.zab.messages import Notification
 from zabpy.zab.roles import NOBODY, Vote
 
-from ..simulation import Server
+from ..process import Server
 from .trap import instead, instead_in, trap
 
 

@@ -7,7 +7,8 @@ from zabpy.zab.effects import Phase, Role
 
 from ..drive import Snapshot
 from ..facts import State
-from ..simulation import Process, Simulation
+from ..process import Process
+from ..simulation import Simulation
 from .trap import instead, trap
 
 
