@@ -3,12 +3,15 @@
     with zabpy.blocking.connect("zk1,zk2/app") as zk:
         zk.create("/greeting", b"hello")
 
-May import: zabpy.model, zabpy.client, zabpy.recipes; anyio. Threads only in portal.py.
+May import: zabpy.model, zabpy.client, zabpy.recipes; anyio. Threads only in portal.py. zabpy.config only in config.py,
+which is loaded when `open_config` is asked for.
 Imported by: users.
 Read portal.py first (an event loop in one thread, and calls from others), then stays.py (a ``with`` on it), pumps.py (a
 ``for``), opening.py (open, close, fork). client.py is every class of the async client for plain code: nobody edits it,
 ``python -m tests.blocking.generate`` writes it, and has to be run after each change of a public signature.
 """
+
+from typing import TYPE_CHECKING
 
 from .client import (
     Assignment as Assignment,
@@ -51,3 +54,14 @@ from .client import (
 from .portal import TimedOutError as TimedOutError
 from .stays import Lost as Lost, OnLost as OnLost
 from .wrapping import Context as Context, Holding as Holding, NotHeldError as NotHeldError, Stream as Stream
+
+if TYPE_CHECKING:
+    from .config import Config as Config, open_config as open_config
+
+
+def __getattr__(name: str) -> object:
+    if name not in ("Config", "open_config"):
+        raise AttributeError(f"module 'zabpy.blocking' has no attribute {name!r}")
+    from . import config
+
+    return getattr(config, name)

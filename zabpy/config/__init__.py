@@ -8,6 +8,15 @@ Imported by: users, zabpy.blocking, the shell. ``import zabpy`` loads nothing of
 from .binding import Binder as Binder
 from .cache import CacheError as CacheError
 from .errors import ConfigError as ConfigError
-from .layers import Explanation as Explanation, Layer as Layer, Merged as Merged, Said as Said, Setting as Setting
+from .layers import (
+    Explanation as Explanation,
+    Layer as Layer,
+    Merged as Merged,
+    Reveal as Reveal,
+    Said as Said,
+    Setting as Setting,
+)
+from .live import Changes as Changes, Config as Config, NotReadyError as NotReadyError
+from .reading import NoConfigStoreError as NoConfigStoreError
 from .update import ABSENT as ABSENT, Difference as Difference, Update as Update
 from .values import BadSettingsError as BadSettingsError, Problem as Problem
