@@ -27,13 +27,14 @@ import json
 import tarfile
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby
 from pathlib import PurePosixPath
 from typing import IO, Any, Protocol
 
-from zabpy.model import Acls, BadArgumentsError, validate
+from zabpy.model import Acls, BadArgumentsError, Stat, validate
 
 from .acls import acl_text, parse_acl
 from .errors import UsageError
@@ -77,6 +78,9 @@ class ArchiveWriter(Protocol):
 
     def end(self, footer: dict[str, Any]) -> None: ...
 
+    def close(self) -> None:
+        """It is over, whether its end was written or not."""
+
 
 def fields_of(record: Record) -> dict[str, Any]:
     """Line 2 of above, without data."""
@@ -117,6 +121,16 @@ def line_of(record: Record) -> str:
     )
 
 
+class Kept(Record):
+    """One whose line an earlier export has written already, which is written as it is; it has no data here."""
+
+    __slots__ = ("line",)
+
+    def __init__(self, path: str, stat: Stat, line: Callable[[], bytes]) -> None:
+        super().__init__(path, b"", stat=stat)
+        self.line = line
+
+
 class NdjsonWriter:
     """Writes into a binary stream."""
 
@@ -127,10 +141,17 @@ class NdjsonWriter:
         self._line(header)
 
     def add(self, records: list[Record]) -> None:
-        self._stream.write("".join(map(line_of, records)).encode("utf-8", "surrogatepass"))
+        for are_kept, some in groupby(records, lambda record: isinstance(record, Kept)):
+            if are_kept:
+                self._stream.writelines(record.line() for record in some if isinstance(record, Kept))
+            else:
+                self._stream.write("".join(map(line_of, some)).encode("utf-8", "surrogatepass"))
 
     def end(self, footer: dict[str, Any]) -> None:
         self._line({"end": True, **footer})
+
+    def close(self) -> None:
+        pass
 
     def _line(self, fields: dict[str, Any]) -> None:
         self._stream.write((json.dumps(fields, ensure_ascii=False) + "\n").encode())
@@ -140,7 +161,7 @@ class TarWriter:
     """Writes a tar, gzipped or not, into a binary stream that need not be seekable."""
 
     def __init__(self, stream: IO[bytes], *, is_gzip: bool) -> None:
-        self._tar = tarfile.open(  # noqa: SIM115 - it is closed by `end`
+        self._tar = tarfile.open(  # noqa: SIM115 - closed by `close`
             fileobj=stream, mode="w|gz" if is_gzip else "w|", format=tarfile.PAX_FORMAT
         )
 
@@ -161,6 +182,9 @@ class TarWriter:
 
     def end(self, footer: dict[str, Any]) -> None:
         self._add(END, json.dumps(footer, indent=2).encode() + b"\n")
+        self.close()
+
+    def close(self) -> None:
         self._tar.close()
 
     def _add(self, name: str, data: bytes | None, meta: str = "", mtime_s: float | None = None) -> None:

@@ -1,15 +1,17 @@
 """Files that are there whole or not at all: what was there before stays until all of the new one is on the disk.
 
-Until then it is ``.NAME.PID.part`` beside it, which whoever writes it has locked (flock). A killed process leaves that
-behind, and the kernel frees the lock. A process id alone would not tell: those of containers that share a folder are
-no business of each other's.
+Until then it is ``.NAME.PID.part`` beside it, or ``.NAME.PID-1.part`` if that is there, and so on; whoever writes it
+has it locked (flock). A killed process leaves it behind, and the kernel frees the lock. A process id alone would not
+tell: those of containers that share a folder are no business of each other's, and are often the same.
 """
 
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import IO
 
@@ -18,10 +20,12 @@ NAME_MAX = 200
 
 
 @contextmanager
-def whole_file(target: Path) -> Iterator[IO[bytes]]:
+def whole_file(target: Path, *, is_kept: Callable[[BaseException], bool] = lambda error: False) -> Iterator[IO[bytes]]:
     """A stream to write it to, which is at its name, with the mode of what was there, when the block has ended well;
     `on_disk` is to be called before, and may take long. A device or a pipe is written to as it is.
 
+    Args:
+        is_kept: whether the part is to stay when the block ends with this; the stream's ``name`` says where it is.
     Raises:
         OSError: the disk is full, and so on; then, and if the block fails, what was there is as it was.
     """
@@ -30,17 +34,51 @@ def whole_file(target: Path) -> Iterator[IO[bytes]]:
             yield stream
         return
     target = target.resolve()  # behind a link is the file that is meant
-    part = target.with_name(f"{_beginning(target)}{os.getpid()}.part")
-    try:
-        with part.open("wb") as stream:
-            _lock(stream)
+    with _new_part(target) as stream:
+        part = Path(stream.name)
+        try:
             if target.exists():
                 os.fchmod(stream.fileno(), target.stat().st_mode & 0o7777)
             yield stream
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+            stream.flush()
+            part.replace(target)
+        except BaseException as error:
+            if not is_kept(error):
+                part.unlink(missing_ok=True)
+            raise
+
+
+def _new_part(target: Path) -> IO[bytes]:
+    """One that nobody else has, locked."""
+    for number in count():
+        name = f"{_beginning(target)}{os.getpid()}{f'-{number}' if number else ''}.part"
+        part = target.with_name(name)
+        try:
+            stream = part.open("xb")
+        except FileExistsError:
+            continue
+        lock(stream)
+        if part.exists() and os.path.samestat(os.fstat(stream.fileno()), part.stat()):
+            return stream
+        stream.close()  # somebody has taken it for a stale one, just before it was locked
+    raise AssertionError
+
+
+def stale_parts(target: Path) -> list[Path]:
+    """What of writing ``target`` may have been left, by processes of that id which do not run, or by this one itself;
+    some of it may be another one's, who has it locked then."""
+    if target.exists() and not target.is_file():
+        return []
+    target = target.resolve()
+    if len(target.name) > NAME_MAX:  # it may be another file's, whose name begins so
+        return []
+    name = re.compile(re.escape(_beginning(target)) + r"([0-9]+)(-[0-9]+)?\.part", re.DOTALL)
+    found = []
+    for part in sorted(target.parent.iterdir()):
+        match = name.fullmatch(part.name)
+        if match and part.is_file() and not part.is_symlink() and not _is_another_running(int(match[1])):
+            found.append(part)
+    return found
 
 
 def remove_stale_parts(target: Path) -> list[Path]:
@@ -50,21 +88,12 @@ def remove_stale_parts(target: Path) -> list[Path]:
     Raises:
         OSError: the folder cannot be read, or a file of it not be removed.
     """
-    if target.exists() and not target.is_file():
-        return []
-    target = target.resolve()
-    if len(target.name) > NAME_MAX:  # it may be another file's, whose name begins so
-        return []
-    start = _beginning(target)
     removed = []
-    for part in sorted(target.parent.iterdir()):
-        pid = part.name.removeprefix(start).removesuffix(".part")
-        is_part = part.name == f"{start}{pid}.part" and pid.isascii() and pid.isdigit()
-        if is_part and part.is_file() and not part.is_symlink() and not _is_running(int(pid)):
-            with part.open("rb") as stream:
-                if _lock(stream):
-                    part.unlink()
-                    removed.append(part)
+    for part in stale_parts(target):
+        with part.open("rb") as stream:
+            if lock(stream):
+                part.unlink()
+                removed.append(part)
     return removed
 
 
@@ -72,18 +101,22 @@ def _beginning(target: Path) -> str:
     return f".{target.name[:NAME_MAX]}."
 
 
-def _lock(stream: IO[bytes]) -> bool:
-    """Whether this process has it now; not every file system can do it."""
+def lock(stream: IO[bytes]) -> bool | None:
+    """Whether this process has it now; None: nobody knows, for not every file system can do it."""
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EWOULDBLOCK, errno.EINVAL, errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EBADF):
-            raise
+    except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EBADF):
+            raise
+        return None
     return True
 
 
-def _is_running(pid: int) -> bool:
+def _is_another_running(pid: int) -> bool:
+    if pid == os.getpid():
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

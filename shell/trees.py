@@ -80,32 +80,43 @@ class TreeReader:
                 first = ahead.popleft()
                 await first.done.wait()
                 waiting.extend(first.children)
-                size = sum(len(record.data) for record in first.records) // max(1, len(first.records)) + 1
+                size = sum(map(_data_bytes, first.records)) // max(1, len(first.records)) + 1
                 self._chunk = max(1, min(CHUNK_MAX, 4 * self._chunk, ANSWER_BYTES // size))
                 await sink(first.records)
         if failed:
             raise failed[0]
 
     async def _read(self, chunk: _Chunk) -> None:
-        try:
-            znodes = await self._zk.get_many(chunk.paths)
-        except (NoAuthError, ReplyTooLargeError):
-            znodes = [await self._one(path, self._zk.get) for path in chunk.paths]
-        there = [(path, znode) for path, znode in zip(chunk.paths, znodes, strict=True) if znode is not None]
-        acls: Sequence[Acls | None] = [None] * len(there)
-        if self._acls:
-            acls = await self._acls_of([path for path, _ in there])
-        cut, parents = self._cut, list[str]()
-        for (path, (data, stat)), acl in zip(there, acls, strict=True):
-            if acl is not None or not self._acls:
-                if stat.num_children:
-                    parents.append(path)
-                chunk.records.append(Record.of(path[cut:] if path != "/" else "", data, stat, acl))
+        chunk.records = await self._records(chunk.paths)
         # Only of those that are told of: what vanishes meanwhile, and comes again, is not to leave orphans.
+        parents = [self._full(record) for record in chunk.records if record.stat and record.stat.num_children]
         for path, names in zip(parents, await self._children(parents), strict=True):
             chunk.children += [
                 below for name in sorted(names or ()) if (below := join(path, name)) != SYSTEM or self._zk.chroot
             ]
+
+    async def _records(self, paths: list[str]) -> list[Record]:
+        """Those that are there, in their order."""
+        try:
+            znodes = await self._zk.get_many(paths)
+        except (NoAuthError, ReplyTooLargeError):
+            znodes = [await self._one(path, self._zk.get) for path in paths]
+        there = [(path, znode) for path, znode in zip(paths, znodes, strict=True) if znode is not None]
+        acls: Sequence[Acls | None] = [None] * len(there)
+        if self._acls:
+            acls = await self._acls_of([path for path, _ in there])
+        return [
+            Record.of(self._below(path), data, stat, acl)
+            for (path, (data, stat)), acl in zip(there, acls, strict=True)
+            if acl is not None or not self._acls
+        ]
+
+    def _below(self, path: str) -> str:
+        """As a record has it, from the top."""
+        return path[self._cut :] if path != "/" else ""
+
+    def _full(self, record: Record) -> str:
+        return self.top[: self._cut] + record.path or "/"
 
     async def _children(self, paths: list[str]) -> Sequence[list[str] | None]:
         if not paths:
@@ -130,3 +141,7 @@ class TreeReader:
         except NoAuthError as error:
             self.denied.append(error)
             return None
+
+
+def _data_bytes(record: Record) -> int:
+    return record.stat.data_length if record.stat else len(record.data)

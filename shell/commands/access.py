@@ -16,7 +16,7 @@ from ..problems import ShellError, Status, UsageError, told
 from ..removal import found_below
 from ..shell import Shell
 from ..stats import stat_fields
-from .removing import counted, tell_problems
+from ..telling import counted, tell_problems
 from .writing import TRIES_MAX
 
 

@@ -27,9 +27,9 @@ from ..shell import Shell
 from ..sources import standard_input
 from ..spool import Spool
 from ..stats import hexed
+from ..telling import counted, tell_problems
 from ..trees import TreeReader
 from .dumping import write_tree
-from .removing import counted, tell_problems
 
 #: What is larger is not moved in one transaction.
 MOVED_AT_ONCE_MAX = 1_000

@@ -1,44 +1,35 @@
 """Trees into files, and back.
 
-What is in memory: of an export the paths of what is still to be read, at most the broadest level of the tree, and a few
-hundred records; of an import its paths while the file is read, and then what stands at the heads of ../spool.py and
-../plan.py. A killed export leaves what was there before, and a hidden ``.NAME.PID.part`` beside it, which import takes
-for what it is: cut off; the next export to that name removes it when it is whole. A killed import is gone on with by
-the same command.
+What is in memory: of an export what stands at the head of ../exporting.py; of an import its paths while the file is
+read, and then what stands at the heads of ../spool.py and ../plan.py. A killed export leaves what was there before, and
+a hidden ``.NAME.PID.part`` beside it, as does one to NDJSON that is stopped or loses its connection. ``export
+--resume`` goes on with that (../resuming.py), import takes it for what it is: cut off, and the next export to that name
+removes it when it is whole. A killed import is gone on with by the same command.
 """
 
-import gzip
-import sys
-import time
 from pathlib import Path
-from typing import IO
 
 import anyio
 import click
 
 import zabpy
 from zabpy.client import Client
-from zabpy.model import CodeError
 
 from ..applying import Applier
-from ..archive import Archive, ArchiveWriter, NdjsonWriter, TarWriter, problems_told, read_archive
+from ..archive import Archive, problems_told, read_archive
 from ..command import ZPath, command
-from ..files import on_disk, remove_stale_parts, whole_file
+from ..exporting import Export
 from ..line import quoted
 from ..plan import Plan, at, carry_out, carry_out_deletes, plan_for
 from ..problems import ShellError, Status, UsageError, status_of, told
 from ..progress import progress
-from ..records import Record
 from ..shell import Shell
 from ..sources import input_stream
 from ..spool import Spool
 from ..stats import hexed
-from ..trees import TreeReader
-from .removing import counted, tell_problems
+from ..telling import counted, tell_problems
 
 FORMATS = ("ndjson", "ndjson.gz", "tar", "tar.gz")
-#: Records are handed to the thread that writes in pieces of about so many.
-WRITTEN_AT_ONCE = 1_000
 
 
 @command("export", group="Move")
@@ -47,139 +38,44 @@ WRITTEN_AT_ONCE = 1_000
 @click.option("--format", "format", type=click.Choice(FORMATS), help="Else what the file's name ends with.")
 @click.option("--no-acl", "no_acl", is_flag=True, help="Without ACLs, which servers tell one by one: faster.")
 @click.option("-f", "--force", "force", is_flag=True, help="Write over a file that is there.")
-async def export(shell: Shell, path: str, file: str | None, format: str | None, no_acl: bool, force: bool) -> None:
+@click.option(
+    "--resume", "resume", is_flag=True, help="Go on with what an export to FILE has left that was broken off."
+)
+async def export(
+    shell: Shell, path: str, file: str | None, format: str | None, no_acl: bool, force: bool, resume: bool
+) -> None:
     """Write a znode and all below it into a FILE, or - or none for the standard output, for import to read.
 
     With values, ACLs, kinds and stats, as NDJSON or tar; gzipped if the name ends with gz. It is no snapshot: each
     group of some 200 znodes is of one moment, and at the end it is said how many have changed since the beginning. On
     an ensemble where nothing is written meanwhile it is exact, and the file says so with two equal zxids.
+
+    An export that is killed, stopped or loses its connection leaves FILE as it was, and beside it what it has written.
+    With --resume, of that is taken whatever has not changed since; the file is then as if it were begun anew.
     """
-    zk = await shell.zk()
-    to_stdout = file in (None, "-")
-    kind = format or next((each for each in sorted(FORMATS, key=len, reverse=True) if (file or "").endswith(each)), "")
-    kind = kind or ("tar.gz" if (file or "").endswith(".tgz") else "ndjson.gz" if (file or "").endswith(".gz") else "")
-    if to_stdout:
-        await shell.out.flush()
-        sink = _ToOutput(shell)
-        await _export(shell, zk, path, sink, kind or "ndjson", acls=not no_acl)
-        await sink.drain()
+    named = file or "-"
+    kind = format or next((each for each in sorted(FORMATS, key=len, reverse=True) if named.endswith(each)), "")
+    kind = kind or ("tar.gz" if named.endswith(".tgz") else "ndjson.gz" if named.endswith(".gz") else "ndjson")
+    if resume and named == "-":
+        raise UsageError("--resume goes on with a file: give its name")
+    if resume and kind.startswith("tar"):
+        raise UsageError("--resume goes on with NDJSON; a tar is begun anew")
+    job = Export(shell, await shell.zk(), path, kind, acls=not no_acl)
+    if named == "-":
+        await job.to_output()
         return
-    target = _local(file or "")
+    target = _local(named)
     if target.is_dir():
         raise UsageError(f"{target}: is a folder; the name of a file is expected")
     if target.is_file() and not force:
         await shell.confirm(f"write over {target}?")
-    with whole_file(target) as stream:
-        complete = await _export(shell, zk, path, stream, kind or "ndjson", acls=not no_acl)
-        await anyio.to_thread.run_sync(on_disk, stream)
-    if complete is not None:
-        raise complete
-    try:
-        for part in await anyio.to_thread.run_sync(remove_stale_parts, target):
-            await shell.out.tell(f"{part}: removed, an export to {target.name} that was killed had left it")
-    except OSError as error:  # the export is there, which is what was asked for
-        await shell.out.tell(f"what killed exports have left could not be removed: {error}")
+    flags = (("-f", force), ("--no-acl", no_acl), (f"--format {format}", format is not None))
+    again = " ".join(["export --resume", *(flag for flag, there in flags if there), quoted(path), quoted(named)])
+    await job.to_file(target, resumes=resume, again=again)
 
 
 def _local(file: str) -> Path:
     return Path(file).expanduser()
-
-
-class _ToOutput:
-    """A stream whose bytes go where the command prints."""
-
-    def __init__(self, shell: Shell) -> None:
-        self._shell, self._held = shell, bytearray()
-
-    def write(self, data: bytes) -> int:
-        self._held += data
-        return len(data)
-
-    def flush(self) -> None:
-        pass
-
-    async def drain(self) -> None:
-        data, self._held = bytes(self._held), bytearray()
-        await self._shell.out.write(data)
-
-
-async def _export(
-    shell: Shell, zk: Client, path: str, stream: "IO[bytes] | _ToOutput", kind: str, *, acls: bool
-) -> ShellError | None:
-    """Write it; what is to be said if it is not complete."""
-    is_gzip = kind.endswith("gz")
-    body: IO[bytes] = stream  # type: ignore[assignment]
-    zipped: gzip.GzipFile | None = None
-    writer: ArchiveWriter
-    if kind.startswith("tar"):
-        writer = TarWriter(body, is_gzip=is_gzip)
-    else:
-        if is_gzip:
-            zipped = gzip.GzipFile(fileobj=body, mode="wb", compresslevel=6)
-            body = zipped  # type: ignore[assignment]
-        writer = NdjsonWriter(body)
-    await zk.sync(path)
-    if await zk.exists(path) is None:
-        raise ShellError(f"{path}: no such znode", Status.NO)
-    began = zk.last_zxid
-    header = {"zabpy_export": 1, "path": path, "server": zk.server, "zxid": hexed(began)}
-    writer.begin({**header, "time_ms": time.time_ns() // 1_000_000, "acls": acls})
-    reader = TreeReader(zk, path, acls=acls)
-    count = changed = 0
-    held: list[Record] = []
-    begun_s = time.monotonic()
-
-    async def flush() -> None:
-        nonlocal held
-        records, held = held, []
-        await anyio.to_thread.run_sync(writer.add, records)
-        if isinstance(stream, _ToOutput):
-            await stream.drain()
-
-    total = None
-    if sys.stderr.isatty():
-        try:
-            total = await zk.count_descendants(path) + 1
-        except CodeError:
-            total = None
-    with progress("exporting", total) as advance:
-
-        async def keep(records: list[Record]) -> None:
-            nonlocal count, changed
-            held.extend(records)
-            count += len(records)
-            changed += sum(_changed_since(record, began) for record in records)
-            advance(len(records))
-            if len(held) >= WRITTEN_AT_ONCE:
-                await flush()
-
-        await reader.read(keep)
-        await flush()
-    await zk.sync(path)
-    denied = sorted({error.path or "" for error in reader.denied})
-    footer = {"znodes": count, "zxid": hexed(zk.last_zxid), "changed_meanwhile": changed, "denied": denied}
-    await anyio.to_thread.run_sync(writer.end, footer)
-    if zipped is not None:
-        await anyio.to_thread.run_sync(zipped.close)
-    took_s = max(time.monotonic() - begun_s, 0.001)
-    exact = zk.last_zxid == began
-    how = f"exactly as of zxid {hexed(began)}" if exact else f"{changed:,} of them changed meanwhile"
-    await shell.out.tell(f"{counted(count, 'znode')} exported in {took_s:.1f} s ({count / took_s:,.0f}/s), {how}")
-    if not denied:
-        return None
-    await tell_problems(shell, sorted({told(error) or "" for error in reader.denied}))
-    incomplete = ShellError(
-        f"{counted(len(denied), 'znode')} may not be read, and are missing with all that is below", Status.PARTIAL
-    )
-    if isinstance(stream, _ToOutput):
-        await stream.drain()
-        raise incomplete
-    return incomplete
-
-
-def _changed_since(record: Record, zxid: int) -> bool:
-    stat = record.stat
-    return stat is not None and max(stat.mzxid, stat.pzxid, stat.czxid) > zxid
 
 
 @command("import", group="Move", writes=True)

@@ -15,10 +15,8 @@ from ..problems import ShellError, Status, UsageError, status_of, told
 from ..progress import progress
 from ..removal import Found, Remover, found_below
 from ..shell import Shell
+from ..telling import counted, tell_problems
 from .writing import put_off
-
-#: So many problems are told one by one.
-TOLD_MAX = 20
 
 
 @command("rm", group="Change", writes=True)
@@ -143,14 +141,6 @@ async def _remove(
         raise ShellError(f"{counted(removal.deleted, 'znode')} were deleted, the servers' own stay", Status.PARTIAL)
 
 
-async def tell_problems(shell: Shell, problems: Sequence[str], count: int | None = None) -> None:
-    """``count``: how many there are, if ``problems`` are only the first of them."""
-    for each in problems[:TOLD_MAX]:
-        await shell.out.tell(each)
-    if (count := len(problems) if count is None else count) > TOLD_MAX:
-        await shell.out.tell(f"… and {count - TOLD_MAX:,} more of the kind")
-
-
 async def _preview(shell: Shell, found: Sequence[tuple[str, Found]]) -> None:
     total = 0
     async with shell.out.rows("path", human=lambda row: f"would delete {row['path']}") as rows:
@@ -177,8 +167,3 @@ def _is_the_servers(zk: Client, path: str) -> bool:
 
 def _is_below(path: str, top: str) -> bool:
     return path == top or path.startswith(top.rstrip("/") + "/")
-
-
-def counted(number: int, what: str) -> str:
-    """``1 znode``, ``1,204 znodes``."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -1,7 +1,9 @@
 """export and import: nothing is lost, a plan is right, bad files do no harm."""
 
+import fcntl
 import gzip
 import json
+import os
 import tarfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -262,3 +264,49 @@ def test_what_fits_into_no_memory_is_in_a_file(zabsh: Run, tmp_path: Path, monke
         "10 created, 0 changed, 0 deleted, 0 the same",
         "0 to create, 0 to change, 0 to delete, 10 the same, 0 ephemerals left out; nothing was done",
     ]
+
+
+def test_there_may_be_nothing_to_go_on_with(zabsh: Run, tmp_path: Path) -> None:
+    file, part = tmp_path / "x", tmp_path / f".x.{os.getpid()}.part"
+    anew = "no export to x has left anything to go on with: it is begun anew\n"
+    told = zabsh("create /t; create /t/a", f"export --resume /t {file}")
+    assert told.status == 0 and told.err.startswith(anew) and "2 znodes exported" in told.err
+    before = file.read_text()
+    assert zabsh(f"export --resume /t {file}").status == 4 and file.read_text() == before  # it asks, as without
+    part.write_bytes(b"")
+    told = zabsh(f"export -f --resume /t {file}")
+    assert told.err.startswith(anew) and f"{part}: removed" in told.err
+    part.write_text(before)
+    with part.open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        told = zabsh(f"export -f --resume /t {file}")
+        assert told.err.startswith(f"{part}: another export is writing it, so it is left alone\n{anew}")
+        assert part.exists() and "--resume" not in zabsh(f"export -f /t {file}").err
+    part.write_text(before[:-1])  # all znodes are there, and only the end is cut off
+    assert ", 2 of them from the old part, exactly" in zabsh(f"export -f --resume /t {file}").err
+    zabsh(f"export /t {tmp_path}/y.tar")
+    part.write_bytes((tmp_path / "y.tar").read_bytes())
+    told = zabsh(f"export -f --resume /t {file}")
+    assert told.status == 2 and f"{part}: is not of an export to NDJSON" in told.err and part.exists()
+    for line in (
+        "export --resume /t",
+        f"export --resume /t {tmp_path}/y.tar",
+        f"export --resume --format tar /t {file}",
+    ):
+        assert zabsh(line).status == 2
+
+
+def test_a_line_of_another_moment_is_not_taken(zabsh: Run, tmp_path: Path) -> None:
+    """Each field of a stat alone; a path that is another's; a value with a hole in it, as a power failure leaves it."""
+    file, part = tmp_path / "x", tmp_path / f".x.{os.getpid()}.part"
+    zabsh("create /t; create /t/a value", f"export /t {file}")
+    whole = file.read_text().splitlines(keepends=True)
+    line = json.loads(whole[2])
+    spoilt = [{**line, name: 77} for name in stat_fields(Stat(*[0] * 11))]
+    spoilt += [{**line, "path": "/b"}, {**line, "data": "valu"}]
+    texts = [json.dumps(each) + "\n" for each in spoilt] + [whole[2].replace("lu", "\0\0")]
+    for text in texts:
+        part.write_text("".join(whole[:2]) + text)
+        told = zabsh(f"export -f --resume /t {file}")
+        assert ", 1 of them from the old part" in told.err, text
+        assert file.read_text().splitlines()[1:3] == "".join(whole[1:3]).splitlines()

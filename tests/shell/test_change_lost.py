@@ -1,8 +1,10 @@
 """The connection is lost in the middle of large work: it is said what was done, and how to go on; that completes it."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from shell.output import Look, Output
 from shell.removal import Remover
 from shell.settings import Rules, Settings
 from shell.starting import started
+from shell.trees import TreeReader
 from zabpy.client import Client
 from zabpy.testing import Ensemble
 
@@ -171,6 +174,20 @@ def test_ctrl_c(ensemble: Ensemble, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert re.fullmatch(r"rm: stopped: [\d,]+ of 3,001 znodes were deleted; rm -r /t goes on\n", err)
     monkeypatch.undo()
     assert run(ensemble, "rm -r /t", "exists /t")[0] == 1
+
+
+def test_ctrl_c_under_an_export(ensemble: Ensemble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a tar nothing is left, as nobody could go on with it."""
+    assert run(ensemble, f"import {exported(tmp_path)}")[0] == 0
+    with monkeypatch.context() as patch:
+        err = stopped(ensemble, f"export /t {tmp_path}/y", partial(dies_after, patch, TreeReader, "_records", 20))
+    said = rf"stopped: [12],\d\d\d znodes so far are in (\S+); to go on: (export --resume /t {tmp_path}/y)\n"
+    found = re.fullmatch(said, err)
+    assert found is not None and Path(found[1]).is_file(), err
+    assert run(ensemble, found[2])[0] == 0
+    with monkeypatch.context() as patch:
+        err = stopped(ensemble, f"export /t {tmp_path}/y.tar", partial(dies_after, patch, TreeReader, "_records", 20))
+    assert err == "" and sorted(os.listdir(tmp_path)) == ["x.ndjson", "y"]
 
 
 def test_what_import_has_deleted_is_told_as_well(

@@ -1,6 +1,8 @@
 """Processes and servers killed in the midst of large work: nothing half is taken for whole, the rest can be done."""
 
+import gzip
 import json
+import os
 import re
 import signal
 import subprocess
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from shell.applying import Applier
+from shell.archive import NdjsonWriter
 from zabpy.blocking import connect
 from zabpy.client import Client
 from zabpy.testing import Ensemble
@@ -48,26 +51,78 @@ def killed(ensemble: Ensemble, command: list[str], when: Callable[[], bool]) -> 
         process.send_signal(signal.SIGKILL)
 
 
+def half(ensemble: Ensemble, target: Path, *flags: str) -> Path:
+    """What an export of /t leaves that is killed when half is written, or so."""
+
+    def part() -> list[Path]:
+        return [each for each in parts(target) if each.stat().st_size > (4_000 if target.suffix == ".gz" else 150_000)]
+
+    killed(ensemble, ["--yes", "export", *flags, "/t", str(target)], lambda: bool(part()))
+    (left,) = part()
+    return left
+
+
+def parts(target: Path) -> list[Path]:
+    return [each for each in target.parent.iterdir() if each.name.endswith(".part")]
+
+
 @pytest.mark.parametrize("name", ["y.ndjson", "y.tar"])
 def test_a_killed_export(ensemble: Ensemble, file: Path, tmp_path: Path, name: str) -> None:
     assert run(ensemble, f"import {file}")[0] == 0
     target = tmp_path / name
     target.write_text("what was there before")
-
-    def part() -> list[Path]:
-        return [each for each in tmp_path.iterdir() if each.name.endswith(".part") and each.stat().st_size > 150_000]
-
-    killed(ensemble, ["--yes", "export", "-f", "/t", str(target)], lambda: bool(part()))
+    left = half(ensemble, target, "-f")
     assert target.read_text() == "what was there before"
-    (half,) = part()
-    status, _, err = run(ensemble, f"import {half} /half", "exists /half")
+    status, _, err = run(ensemble, f"import {left} /half", "exists /half")
     assert status == 1 and "it is cut off: behind " in err and "so nothing was done; --partial takes the rest" in err
-    status, _, err = run(ensemble, f"import --partial {half} /half")
+    status, _, err = run(ensemble, f"import --partial {left} /half")
     found = re.search(r"([\d,]+) created", err)
     assert status == 0 and found is not None and 0 < int(found[1].replace(",", "")) < MANY
     status, _, err = run(ensemble, f"export -f /t {target}", f"import -n {target}", "rm -r /half")
     assert status == 0 and f"0 to create, 0 to change, 0 to delete, {MANY + 1:,} the same" in err
-    assert f"{half}: removed, an export to {name} that was killed had left it" in err and not part()
+    assert (f"{left}: a broken off export has left it; --resume goes on with it\n" in err) == (name == "y.ndjson")
+    assert f"{left}: removed, a broken off export to {name} had left it" in err and not parts(target)
+
+
+@pytest.mark.parametrize("name", ["y.ndjson", "y.ndjson.gz"])
+def test_a_killed_export_is_gone_on_with(ensemble: Ensemble, file: Path, tmp_path: Path, name: str) -> None:
+    """Killed twice; and what has changed, gone or come in between is as it is now."""
+    assert run(ensemble, f"import {file}")[0] == 0
+    target = tmp_path / name
+    first = half(ensemble, target)
+    (tmp_path / f".{name}.{os.getpid()}.part").write_bytes(first.read_bytes()[:5_000])  # a shorter one of before
+    changes = ("set /t/n0 new", "acl /t/n1 world:anyone:cdra", "rm /t/n2", "create /t/n3/below",
+               "rm /t/n4; create /t/n4 again", "set /t/n5 {}; set /t/n5 {}".format("x" * 200, "y" * 200))  # fmt: skip
+    assert run(ensemble, *changes)[0] == 0
+    status, _, err = run(ensemble, f"export --resume /t {target}", f"export /t {tmp_path}/whole")
+    found = re.search(r"5,001 znodes exported in .* s \(.*/s\), ([\d,]+) of them from the old part, exactly as of", err)
+    assert status == 0 and found is not None and f"going on with {first}: " in err, err
+    lines = set((gzip.open if name.endswith("gz") else open)(target, "rb").read().splitlines()[1:-1])
+    kept = int(found[1].replace(",", ""))
+    assert kept > 100 and lines == set((tmp_path / "whole").read_bytes().splitlines()[1:-1])
+    assert not parts(target) and err.count(": removed, a broken off export") == 2
+    run(ensemble, "rm /t/n3/below")
+
+
+def test_an_export_that_loses_its_server_says_how_to_go_on(
+    ensemble: Ensemble, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(ensemble, f"import {file}")[0] == 0
+    line = f"export --no-acl /t {tmp_path}/y"
+    with monkeypatch.context() as patch:
+        dies_after(patch, NdjsonWriter, "add", 2, lambda: ensemble.kill(1))
+        status, _, err = run(ensemble, line)
+    ensemble.restart(1)
+    ensemble.wait_ready()
+    found = re.search(r"([\d,]+) znodes so far are in (\S+\.part); to go on: (export .*)\n", err)
+    assert status == 5 and found is not None and Path(found[2]).is_file(), err
+    again = f"export --resume --no-acl /t {tmp_path}/y"
+    assert found[3] == again and not (tmp_path / "y").exists()
+    assert "was begun with --no-acl" in run(ensemble, f"export --resume /t {tmp_path}/y")[2]
+    assert "is of an export of /t, not of /" in run(ensemble, f"export --no-acl --resume / {tmp_path}/y")[2]
+    status, _, err = run(ensemble, again, f"import -n {tmp_path}/y")
+    assert status == 0 and f", {found[1]} of them from the old part, exactly as of" in err, err
+    assert f"{MANY + 1:,} the same" in err and not parts(tmp_path / "y")
 
 
 def test_a_killed_import_is_gone_on_with(ensemble: Ensemble, file: Path) -> None:
