@@ -1,43 +1,44 @@
 """An export is gone on with: what a killed one has written is copied where the tree is still as it was then.
 
-The tree is walked anew. Of a znode whose line the old part has, only the stat is asked for; if all of it is as the
-line says, the line is copied, for whatever changes a znode changes its stat. Else it is read like any other. So the
-export is what a new one would be, and only less is read for it.
+The tree is walked anew. Of a znode whose line the old part has, only the stat is asked for, with the value if that is
+small; if all of it is as the line says, the line is copied, for whatever changes a znode changes its stat. Else it is
+read like any other. So the export is what a new one would be, and only less is read for it: not the large values, and
+not the ACLs, each of which is a request.
 
 In memory are the paths of the part, about 250 bytes a znode. A part that is gzipped is unpacked into a file without a
 name, in the folder for such.
 """
 
 import json
-import os
+import mmap
 import tempfile
 import zlib
-from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-import anyio
-
 from zabpy.client import Client
-from zabpy.model import Stat
+from zabpy.model import NoAuthError, Stat
 
-from .archive import LINE_BYTES_MAX, Kept
+from .archive import LINE_BYTES_MAX, Kept, line_end_of
 from .errors import UsageError
 from .files import lock, stale_parts
+from .pipelined import each
 from .records import Record
-from .stats import stat_fields
 from .trees import TreeReader
-from .values import data_of
-from .walk import Denied, Reading
 
 #: How the line of a znode begins, as `archive.line_of` writes it.
 BEGINNING = b'{"path": "'
 DECODER = json.JSONDecoder()
 #: Where a line is, is one number: its offset, and in these lowest bits its length.
 LENGTH_BITS = LINE_BYTES_MAX.bit_length()
+LENGTH_MASK = (1 << LENGTH_BITS) - 1
+#: A stat alone costs a request of its own, where of values there are many in one: worth it for what is larger.
+LARGE_BYTES = 1_500
 UNPACKED_BYTES = 1024 * 1024
+#: The least of a hole in a file, in which there are blocks of at least 512 bytes.
+HOLE = bytes(256)
 
 
 class Resumed(TreeReader):
@@ -45,43 +46,42 @@ class Resumed(TreeReader):
 
     def __init__(self, zk: Client, top: str, *, acls: bool, old: "OldPart") -> None:
         super().__init__(zk, top, acls=acls)
-        self._old, self._stats = old, Reading(zk)
+        self._old = old
         self.taken = 0
 
     async def _records(self, paths: list[str]) -> list[Record]:
-        places = {path: place for path in paths if (place := self._old.lines.pop(self._below(path), None)) is not None}
-        stats = await self._stats.stats(list(places))
-        kept = await anyio.to_thread.run_sync(self._kept, places, stats)
+        lines = self._old.lines
+        places = {path: place for path in paths if (place := lines.pop(self._below(path), None)) is not None}
+        kept: dict[str, Record] = {}
+
+        def keep(path: str, stat: Stat) -> bool:
+            if (place := places.get(path)) is None or not _is_of(self._old.line(place), stat):
+                return False
+            kept[path] = Kept(self._below(path), stat, partial(self._old.line, place))
+            return True
+
+        large = [path for path, place in places.items() if place & LENGTH_MASK > LARGE_BYTES]
+        for path, stat in zip(large, await each(self._stat, large), strict=True):
+            if stat is not None:
+                keep(path, stat)
+        found = await self._znodes([path for path in paths if path not in kept])
+        changed = await self._with_acls([znode for znode in found if not keep(znode[0], znode[2])])
+        read = {record.path: record for record in changed}
         self.taken += len(kept)
-        read = iter(await super()._records([path for path in paths if path not in kept]))
-        last = next(read, None)
-        records: list[Record] = []
-        for path in paths:
-            if path in kept:
-                records.append(kept[path])
-            elif last is not None and last.path == self._below(path):
-                records.append(last)
-                last = next(read, None)
-        return records
+        both = (kept.get(path) or read.get(self._below(path)) for path in paths)
+        return [record for record in both if record is not None]
 
-    def _kept(self, places: dict[str, int], stats: Sequence[Stat | Denied | None]) -> dict[str, Record]:
-        """Those that are still as their lines say."""
-        return {
-            path: Kept(self._below(path), stat, partial(self._old.line, place))
-            for (path, place), stat in zip(places.items(), stats, strict=True)
-            if isinstance(stat, Stat) and _says(self._old.line(place), self._below(path), stat)
-        }
+    async def _stat(self, path: str) -> Stat | None:
+        try:
+            return await self._zk.exists(path)
+        except NoAuthError:
+            return None  # which is said when it is read
 
 
-def _says(line: bytes, path: str, stat: Stat) -> bool:
-    """Whether this is the znode's line, and of no other moment. After a power failure there may be holes in a file."""
-    try:
-        fields = json.loads(line)
-        data = data_of(fields) or b""
-    except (ValueError, UsageError):
-        return False
-    wanted = {"path": path or "/", **stat_fields(stat)}
-    return len(data) == stat.data_length and all(fields.get(name) == value for name, value in wanted.items())
+def _is_of(line: bytes, stat: Stat) -> bool:
+    """Whether the line was written of a znode with this stat. After a power failure a file may have holes, of zeros,
+    which no JSON has."""
+    return line.endswith(line_end_of(stat).encode()) and b"\0" not in line
 
 
 class OldPart:
@@ -99,9 +99,8 @@ class OldPart:
         self.header: dict[str, Any] = {}
         self._streams = ExitStack()
         self._streams.enter_context(stream)
-        self._plain = stream
         try:
-            self._read()
+            self._lines = self._read(stream)
         except BaseException:
             self.close()
             raise
@@ -116,14 +115,16 @@ class OldPart:
         self._streams.close()
 
     def line(self, place: int) -> bytes:
-        return os.pread(self._plain.fileno(), place & (1 << LENGTH_BITS) - 1, place >> LENGTH_BITS)
+        """Plain memory, soon: to read each from the file would let the other thread run, and wait for that."""
+        start = place >> LENGTH_BITS
+        return self._lines[start : start + (place & LENGTH_MASK)]
 
-    def _read(self) -> None:
-        if self._plain.read(2) == b"\x1f\x8b":
-            self._plain = self._streams.enter_context(_unpacked(self._plain))
-        self._plain.seek(0)
+    def _read(self, stream: IO[bytes]) -> mmap.mmap | bytes:
+        if stream.read(2) == b"\x1f\x8b":
+            stream = self._streams.enter_context(_unpacked(stream))
+        stream.seek(0)
         at = 0
-        for line in iter(partial(self._plain.readline, LINE_BYTES_MAX), b""):
+        for line in iter(partial(stream.readline, LINE_BYTES_MAX), b""):
             if not line.endswith(b"\n"):
                 break  # it was cut off here
             if not at:
@@ -131,6 +132,9 @@ class OldPart:
             elif line.startswith(BEGINNING) and (path := _path_of(line)) is not None:
                 self.lines["" if path == "/" else path] = at << LENGTH_BITS | len(line)
             at += len(line)
+        if not at:
+            return b""
+        return self._streams.enter_context(mmap.mmap(stream.fileno(), at, access=mmap.ACCESS_READ))
 
     def _header_of(self, line: bytes) -> dict[str, Any]:
         try:
@@ -167,13 +171,16 @@ def _path_of(line: bytes) -> str | None:
 
 
 def _unpacked(stream: IO[bytes]) -> IO[bytes]:
-    """What is there of it, for its end is missing."""
+    """What is there of it, for its end is missing, and with that its checksum: so it ends where a hole may be."""
     plain = tempfile.TemporaryFile()  # noqa: SIM115 - closed by who asks
     unzip = zlib.decompressobj(wbits=31)
     stream.seek(0)
     try:
         for data in iter(partial(stream.read, UNPACKED_BYTES), b""):
-            plain.write(unzip.decompress(data))
+            sound, hole, _ = data.partition(HOLE)
+            plain.write(unzip.decompress(sound))
+            if hole:
+                break
     except zlib.error:
         pass
     except BaseException:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import anyio
 
 from zabpy.client import Client, ReplyTooLargeError
-from zabpy.model import Acls, NoAuthError, NoNodeError, join
+from zabpy.model import Acls, NoAuthError, NoNodeError, Stat, join
 
 from .records import Record
 from .spool import Spool
@@ -97,17 +97,22 @@ class TreeReader:
 
     async def _records(self, paths: list[str]) -> list[Record]:
         """Those that are there, in their order."""
+        return await self._with_acls(await self._znodes(paths))
+
+    async def _znodes(self, paths: list[str]) -> list[tuple[str, bytes, Stat]]:
         try:
-            znodes = await self._zk.get_many(paths)
+            found = await self._zk.get_many(paths)
         except (NoAuthError, ReplyTooLargeError):
-            znodes = [await self._one(path, self._zk.get) for path in paths]
-        there = [(path, znode) for path, znode in zip(paths, znodes, strict=True) if znode is not None]
-        acls: Sequence[Acls | None] = [None] * len(there)
+            found = [await self._one(path, self._zk.get) for path in paths]
+        return [(path, *each) for path, each in zip(paths, found, strict=True) if each is not None]
+
+    async def _with_acls(self, znodes: list[tuple[str, bytes, Stat]]) -> list[Record]:
+        acls: Sequence[Acls | None] = [None] * len(znodes)
         if self._acls:
-            acls = await self._acls_of([path for path, _ in there])
+            acls = await self._acls_of([path for path, _, _ in znodes])
         return [
             Record.of(self._below(path), data, stat, acl)
-            for (path, (data, stat)), acl in zip(there, acls, strict=True)
+            for (path, data, stat), acl in zip(znodes, acls, strict=True)
             if acl is not None or not self._acls
         ]
 
