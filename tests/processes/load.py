@@ -35,7 +35,7 @@ ROOT = "/soak"
 IDLE_SESSION_TIMEOUT_MS = 20_000
 #: What was done stays remembered for so many things.
 REMEMBERED_MAX = 2_000
-VERIFY_SECONDS_MAX = 60.0
+VERIFY_SECONDS_MAX = 120.0
 UNKNOWN = (zabpy.ConnectionLossError, zabpy.SessionLostError)
 REFUSED = (zabpy.NoServerError, ThrottledError)
 

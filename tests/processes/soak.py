@@ -57,8 +57,8 @@ DESCRIPTORS_MAX = 40
 THREADS_MAX = 16
 #: Writes that have to be acknowledged in a second in which something is wrong, on average; else it shows nothing.
 WRITES_DURING_MIN = 2.0
-UNAVAILABLE_SECONDS_MAX = 30.0
-QUIET_SECONDS_MAX = 90.0
+UNAVAILABLE_SECONDS_MAX = 60.0
+QUIET_SECONDS_MAX = 240.0
 LEADERS_KILLED = 2
 #: These spare nobody, or little: an era ends with one of them.
 FOR_ALL = ("kill all", "power cut")
@@ -196,9 +196,17 @@ class Soak:
                 with self._stop:
                     await self._run()
                 self.report.leaders = self.them.reigns()
+                if self.report.violations:
+                    self._keep()
         finally:
             self._sum_up()
         return self.report
+
+    def _keep(self) -> None:
+        """What is on disks that go with the servers."""
+        for id in self.them.ids:
+            self.them.pause(id)
+            shutil.copytree(self.them.disks[id].path, self._directory / f"data-{id}", dirs_exist_ok=True)
 
     async def _run(self) -> None:
         self.trouble = Trouble(self.them, self._rng)
@@ -223,7 +231,9 @@ class Soak:
         return self._stopping or time.monotonic() - self._began >= self.seconds
 
     def violation(self, text: str) -> None:
-        self.report.violations.append(text)
+        self.report.violations.append(
+            f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}, while {self.doing}: {text}"
+        )
         self._stop.cancel()
 
     def _new_era(self) -> float:
@@ -333,15 +343,18 @@ class Soak:
 
     async def _look(self) -> None:
         """All rests, and is looked at."""
-        self.doing = "looking"
+        self.doing = "waiting for the load to rest"
         with trio.move_on_after(QUIET_SECONDS_MAX) as scope:
             await self.load.quiet()
             self._stories_go = trio.Event()
             while self._stories_busy:  # noqa: ASYNC110
                 await trio.sleep(0.05)
             try:
+                self.doing = "looking at what was acknowledged"
                 await self.load.verify()
+                self.doing = "looking at histories"
                 await self._judge_again()
+                self.doing = "comparing digests"
                 await self._compare()
                 await self._count_descriptors()
             except Wrong as wrong:
@@ -403,6 +416,7 @@ class Soak:
     async def _lose_disk(self) -> None:
         """Of a follower, while all others are there and equal: it comes back empty."""
         leader = await self.them.leader()
+        self.doing = "taking a disk away"
         them = [id for id in self.them.ids if id != leader and id not in self.trouble.spared]
         if leader is None or self._count < 5:
             return
