@@ -61,8 +61,8 @@ TABLE: dict[str, May] = {
     # Secrets, files made of settings, schemas and documents: each needs one of the others.
     # referencing is a part of jsonschema.
     "config": May("model client recipes", "anyio cryptography jinja2 jsonschema referencing yaml", THREADS),
-    # Of settings config.py alone, which nothing else there loads.
-    "blocking": May("model client recipes config", "anyio", THREADS, {"portal.py": THREADS}),
+    # Of settings config.py alone, which nothing else there loads; settings_source.py is for who has pydantic-settings.
+    "blocking": May("model client recipes config", "anyio pydantic pydantic_settings", THREADS, {"portal.py": THREADS}),
     "testing": May(
         f"{LOWER} client server blocking",
         "trio anyio sortedcontainers click pytest",

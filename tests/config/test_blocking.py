@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,9 +31,13 @@ class Settings:
 
 
 def committed(hosts: str, **values: str) -> None:
+    committed_to(hosts, "/app", values)
+
+
+def committed_to(hosts: str, path: str, values: Mapping[str, str]) -> None:
     async def story() -> None:
         async with zabpy.connect(hosts) as zk:
-            await commit(zk, "/app", values)
+            await commit(zk, path, values)
 
     anyio.run(story)
 

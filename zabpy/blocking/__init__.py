@@ -4,7 +4,7 @@
         zk.create("/greeting", b"hello")
 
 May import: zabpy.model, zabpy.client, zabpy.recipes; anyio. Threads only in portal.py. zabpy.config only in config.py,
-which is loaded when `open_config` is asked for.
+which is loaded when `open_config` is asked for, and pydantic-settings only in settings_source.py, by `ConfigSource`.
 Imported by: users.
 Read portal.py first (an event loop in one thread, and calls from others), then stays.py (a ``with`` on it), pumps.py (a
 ``for``), opening.py (open, close, fork). client.py is every class of the async client for plain code: nobody edits it,
@@ -57,11 +57,16 @@ from .wrapping import Context as Context, Holding as Holding, NotHeldError as No
 
 if TYPE_CHECKING:
     from .config import Config as Config, open_config as open_config
+    from .settings_source import ConfigSource as ConfigSource
 
 
 def __getattr__(name: str) -> object:
-    if name not in ("Config", "open_config"):
-        raise AttributeError(f"module 'zabpy.blocking' has no attribute {name!r}")
-    from . import config
+    if name in ("Config", "open_config"):
+        from . import config
 
-    return getattr(config, name)
+        return getattr(config, name)
+    if name == "ConfigSource":
+        from .settings_source import ConfigSource
+
+        return ConfigSource
+    raise AttributeError(f"module 'zabpy.blocking' has no attribute {name!r}")
