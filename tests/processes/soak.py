@@ -17,6 +17,7 @@ import argparse
 import json
 import logging
 import os
+import resource
 import shutil
 import signal
 import statistics
@@ -58,6 +59,8 @@ THREADS_MAX = 16
 #: Writes that have to be acknowledged in a second in which something is wrong, on average; else it shows nothing.
 WRITES_DURING_MIN = 2.0
 UNAVAILABLE_SECONDS_MAX = 60.0
+#: Addresses of this process and of each server: whatever goes wrong, the machine goes on.
+MEMORY_BYTES_MAX = 3 << 30
 QUIET_SECONDS_MAX = 240.0
 LEADERS_KILLED = 2
 #: These spare nobody, or little: an era ends with one of them.
@@ -662,6 +665,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, help="the report as JSON, too")
     given = parser.parse_args(arguments)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
     logging.getLogger("zabpy").setLevel(logging.CRITICAL)  # of our clients: that servers are away is no news here
     directory = Path(tempfile.mkdtemp(prefix="zabpy-soak-"))
     soak = Soak(
