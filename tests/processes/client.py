@@ -51,7 +51,7 @@ class Client:
                     await self._connect(*self._rng.choice(self.addresses))
             except (OSError, Lost, trio.TooSlowError):
                 await self.leave()
-                await trio.sleep(0.02 + 0.05 * self._rng.random())
+                await trio.sleep(0.02 + 0.05 * self._rng.random())  # a client's pause between two attempts
 
     async def _connect(self, host: str, port: int) -> None:
         self.stream = await trio.open_tcp_stream(host, port)
@@ -134,7 +134,7 @@ class Client:
         await self.connect()
         called_ns = time.monotonic_ns()
         session = self.session & _MASK
-        unknown = Operation(self.number, session, kind, path, called_ns, **given)  # type: ignore[arg-type]
+        unknown = Operation(self.number, session, kind, path, called_ns, **given)  # type: ignore[arg-type]  # fields of `Operation`
         self._asked = unknown
         zxid, error, answer = 0, 0, b""
         try:

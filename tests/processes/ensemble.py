@@ -122,7 +122,7 @@ class Processes:
         resource.prlimit(self.processes[id].pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
     def log(self, id: int) -> str:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError):  # it has not been started
             return (self.directory / str(id) / "log").read_text(errors="replace")
         return ""
 
@@ -141,7 +141,7 @@ class Processes:
                     async for data in stream:
                         text += data
             except (OSError, trio.BrokenResourceError):
-                pass
+                pass  # it does not serve
         return text.decode().partition("Mode: ")[2].partition("\n")[0]
 
     async def leader(self) -> int | None:
@@ -155,7 +155,7 @@ class Processes:
             while not await self.mode(id):
                 if not self.runs(id):
                     raise EndedError(f"server {id} has ended:\n{self.log(id)[-3000:]}")
-                await trio.sleep(0.02)
+                await trio.sleep(0.02)  # another process: it can only be asked
 
     def died(self) -> list[int]:
         """Who has ended by itself, and may not."""
@@ -190,6 +190,7 @@ class Disk:
     def fill(self) -> None:
         """To the last byte. Only where it is mounted."""
         assert self.mounted
+        # Until there is no room: that is the end that is wanted.
         with contextlib.suppress(OSError), open(self._filler, "ab", buffering=0) as file:
             while True:
                 file.write(bytes(65536))

@@ -348,7 +348,7 @@ async def _back(servers: Processes, ids: list[int]) -> None:
     """A fault lasts until who was hurt serves again, or something else keeps it from that."""
     with trio.move_on_after(BACK_SECONDS_MAX):
         for id in ids:
-            while servers.runs(id) and not await servers.mode(id):  # noqa: ASYNC110
+            while servers.runs(id) and not await servers.mode(id):  # noqa: ASYNC110  # another process: it can only be asked
                 await trio.sleep(0.05)
 
 
@@ -397,7 +397,7 @@ async def torment(trouble: Trouble, names: list[str], gap_ms: int) -> None:
 async def _recovered(servers: Processes) -> None:
     """On a busy machine a server takes seconds to start; hurt without a pause nobody would ever serve."""
     with trio.move_on_after(RECOVERY_SECONDS_MAX):
-        while await servers.leader() is None:  # noqa: ASYNC110
+        while await servers.leader() is None:  # noqa: ASYNC110  # likewise
             await trio.sleep(0.05)
 
 

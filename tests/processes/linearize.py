@@ -171,7 +171,7 @@ class Run:
 
     async def _look_after(self, them: Processes) -> None:
         while True:
-            await trio.sleep(0.2)
+            await trio.sleep(0.2)  # processes that end tell nobody
             for id in them.died():
                 self.report.violations.append(f"server {id} has ended by itself:\n{them.log(id)[-2000:]}")
                 them.excused.add(id)
@@ -239,7 +239,7 @@ async def _znodes(them: Processes, id: int, paths: list[str]) -> dict[str, objec
                 seen = await client.get(path, synced=True)
                 found[path] = seen.error, seen.seen
             except Lost:
-                await trio.sleep(0.05)
+                await trio.sleep(0.05)  # a client's pause between two attempts
     await client.close()
     return found
 

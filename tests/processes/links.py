@@ -190,7 +190,7 @@ class Namespaces:
         self._made: list[Callable[[], object]] = []
         try:
             self._make()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: what was made of links would outlive us
             self.close()
             raise
 

@@ -33,7 +33,7 @@ def sync_at_once() -> Iterator[None]:
             self._requests.pop()
             self.clients.synced(request.request_id)
 
-    driver.Driver.submit = submit  # type: ignore[method-assign]
+    driver.Driver.submit = submit  # type: ignore[method-assign]  # the mistake
     yield
 
 
@@ -46,7 +46,7 @@ def one_is_enough() -> Iterator[None]:
         first, *others = positions
         return max(right(self, [first, *others]), first[1])
 
-    Quorums.agreed = agreed  # type: ignore[method-assign]
+    Quorums.agreed = agreed  # type: ignore[method-assign]  # the mistake
     yield
 
 
@@ -64,7 +64,7 @@ def late_log() -> Iterator[None]:
         if due:
             right(self, due)
 
-    Store.append_and_sync = append_and_sync  # type: ignore[method-assign]
+    Store.append_and_sync = append_and_sync  # type: ignore[method-assign]  # the mistake
     yield
 
 

@@ -90,11 +90,11 @@ class Story:
                     await client.get(path, synced=True)
                     break
                 except Lost:
-                    await trio.sleep(0.05)
+                    await trio.sleep(0.05)  # a client's pause between two attempts
         try:
             await client.close()
         except Lost:
-            pass
+            pass  # its session ends by itself
 
     async def _act(self, client: Client) -> None:
         rng = Random(f"{self.plan.seed}/{self.plan.number}/{client.number}/acts")
@@ -117,7 +117,7 @@ class Story:
             try:
                 await client.close()
             except Lost:
-                pass
+                pass  # its session ends by itself
 
     def _counted(self, acknowledged: int) -> None:
         self._count += 1

@@ -87,8 +87,8 @@ class Service:
         self._at[session] = at
 
     def _add(self, session: int, kind: str, path: str, times: tuple[int, int], **more: object) -> None:
-        operation = Operation(session, session, kind, path, *times, zxid=self._at.get(session, 0))  # type: ignore[arg-type]
-        self.history.records.append(replace(operation, **more))  # type: ignore[arg-type]
+        operation = Operation(session, session, kind, path, *times, zxid=self._at.get(session, 0))  # type: ignore[arg-type]  # kinds are few
+        self.history.records.append(replace(operation, **more))  # type: ignore[arg-type]  # its fields
 
     # Operations -------------------------------------------------------------------------------------------------------
 

@@ -58,7 +58,7 @@ async def test_a_connection_breaks_behind_any_byte_that_was_sent(autojump_clock:
                 await stream.send(b"more")
             with pytest.raises(anyio.BrokenResourceError):
                 await stream.receive()
-            await trio.sleep(1)
+            await trio.sleep(1)  # of virtual time: all that was sent has arrived
             opened = len(servers.servers[1].driver.state.sessions)
             assert opened == (bytes_max == len(HELLO)), "the server was sent all of it, or less"
             assert not servers.servers[1].clients.connections, "and was told of the end"

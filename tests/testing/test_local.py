@@ -53,7 +53,7 @@ def until(condition: Callable[[], object], what: str) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while not condition():
         assert time.monotonic() < deadline, f"not within {WAIT_SECONDS:.0f} s: {what}"
-        time.sleep(0.005)
+        time.sleep(0.005)  # whatever client it is of, it can be asked
 
 
 def server_of(ensemble: Ensemble, client: Any) -> int:
@@ -265,7 +265,7 @@ def test_what_a_client_says_while_it_is_cut_off_arrives_late_and_in_order() -> N
         client.create("/a")
         with ensemble.partition_client(1):
             sent = [client.set_async("/a", b"%d" % number) for number in range(100)]
-            time.sleep(0.2)
+            time.sleep(0.2)  # nothing arrives: for that there is no event, only time in which it could
             assert not any(each.ready() for each in sent)
         assert [each.get(timeout=WAIT_SECONDS).version for each in sent] == list(range(1, 101))
 
@@ -387,7 +387,7 @@ def test_connections_that_are_dropped_are_made_again_and_sessions_live_on() -> N
         sessions = client.client_id, other.client_id
         assert ensemble.drop_connections(1) == 2
         for each in (client, other):
-            until(lambda seen=each.seen: seen[-2:] == ["SUSPENDED", "CONNECTED"], "it is back")  # type: ignore[misc]
+            until(lambda seen=each.seen: seen[-2:] == ["SUSPENDED", "CONNECTED"], "it is back")  # type: ignore[misc]  # mypy cannot infer it
         assert sessions == (client.client_id, other.client_id)
         assert ensemble.drop_connections(1) == 2
         ensemble.kill(1)
@@ -478,7 +478,7 @@ try:
     timer.start()
     while True:
         with Ensemble(3):
-            pass
+            pass  # interrupted at some moment of its start or end
 except KeyboardInterrupt:
     interrupted = 1
 timer.join()
@@ -573,7 +573,7 @@ def test_calls_of_many_threads_do_not_meet() -> None:
                     chance.choice((ensemble.kill, ensemble.stop, ensemble.restart, ensemble.restart))(
                         chance.randint(1, 3)
                     )
-            except BaseException as error:
+            except BaseException as error:  # in a thread pytest would not see it
                 failures.append(error)
 
         threads = [threading.Thread(target=change, args=(seed,)) for seed in range(4)]
@@ -708,7 +708,7 @@ with Ensemble(3) as ensemble:
     wake = f"import os, time; time.sleep(2); os.kill({os.getpid()}, {signal.SIGCONT})"
     subprocess.Popen([sys.executable, "-c", wake])
     os.kill(os.getpid(), signal.SIGSTOP)
-    time.sleep(0.3)
+    time.sleep(0.3)  # time for another election, if there were one
     assert ensemble.leader == leader and ensemble.log.count("role=leading phase=broadcast") == 1, ensemble.log
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

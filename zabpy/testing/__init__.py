@@ -4,13 +4,14 @@ For users: `Ensemble`, real servers on real ports that a test starts in a moment
 with any client; and with pytest the fixtures of pytest_plugin.py. Read local.py first, then its parts: host.py,
 background.py, faulty_network.py.
 
-For us: ensemble.py and dialling.py, whole servers and clients on streams in memory and a clock that jumps. And proofs:
-simulation.py (the run), then network.py and drive.py (what fails), checkers.py (what must hold), faults.py (what is
-done), cases.py (a run as a file), script.py (stories), store_runs.py (the real data directory), traps/ (known
-mistakes, to check the checkers), mutants_cli.py (what it takes to find them). The same for whole servers and clients
-begins in whole.py, on repeatable.py: a run of trio that is the same every time. What clients
-saw, of simulated servers or of real ones, is a history (histories.py), judged by linearizability.py and
-history_checks.py.
+For us: ensemble.py, wires.py and dialling.py, whole servers and clients on streams in memory and a clock that jumps.
+And proofs: simulation.py (the run), run.py (what goes in and comes out), process.py, network.py and drive.py (what
+fails), facts.py and checkers.py (what must hold), convergence.py (how a run must end), faults.py (what is done),
+drawing.py (scripts of that), cases.py (a run as a file), seeds.py (many runs, and their report), script.py (stories),
+store_runs.py (the real data directory), traps/ (known mistakes, to check the checkers), mutants_cli.py (what it takes
+to find them). The same for whole servers and clients begins in whole.py, on repeatable.py: a run of trio that is the
+same every time. What clients saw, of simulated servers or of real ones, is a history (histories.py), judged by
+linearizability.py and history_checks.py.
 With real stores under it, stored.py: crashpoints.py (the power goes at every operation on a disk), damage.py (every bit
 turned over), store_traps.py (known mistakes of disks).
 

@@ -56,7 +56,7 @@ class Background:
         if not self.started or self.elsewhere:
             return True
         self._up.wait()
-        with contextlib.suppress(trio.RunFinishedError):
+        with contextlib.suppress(trio.RunFinishedError):  # it has ended by itself, as is wanted
             if self._token is not None:
                 self._token.run_sync_soon(self._over.set)
         self._thread.join(seconds_max)
@@ -97,7 +97,7 @@ class Background:
                 self._token.run_sync_soon(begin)
                 return answer.result()
         except trio.RunFinishedError:
-            pass
+            pass  # told below
         finally:
             self._pending.discard(answer)
         raise EnsembleError("the ensemble has ended")
@@ -113,7 +113,7 @@ class Background:
     def _run(self) -> None:
         try:
             trio.run(self._main)
-        except BaseException as error:
+        except BaseException as error:  # whatever ends the thread: nobody else would be told
             self.failure = error
         finally:
             self._up.set()

@@ -312,7 +312,7 @@ class _File:
         self._check()
 
     def close(self) -> None:
-        pass
+        """There is nothing to give back."""
 
 
 class _Lock:

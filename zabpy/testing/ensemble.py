@@ -141,6 +141,7 @@ class MemoryEnsemble:
 
     async def wait_serving(self, ids: Iterable[int] | None = None) -> None:
         """Until these servers, or all that run, serve clients."""
+        # A server tells nobody when it begins to serve: this and all below ask every `POLL_SECONDS` of virtual time.
         while not all(id in self.servers and self.servers[id].serving for id in ids or self.servers):  # noqa: ASYNC110
             await trio.sleep(POLL_SECONDS)
 
@@ -215,7 +216,7 @@ class MemoryEnsemble:
                     self.servers[id] = server
                     task_status.started(server)
         except* PowerLost:
-            pass
+            pass  # it was crashed
         finally:
             self.servers.pop(id, None)
             self._ended[id].set()

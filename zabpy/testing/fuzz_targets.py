@@ -191,7 +191,7 @@ def _server() -> Reads:
         try:
             r.ConnectRequest.read(Reader(data[4:]))
         except JuteError:
-            pass
+            pass  # a right answer; the same bytes are frames below
         buffer = FrameBuffer(1_048_575)
         buffer.feed(data)
         for payload in buffer.frames():
@@ -208,7 +208,7 @@ def _server() -> Reads:
             elif route in (Route.READ, Route.LOCAL):
                 answer = read_now(state, watches, 1, xid, op, record, ANYBODY)
                 while isinstance(answer, Sliced) and not answer.work():
-                    pass
+                    pass  # a slice more
             row = OPS.get(op)
             if row is not None and row.request is not None:
                 row.request.read(Reader(record))
@@ -345,7 +345,7 @@ def _greeting() -> Reads:
         try:
             greet(data, 1)
         except (PeerLinkError, PeerDecodeError, FrameError):
-            pass
+            pass  # a right answer; the same bytes come to the other side below
         greet(data, None)
 
     return read

@@ -185,7 +185,7 @@ class Ensemble:
             self._background.start()
             self._background.ask(self._start_all)
             self.wait_ready(timeout_ms=self._ready_timeout_ms)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nothing of a start that failed is left
             self._end()
             raise
         return self
@@ -505,6 +505,7 @@ class Ensemble:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
+    """Servers tell nobody when they begin to lead or serve, so this looks again and again."""
     while not condition():  # noqa: ASYNC110
         await trio.sleep(POLL_SECONDS)
 

@@ -92,7 +92,7 @@ def replay(path: Path) -> int:
 
 
 class Plain(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    pass
+    """Help as it is written, with defaults."""
 
 
 if __name__ == "__main__":

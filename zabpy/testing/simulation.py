@@ -281,7 +281,7 @@ class Simulation:
         if process := self.processes.get(sid):
             self.crash(process, power=True, down_ms=ms)
         platter = self.servers[sid].platter
-        platter.__init__()  # type: ignore[misc]  # it is another one
+        platter.__init__()  # type: ignore[misc]  # it is another one, and all who hold it must see that
         self.facts.forgive(sid)
         self.replaced.add(sid)
         return True

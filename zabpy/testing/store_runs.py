@@ -92,7 +92,7 @@ class _Run:
                 self.store = self.open()
                 break
             except PowerLost:
-                pass
+                pass  # once more
             except StoreError as error:
                 raise ViolationError("I26", "Recovery", f"it does not start: {error}") from error
             except AssertionError as error:
@@ -277,7 +277,7 @@ class _Run:
         try:
             self.store = self.open()
         except DamagedError:
-            pass
+            pass  # as it must be
         except StoreError as error:
             raise ViolationError("I26", "Recovery", f"refused, and not for damage: {error}") from error
         else:

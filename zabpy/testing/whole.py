@@ -277,6 +277,7 @@ class WholeSimulation:
         return await change_observers(self, joining, "", 25 * settings.tick_ms / 1000)
 
     async def _until(self, holds: Any, ticks: int, what: str) -> None:
+        """Look every `POLL_SECONDS` of virtual time: these conditions are of many, and none of them tells."""
         until = trio.current_time() + ticks * self.settings.tick_ms / 1000
         while not holds():
             if trio.current_time() > until:

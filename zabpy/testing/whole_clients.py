@@ -182,7 +182,7 @@ class SimClient:
                     await self._leave.wait()
                     nursery.cancel_scope.cancel()
         except* (NoServerError, SessionLostError, ClosedClientError):
-            pass
+            pass  # what a client may be told under faults; it lives on as another
         except* Exception as group:
             sim.broke(ViolationError("CLIENT", "Crash", f"{self.name}: {group.exceptions!r}"))
         finally:
@@ -228,7 +228,7 @@ class SimClient:
         except (NoServerError, TransactionFailedError):
             outcome = NO
         except (ConnectionLossError, SessionLostError, ClosedClientError):
-            pass
+            pass  # it may have been done, or not
         except NameLostError:
             outcome = OK
         except CodeError:
@@ -314,7 +314,7 @@ class SimClient:
                 with trio.move_on_after(self.rng.random() * WATCH_SECONDS_MAX), fired:
                     await fired.wait()
                     self.sim.count("watches fired")
-            except (SessionLostError, RuntimeError):
+            except (SessionLostError, RuntimeError):  # its session, or the watch itself, was given up
                 pass
 
         nursery.start_soon(wait)
@@ -381,8 +381,8 @@ async def never_read(sim: "WholeSimulation", host: str, seconds: float) -> None:
             asked = b"".join(frame(packed(r.RequestHeader(xid, Op.GET_DATA)) + record) for xid in range(1, 200))
             while True:
                 await stream.send_all(asked)
-                await trio.sleep(0.01)
+                await trio.sleep(0.01)  # the pace at which it asks
     except (OSError, trio.BrokenResourceError):
-        pass
+        pass  # the server does not take it, or has had enough of it
     if stream is not None:
         stream.close()

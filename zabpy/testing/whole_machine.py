@@ -242,7 +242,7 @@ class Machine:
             with trio.CancelScope() as self._scope:
                 await server.run()
         except* PowerLost:
-            pass
+            pass  # it was crashed
         except* (DiskFailedError, StoreError, OSError) as group:
             failed += _leaves(group)
         except* Exception as group:
