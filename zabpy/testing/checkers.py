@@ -31,7 +31,7 @@ from zabpy.model import (
 )
 from zabpy.zab import Ensemble
 from zabpy.zab.effects import Note, Phase, Role
-from zabpy.zab.messages import Ack, AckEpoch, Commit, LeaderInfo, Message, Notification
+from zabpy.zab.messages import Ack, AckEpoch, Commit, Diff, Image, LeaderInfo, Message, Notification, Trunc
 from zabpy.zab.roles import Leading
 
 from .drive import Snapshot
@@ -524,6 +524,10 @@ SENT: dict[type, str] = {
     LeaderInfo: "sent_leader_info",
     Notification: "sent_notification",
 }
+
+
+#: By what message a learner is brought into step, as runs count it.
+SYNCS: dict[type, str] = {Diff: "syncs by diff", Trunc: "syncs by trunc", Image: "syncs by image"}
 
 
 class Checkers:

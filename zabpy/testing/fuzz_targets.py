@@ -86,28 +86,7 @@ from zabpy.wire import (
     packed,
     records as r,
 )
-from zabpy.zab import Role
-from zabpy.zab.messages import (
-    Ack,
-    AckEpoch,
-    Commit,
-    Diff,
-    FollowerInfo,
-    Forward,
-    Image,
-    ImageChunk,
-    LeaderInfo,
-    NewLeader,
-    Notification,
-    Ping,
-    Pong,
-    Propose,
-    Revalidate,
-    Revalidated,
-    SyncDone,
-    Touched,
-    Trunc,
-)
+from zabpy.zab import Role, messages as m
 
 Reads = Callable[[bytes], object]
 
@@ -285,26 +264,26 @@ def _messages() -> list[bytes]:
     return [
         encode(each)
         for each in (
-            Notification(Role.LOOKING, 1, 2, zxid, 1),
-            FollowerInfo(3),
-            LeaderInfo(4),
-            AckEpoch(3, True, (make_zxid(1, 2), make_zxid(2, 3))),
-            Diff(zxid),
-            Trunc(zxid),
-            Image(tip),
-            ImageChunk(b"chunk", True),
-            NewLeader(4),
-            Propose((entry, entry)),
-            Propose(()),
-            Ack(zxid),
-            Commit(zxid),
-            Ping(1, 2),
-            Pong(1, 2, zxid),
-            Forward((request, request, Request(6, 1, 8, 5, b"", (*ANYBODY, Identity("digest", "a:b"))))),
-            SyncDone(4, zxid),
-            Touched((1, -2, 3)),
-            Revalidate(1, -2, 3),
-            Revalidated(1, -2, True),
+            m.Notification(Role.LOOKING, 1, 2, zxid, 1),
+            m.FollowerInfo(3),
+            m.LeaderInfo(4),
+            m.AckEpoch(3, True, (make_zxid(1, 2), make_zxid(2, 3))),
+            m.Diff(zxid),
+            m.Trunc(zxid),
+            m.Image(tip),
+            m.ImageChunk(b"chunk", True),
+            m.NewLeader(4),
+            m.Propose((entry, entry)),
+            m.Propose(()),
+            m.Ack(zxid),
+            m.Commit(zxid),
+            m.Ping(1, 2),
+            m.Pong(1, 2, zxid),
+            m.Forward((request, request, Request(6, 1, 8, 5, b"", (*ANYBODY, Identity("digest", "a:b"))))),
+            m.SyncDone(4, zxid),
+            m.Touched((1, -2, 3)),
+            m.Revalidate(1, -2, 3),
+            m.Revalidated(1, -2, True),
         )
     ]
 

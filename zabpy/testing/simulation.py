@@ -50,9 +50,9 @@ from zabpy.zab.inputs import (
     Tick,
     Unlinked,
 )
-from zabpy.zab.messages import Diff, Image, ImageChunk, Propose, Trunc
+from zabpy.zab.messages import ImageChunk, Propose
 
-from .checkers import Checkers
+from .checkers import SYNCS, Checkers
 from .convergence import check_calm, converge
 from .drive import Drive, NotThereError, Platter, Snapshot
 from .facts import Facts, State, ViolationError
@@ -415,8 +415,8 @@ class Simulation:
         look = self._sent.get(kind)
         if look is not None:
             look(process, effect.peer, message)
-        elif kind in _SYNCS:
-            self.count(_SYNCS[kind])
+        elif kind in SYNCS:
+            self.count(SYNCS[kind])
         self.network.send(process, effect.peer, message)
         if self.traps:
             self._sprung_by(process, effect)
@@ -669,8 +669,6 @@ def _text(what: Any) -> str:
     text = repr(what)
     return text if len(text) <= 300 else text[:300] + "…"
 
-
-_SYNCS = {Diff: "syncs by diff", Trunc: "syncs by trunc", Image: "syncs by image"}
 
 _CODES: dict[type, int] = {
     kind: number
