@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from zabpy.testing.crashpoints import Image, Point, replay
+from zabpy.testing.crash_life import Image, Point
+from zabpy.testing.crashpoints import replay
 from zabpy.testing.crashpoints_cli import spring
 from zabpy.testing.store_traps import CRASH_TRAPS
 

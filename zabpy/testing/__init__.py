@@ -12,7 +12,8 @@ store_runs.py (the real data directory), traps/ (known mistakes, to check the ch
 to find them). The same for whole servers and clients begins in whole.py, on repeatable.py: a run of trio that is the
 same every time. What clients saw, of simulated servers or of real ones, is a history (histories.py), judged by
 linearizability.py and history_checks.py.
-With real stores under it, stored.py: crashpoints.py (the power goes at every operation on a disk), damage.py (every bit
+With real stores under it, stored.py: crashpoints.py (the power goes at every operation on a
+disk, of crash_life.py), damage.py (every bit
 turned over), store_traps.py (known mistakes of disks).
 
 May import: everything above zabpy.bench and the shell (not those two), but only once a name below is asked for: pytest

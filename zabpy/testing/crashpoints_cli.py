@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .crashpoints import MODELS, VICTIMS, Cutter, Image, Point, Tally, replay
+from .crash_life import MODELS, Image, Point
+from .crashpoints import VICTIMS, Cutter, Tally, replay
 from .seeds import in_processes
 
 #: Without these the life proves nothing.
