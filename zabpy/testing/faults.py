@@ -9,21 +9,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from zabpy.zab import messages as m
 from zabpy.zab.effects import Phase, Role
-from zabpy.zab.messages import (
-    Ack,
-    AckEpoch,
-    Commit,
-    Diff,
-    FollowerInfo,
-    Image,
-    ImageChunk,
-    LeaderInfo,
-    NewLeader,
-    Pong,
-    Propose,
-    Trunc,
-)
 
 from .run import Settings
 
@@ -330,22 +317,9 @@ def a_side(rng: Random, settings: Settings) -> int:
 
 MESSAGES: dict[str, type] = {
     kind.__name__: kind
-    for kind in (
-        Ack,
-        AckEpoch,
-        Commit,
-        Diff,
-        FollowerInfo,
-        Image,
-        ImageChunk,
-        LeaderInfo,
-        NewLeader,
-        Pong,
-        Propose,
-        Trunc,
-    )
-}
-
+    for kind in (m.Ack, m.AckEpoch, m.Commit, m.Diff, m.FollowerInfo, m.Image, m.ImageChunk, m.LeaderInfo, m.NewLeader,
+                 m.Pong, m.Propose, m.Trunc)
+}  # fmt: skip
 _DEEDS = (
     "kill-sender",
     "kill-receiver",

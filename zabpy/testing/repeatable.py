@@ -7,8 +7,7 @@ run of a seed under two hash seeds finds it.
 """
 
 import gc
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,6 +15,8 @@ import trio
 import trio.testing
 
 from zabpy.client import client, clock
+
+from .instead import instead
 
 T = TypeVar("T")
 
@@ -49,22 +50,12 @@ def run(seed: int, main: Callable[[], Awaitable[T]]) -> T:
     try:
         # The machine's sleep is the one thing that a client's clock asks the system for.
         unslept = partial(clock.Clock, asleep_ms=lambda: 0)
-        with _instead(SCHEDULER, "_ALLOW_DETERMINISTIC_SCHEDULING", True), _instead(client, "Clock", unslept):
+        with instead(SCHEDULER, "_ALLOW_DETERMINISTIC_SCHEDULING", True), instead(client, "Clock", unslept):
             SCHEDULER._r.seed(seed)
             return trio.run(alone, clock=trio.testing.MockClock(autojump_threshold=0))
     finally:
         if collecting:
             gc.enable()
-
-
-@contextmanager
-def _instead(owner: Any, name: str, value: Any) -> Iterator[None]:
-    before = vars(owner)[name]
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
 
 
 class Freezer(trio.abc.Instrument):

@@ -29,7 +29,8 @@ from zabpy.storage.log import Log, Segment
 from zabpy.storage.repair import Survey
 from zabpy.storage.snapshots import SnapshotFile
 
-from .traps.trap import Trap, instead
+from .instead import instead
+from .traps.trap import Trap
 
 CRASH_TRAPS: dict[str, Trap] = {}
 DAMAGE_TRAPS: dict[str, Trap] = {}

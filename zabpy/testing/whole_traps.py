@@ -23,7 +23,7 @@ from zabpy.storage import Store
 from zabpy.tree import CHILDREN_CHANGED
 from zabpy.wire import Op
 
-from .repeatable import _instead
+from .instead import instead
 from .run import Line
 from .whole import WholeSettings
 from .whole_machine import MachineClock
@@ -79,7 +79,7 @@ def _reply_before_quorum() -> Iterator[None]:
                 if answer is not None:
                     connection.put(answer)
 
-    with _instead(Driver, "_submit", submit):
+    with instead(Driver, "_submit", submit):
         yield
 
 
@@ -90,7 +90,7 @@ def _reply_before_quorum() -> Iterator[None]:
 )  # fmt: skip
 def _ack_before_fsync() -> Iterator[None]:
     """What was written counts as durable before it is synced."""
-    with _instead(Store, "append_and_sync", lambda self, entries: self.append(entries)):
+    with instead(Store, "append_and_sync", lambda self, entries: self.append(entries)):
         yield
 
 
@@ -109,7 +109,7 @@ def _expiry_by_wall_clock() -> Iterator[None]:
         with _instead_of(upkeep, "due", lambda now_ms, wall_ms: due(now_ms + jumped_ms, wall_ms)):
             right(self)
 
-    with _instead(Driver, "keep_up", keep_up):
+    with instead(Driver, "keep_up", keep_up):
         yield
 
 
@@ -129,7 +129,7 @@ def _watch_after_data() -> Iterator[None]:
             tell(self, frames)
             flush(self)
 
-    with _instead(Clients, "_tell", keep), _instead(Clients, "flush", flush_late):
+    with instead(Clients, "_tell", keep), instead(Clients, "flush", flush_late):
         yield
 
 
@@ -144,7 +144,7 @@ def _watch_lost() -> Iterator[None]:
             events = tuple(event for event in events if event.type != CHILDREN_CHANGED)
         return right(watches, zxid, events, identities_of)
 
-    with _instead(clients_module, "event_frames", event_frames):
+    with instead(clients_module, "event_frames", event_frames):
         yield
 
 
@@ -157,7 +157,7 @@ def _ephemerals_stay() -> Iterator[None]:
         session_id, body = right(self, request, zxid)
         return session_id, CloseSessionTxn(body.ephemerals[1:])
 
-    with _instead(Preparer, "_close_session", close):
+    with instead(Preparer, "_close_session", close):
         yield
 
 
@@ -179,7 +179,7 @@ def _snapshot_forgets_a_session() -> Iterator[None]:
             state.sessions.close(session_id)
         return state
 
-    with _instead(main_module, "load_state", load_state):
+    with instead(main_module, "load_state", load_state):
         yield
 
 
@@ -190,7 +190,7 @@ def _snapshot_forgets_a_session() -> Iterator[None]:
 def _client_sends_again() -> Iterator[None]:
     """A client sends a write again when its answer is lost."""
     more = client_module.READS | {Op.CREATE, Op.CREATE2, Op.SET_DATA, Op.DELETE}
-    with _instead(client_module, "READS", more):
+    with instead(client_module, "READS", more):
         yield
 
 
@@ -202,7 +202,7 @@ def _client_looks_once() -> Iterator[None]:
         slot.session, slot.known = self.core.session, False
         return None
 
-    with _instead(Operations.__mro__[1], "_settle", settle):
+    with instead(Operations.__mro__[1], "_settle", settle):
         yield
 
 
@@ -218,7 +218,7 @@ def _client_lease_too_long() -> Iterator[None]:
         if self.session is not None:
             self.session.deadline_ms = self.now_ms() + self.session.timeout_ms * 3 // 2
 
-    with _instead(Core, "_counts", counts):
+    with instead(Core, "_counts", counts):
         yield
 
 

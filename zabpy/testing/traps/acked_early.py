@@ -11,7 +11,8 @@ from zabpy.zab.roles import Following
 
 from .. import drive
 from ..drive import Drive, Platter, Snapshot
-from .trap import instead, instead_in, trap
+from ..instead import instead, instead_in
+from .trap import trap
 
 
 @trap("A1", "I9")

@@ -10,7 +10,8 @@ from zabpy.zab.history import History
 from zabpy.zab.messages import Commit
 from zabpy.zab.roles import Following, Leading
 
-from .trap import instead, trap
+from ..instead import instead
+from .trap import trap
 
 
 @trap("no-quorum", "I8")

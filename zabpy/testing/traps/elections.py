@@ -10,8 +10,9 @@ from zabpy.zab.inputs import EnsembleChanged
 from zabpy.zab.messages import Notification
 from zabpy.zab.roles import NOBODY, Vote
 
+from ..instead import instead, instead_in
 from ..process import Server
-from .trap import instead, instead_in, trap
+from .trap import trap
 
 
 @trap("D2", "L1")

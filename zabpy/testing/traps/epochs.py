@@ -12,7 +12,8 @@ from zabpy.zab.messages import AckEpoch, LeaderInfo
 from zabpy.zab.roles import Following, Leading, Looking, Vote
 
 from ..drive import Drive, Platter
-from .trap import instead, instead_in, trap
+from ..instead import instead, instead_in
+from .trap import trap
 
 
 @trap("A6", "I6")

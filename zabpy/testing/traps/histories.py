@@ -12,7 +12,8 @@ from zabpy.zab.replica import Replica
 from zabpy.zab.roles import Following, Leading
 
 from ..drive import Platter, Snapshot
-from .trap import TRAPS, instead, instead_in, trap
+from ..instead import instead, instead_in
+from .trap import TRAPS, trap
 
 
 @trap("B1", "I3", "I24", "CORE", "I4")

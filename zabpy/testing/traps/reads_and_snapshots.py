@@ -9,8 +9,9 @@ from zabpy.zab.inputs import ReadAsked, Received
 from zabpy.zab.roles import Leading, PendingRead
 
 from ..facts import _FILL, _STATE, State
+from ..instead import instead, instead_in
 from ..simulation import Simulation
-from .trap import instead, instead_in, trap
+from .trap import trap
 
 
 @trap("stale-link", "I24", "I9", "CORE")

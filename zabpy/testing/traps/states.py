@@ -7,9 +7,10 @@ from zabpy.zab.effects import Phase, Role
 
 from ..drive import Snapshot
 from ..facts import State
+from ..instead import instead
 from ..process import Process
 from ..simulation import Simulation
-from .trap import instead, trap
+from .trap import trap
 
 
 def _copy(state: State) -> State:

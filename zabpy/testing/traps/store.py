@@ -11,7 +11,8 @@ from zabpy.storage.log import Log
 from zabpy.storage.snapshots import SnapshotFile
 
 from ..disk import FaultyFiles
-from .trap import instead, trap
+from ..instead import instead
+from .trap import trap
 
 
 def _edited(owner: Any, name: str, old: str, new: str) -> AbstractContextManager[None]:

@@ -1,9 +1,8 @@
 """Trap: one known mistake, and the switch that makes it."""
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from ..facts import ViolationError
 
@@ -33,24 +32,3 @@ def trap(name: str, *caught_by: str, on: str = "ensemble") -> Callable[[Callable
         TRAPS[name] = Trap(" ".join(make.__doc__.split()), contextmanager(make), frozenset(caught_by), on)
 
     return register
-
-
-@contextmanager
-def instead(owner: Any, name: str, value: Any) -> Iterator[None]:
-    before = vars(owner)[name]
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
-
-
-@contextmanager
-def instead_in(table: Any, key: type, value: Any) -> Iterator[None]:
-    assert isinstance(table, MutableMapping)
-    before = table[key]
-    table[key] = value
-    try:
-        yield
-    finally:
-        table[key] = before
