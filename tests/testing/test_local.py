@@ -482,6 +482,9 @@ try:
 except KeyboardInterrupt:
     interrupted = 1
 timer.join()
+for each in threading.enumerate():  # an end that was interrupted itself goes on in its thread
+    if each is not threading.main_thread():
+        each.join(30)
 assert interrupted and threading.active_count() == 1, threading.enumerate()
 left = [os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{n}")]
 assert not [each for each in left if each.startswith(("socket:", "anon_inode:[eventpoll"))], left
