@@ -14,7 +14,9 @@ import pytest
 from tests.recipes.conftest import on_both as on_both
 from zabpy.client import ConnectionLossError, NoServerError, State
 from zabpy.config import BadSettingsError, live
+from zabpy.config.canary import decoded
 from zabpy.config.live import Config, NotReadyError
+from zabpy.config.reading import Seen
 from zabpy.config.update import Update
 from zabpy.model import BadArgumentsError, NoAuthError
 
@@ -31,12 +33,6 @@ class Database:
 class Settings:
     db: Database = Database()
     tags: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Seen:
-    revision: int
-    entries: dict[tuple[str, str], bytes]
 
 
 class Store:
@@ -58,6 +54,12 @@ class Store:
         self.seen = Seen(
             (self.seen.revision if self.seen else 0) + 1, {at: each for at, each in entries.items() if each}
         )
+        self.tell()
+
+    def begin_rollout(self, **found: object) -> None:
+        assert self.seen is not None
+        revision = self.seen.revision + 1
+        self.seen = Seen(revision, self.seen.entries, decoded({"revision": revision, **found}))
         self.tell()
 
     def fail(self, error: Exception | None) -> None:
@@ -361,6 +363,24 @@ def test_what_the_body_raises_comes_out_as_it_was(on_both: Both, store: Store) -
         with pytest.raises(RuntimeError, match="opened once"):
             async with cfg:
                 raise AssertionError
+
+    on_both(story)
+
+
+def test_a_rollout_reaches_some_first(on_both: Both, store: Store) -> None:
+    async def story() -> None:
+        store.commit(db_host="a", db_port="1")
+        async with opened(store, host="web1") as first, opened(store, host="web2", labels={"zone": "b"}) as other:
+            store.begin_rollout(hosts=["web1"], changes=[["default", "db.host", "b"], ["default", "db.port", None]])
+            await until(lambda: first.revision == other.revision == 2)
+            assert (first.canary, first.current.db) == (2, Database("b"))
+            assert (other.canary, other.current.db) == (None, Database("a", 1))
+            store.begin_rollout(labels={"zone": "b"}, changes=[["default", "db.port", "many"]])
+            await until(lambda: other.last_error)
+            assert (other.revision, other.current.db) == (2, Database("a", 1))
+            store.commit(db_port="5")  # withdrawn
+            await until(lambda: first.revision == other.revision == 4)
+            assert (first.canary, first.current) == (None, other.current) and other.last_error is None
 
     on_both(story)
 

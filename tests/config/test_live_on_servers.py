@@ -11,7 +11,7 @@ import pytest
 import zabpy
 from tests.client.conftest import reconnect
 from tests.config.committing import commit
-from zabpy.config import Config, NoConfigStoreError, NotReadyError
+from zabpy.config import Config, ConfigError, NoConfigStoreError, NotReadyError
 from zabpy.testing import Ensemble
 
 Both = Callable[[Callable[[], Awaitable[None]]], None]
@@ -84,6 +84,7 @@ def test_two_values_that_belong_together_are_never_seen_apart(on_both: Both, hos
         (b'{"format": "zabpy.config", "version": 1}', None, "it has no .head"),
         (b'{"format": "zabpy.config", "version": 1}', b"{}", "its .head tells no revision"),
         (b'{"format": "zabpy.config", "version": 1}', b"x", "its .head tells no revision"),
+        (b'{"format": "zabpy.config", "version": 1}', b'{"revision": 1, "canary": 1}', "1: its canary cannot be read"),
     ],
 )
 def test_what_is_no_config_store(data: bytes | None, head: bytes | None, said: str, hosts: str) -> None:
@@ -93,7 +94,7 @@ def test_what_is_no_config_store(data: bytes | None, head: bytes | None, said: s
                 await zk.create("/app", data)
             if head is not None:
                 await zk.create("/app/.head", head)
-            with pytest.raises(NoConfigStoreError, match=said):
+            with pytest.raises(ConfigError, match=said):
                 async with Config.open(zk, "/app"):
                     raise AssertionError
             assert await zk.exists("/app/.readers") is None

@@ -57,6 +57,12 @@ class Config(Opening, Generic[T]):
         return self._bare.revision
 
     @property
+    def canary(self) -> int | None:
+        """The revision that began the staged rollout whose changes this reader has before others; None without one."""
+        self._portal.check()
+        return self._bare.canary
+
+    @property
     def stale(self) -> bool:
         """Whether there may be news that could not come."""
         self._portal.check()

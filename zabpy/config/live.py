@@ -43,9 +43,10 @@ from zabpy.recipes import TRANSIENT, Registration
 
 from .binding import Binder
 from .cache import Cached, CacheError, load, save
+from .canary import Canary
 from .errors import ConfigError
 from .layers import DEFAULT, Explanation, Layer, Merged, Reveal, explain, merge
-from .reading import follow
+from .reading import Seen, follow
 from .update import Update, differences
 from .values import BadSettingsError
 
@@ -83,6 +84,7 @@ class _Snapshot(Generic[T]):
     layers: tuple[Layer, ...]
     revision: int
     fresh: bool  # from the servers
+    canary: int | None = None
 
 
 class Config(Generic[T]):
@@ -279,6 +281,11 @@ class Config(Generic[T]):
         return 0 if self._now is None else self._now.revision
 
     @property
+    def canary(self) -> int | None:
+        """The revision that began the staged rollout whose changes this reader has before others; None without one."""
+        return None if self._now is None else self._now.canary
+
+    @property
     def stale(self) -> bool:
         """Whether there may be news that could not come: `current` is from the cache or a default, or there is no
         connection. What came and was refused is no matter of this but of `last_error`."""
@@ -389,22 +396,28 @@ class Config(Generic[T]):
                 self._linked = True
                 self._take(state)
 
-    def _layers_of(self, state: Any) -> tuple[Layer, ...]:
+    def _is_first(self, canary: Canary) -> bool:
+        return canary.takes(self._host, self._labels)
+
+    def _layers_of(self, state: Seen) -> tuple[Layer, ...]:
         entries: dict[str, dict[str, bytes]] = {name: {} for name in self.layers}
-        for (layer, key), value in state.entries.items():
+        canary = state.canary
+        found = state.entries if canary is None or not self._is_first(canary) else canary.applied(state.entries)
+        for (layer, key), value in found.items():
             if layer in entries:
                 entries[layer][key] = value
-        return tuple(Layer(name, found) for name, found in entries.items())
+        return tuple(Layer(name, values) for name, values in entries.items())
 
     def _is_linked(self) -> bool:
         return self._linked and self._zk is not None and self._zk.state is State.CONNECTED
 
-    def _take(self, state: Any) -> None:
+    def _take(self, state: Seen) -> None:
         """The store has another revision. It is in use when this returns, or refused."""
         self._seen_revision = state.revision
         layers = self._newest = self._layers_of(state)
+        canary = None if state.canary is None or not self._is_first(state.canary) else state.canary.revision
         try:
-            self._swap(self._snapshot(layers, state.revision, fresh=True))
+            self._swap(replace(self._snapshot(layers, state.revision, fresh=True), canary=canary))
         except BadSettingsError as error:
             self._alarm(BadSettingsError(error.problems, self._in_use(state.revision)))
             return
@@ -516,7 +529,7 @@ class Config(Generic[T]):
 
     def _said(self, instance: str) -> bytes:
         told = {"host": self._host, "pid": os.getpid(), "instance": instance, "revision": self.revision}
-        return json.dumps({**told, "refused": self._error is not None}).encode()
+        return json.dumps({**told, "canary": self.canary, "refused": self._error is not None}).encode()
 
 
 class Changes(Generic[T]):

@@ -14,6 +14,7 @@ from typing import Any, Final
 from zabpy.client import Client, Znode
 from zabpy.model import join
 
+from .canary import Canary, decoded
 from .errors import ConfigError
 from .layers import DEFAULT
 
@@ -35,6 +36,7 @@ class Seen:
 
     revision: int
     entries: Mapping[tuple[str, str], bytes]
+    canary: Canary | None = None
 
 
 @asynccontextmanager
@@ -78,7 +80,7 @@ async def _read(zk: Client, path: str, layers: Sequence[str]) -> Seen:
                 raise NoConfigStoreError(f"{path}: no config store: it has no {HEAD}")
         elif before.stat.mzxid == first.stat.mzxid == last.stat.mzxid:
             entries = {at: value.data for at, value in zip(keys, values) if value is not None}
-            return Seen(_revision(path, before.data), entries)
+            return _seen(path, before.data, entries)
     raise ConfigError(f"{path}: {READS_MAX} times a commit came while it was read")
 
 
@@ -92,12 +94,15 @@ def _check(path: str, marker: Znode | None) -> None:
         raise NoConfigStoreError(f"{path}: a config store of version {found.get('version')!r}, which is not known here")
 
 
-def _revision(path: str, head: bytes) -> int:
+def _seen(path: str, head: bytes, entries: Mapping[tuple[str, str], bytes]) -> Seen:
     found = _json(head)
     revision = found.get("revision") if isinstance(found, dict) else None
     if type(revision) is not int or revision < 0:
         raise NoConfigStoreError(f"{path}: no config store: its {HEAD} tells no revision")
-    return revision
+    try:
+        return Seen(revision, entries, decoded(found.get("canary")))
+    except ValueError as error:
+        raise ConfigError(f"{path}: revision {revision}: {error}") from None
 
 
 def _json(data: bytes) -> Any:
