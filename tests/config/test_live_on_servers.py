@@ -117,6 +117,17 @@ def test_a_namespace_that_comes_later_and_goes_again(hosts: str) -> None:
     anyio.run(story, backend="trio")
 
 
+def test_a_namespace_without_a_commit(hosts: str) -> None:
+    async def story() -> None:
+        async with zabpy.connect(hosts) as zk:
+            await zk.create("/app", b'{"format": "zabpy.config", "version": 1}')
+            await zk.create("/app/.head", b'{"revision": 0}')
+            async with Config.open(zk, "/app", model=Settings) as cfg:
+                assert (cfg.current, cfg.revision, cfg.stale) == (Settings(), 0, False)
+
+    anyio.run(story)
+
+
 def test_readers_say_which_revision_they_run(hosts: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zabpy.config.live.SPLAY_MS_MAX", 1)
 

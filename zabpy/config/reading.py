@@ -48,7 +48,7 @@ async def follow(zk: Client, path: str, layers: Sequence[str]) -> AsyncIterator[
     async with zk.watch(join(path, HEAD)) as events:
 
         async def states() -> AsyncIterator[Seen]:
-            told = 0
+            told: int | None = None
             async for _ in events:
                 state = await _read(zk, path, layers)
                 if state.revision != told:
