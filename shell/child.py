@@ -77,7 +77,7 @@ async def run_while(
         LostError: ``held`` was lost, or about to be.
         ShellError: the command cannot be run.
     """
-    child = _Child(command, environ, ending, None if held is None else held.session, stdout, stdin)
+    child = Child(command, environ, ending, None if held is None else held.session, stdout, stdin)
     undo = None if held is None else held.on_lost(child.end)
     try:
         with heard_by(child.forward, FORWARDED) if forwards else nullcontext():
@@ -106,7 +106,7 @@ async def run_while(
     return child.exit_status
 
 
-class _Child:
+class Child:
     """The supervisor of a command, as seen from here."""
 
     def __init__(
@@ -115,8 +115,8 @@ class _Child:
         environ: Mapping[str, str],
         ending: Ending,
         session: Session | None,
-        stdout: IO[bytes] | None,
-        stdin: IO[bytes] | None,
+        stdout: IO[bytes] | None = None,
+        stdin: IO[bytes] | None = None,
     ) -> None:
         self._command, self._session = command, session
         self._rest = b""

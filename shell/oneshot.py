@@ -12,7 +12,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,7 +59,16 @@ def run(settings: Settings, work: Work) -> int:
         load_for(work.words[0])
     else:
         load()
-    return anyio.run(_run, settings, work)
+    return within(settings, lambda shell: _scripted(shell, work))
+
+
+def within(settings: Settings, body: Callable[[Shell], Awaitable[int]]) -> int:
+    """What the process is to end with after ``body``, which is given a shell and is cancelled by a signal.
+
+    Raises:
+        ShellError: it could not begin.
+    """
+    return anyio.run(_run, settings, body)
 
 
 def show_profiles(file: File, settings: Settings) -> int:
@@ -74,7 +83,7 @@ def show_profiles(file: File, settings: Settings) -> int:
     return Status.OK
 
 
-async def _run(settings: Settings, work: Work) -> int:
+async def _run(settings: Settings, body: Callable[[Shell], Awaitable[int]]) -> int:
     out = standard(settings.format, look_of(settings.colour, os.environ))
     ended = by_signal = 0
     scope = anyio.CancelScope()
@@ -93,14 +102,18 @@ async def _run(settings: Settings, work: Work) -> int:
     try:
         with scope:
             async with started(settings, out, keeps_trying=False, asker=asker()) as shell:
-                try:
-                    ended = await _work(shell, work)
-                except Leave as leave:
-                    ended = leave.status
-                ended = await forgotten(shell) or ended
+                ended = await body(shell)
     except ExceptionGroup as group:
         raise _only(group) from None
     return by_signal or ended
+
+
+async def _scripted(shell: Shell, work: Work) -> int:
+    try:
+        ended = await _work(shell, work)
+    except Leave as leave:
+        ended = leave.status
+    return await forgotten(shell) or ended
 
 
 async def forgotten(shell: Shell) -> int:

@@ -23,6 +23,8 @@ def main() -> NoReturn:
         sys.exit(serve(arguments[1]))
     if arguments[:1] == ["shell"]:  # it reads its arguments itself, and its prompt is to be there at once
         import_module("zabpy_shell.main").main(arguments[1:], "zabpy shell")
+    if arguments[:1] == ["config"]:  # the same
+        import_module("zabpy_shell.config_tool").main(arguments[1:], "zabpy config")
     import click
 
     try:
@@ -160,6 +162,10 @@ def commands() -> "click.Group":
     @zabpy.command("shell", add_help_option=False)
     def shell() -> None:
         """Look at an ensemble and change it: a prompt, one command, or a script; also called zabsh."""
+
+    @zabpy.command("config", add_help_option=False)
+    def config() -> None:
+        """Settings in the tree: look at them, check them, make files of them, run programs with them."""
 
     def passed_on(name: str, help: str) -> Callable[[Callable[[list[str]], int]], None]:
         """A command that reads its arguments itself, ``--help`` too."""

@@ -63,6 +63,12 @@ class Config(Opening, Generic[T]):
         return self._bare.canary
 
     @property
+    def merged(self) -> config.Merged:
+        """What `current` is made of: each value with the layer and the key that it comes from."""
+        self._portal.check()
+        return self._bare.merged
+
+    @property
     def stale(self) -> bool:
         """Whether there may be news that could not come."""
         self._portal.check()

@@ -8,15 +8,46 @@ Imported by: users, zabpy.blocking, the shell. ``import zabpy`` loads nothing of
 from .binding import Binder as Binder
 from .cache import CacheError as CacheError
 from .errors import ConfigError as ConfigError
+from .files import (
+    BadFilesError as BadFilesError,
+    files_of as files_of,
+    read_folder as read_folder,
+    write_folder as write_folder,
+)
 from .layers import (
+    DEFAULT as DEFAULT,
     Explanation as Explanation,
     Layer as Layer,
     Merged as Merged,
     Reveal as Reveal,
     Said as Said,
     Setting as Setting,
+    explain as explain,
+    merge as merge,
 )
 from .live import Changes as Changes, Config as Config, NotReadyError as NotReadyError
-from .reading import NoConfigStoreError as NoConfigStoreError
+from .reading import NoConfigStoreError as NoConfigStoreError, read as read
+from .render import (
+    Given as Given,
+    Plan as Plan,
+    Renderer as Renderer,
+    RenderError as RenderError,
+    Template as Template,
+    load_plan as load_plan,
+)
+from .schema import BadSchemaError as BadSchemaError, Schema as Schema
+from .secrets import (
+    Keyring as Keyring,
+    KeySourceError as KeySourceError,
+    SecretError as SecretError,
+    Secrets as Secrets,
+    key_line as key_line,
+)
 from .update import ABSENT as ABSENT, Difference as Difference, Update as Update
-from .values import BadSettingsError as BadSettingsError, Problem as Problem
+from .values import (
+    BadSettingsError as BadSettingsError,
+    Problem as Problem,
+    as_text as as_text,
+    dotted as dotted,
+    env_form as env_form,
+)

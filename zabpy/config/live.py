@@ -286,6 +286,13 @@ class Config(Generic[T]):
         return None if self._now is None else self._now.canary
 
     @property
+    def merged(self) -> Merged:
+        """What `current` is made of: each value with the layer and the key that it comes from."""
+        if self._now is None:
+            raise NotReadyError(f"{self.path}: no settings yet; wait for `ready`")
+        return self._now.merged
+
+    @property
     def stale(self) -> bool:
         """Whether there may be news that could not come: `current` is from the cache or a default, or there is no
         connection. What came and was refused is no matter of this but of `last_error`."""

@@ -50,7 +50,7 @@ async def follow(zk: Client, path: str, layers: Sequence[str]) -> AsyncIterator[
         async def states() -> AsyncIterator[Seen]:
             told: int | None = None
             async for _ in events:
-                state = await _read(zk, path, layers)
+                state = await read(zk, path, layers)
                 if state.revision != told:
                     told = state.revision
                     yield state
@@ -58,7 +58,8 @@ async def follow(zk: Client, path: str, layers: Sequence[str]) -> AsyncIterator[
         yield states()
 
 
-async def _read(zk: Client, path: str, layers: Sequence[str]) -> Seen:
+async def read(zk: Client, path: str, layers: Sequence[str]) -> Seen:
+    """What they hold now. Raises `NoConfigStoreError`, and what a client's reads raise."""
     places = {layer: path if layer == DEFAULT else join(join(path, LAYERS), layer) for layer in layers}
     head_path = join(path, HEAD)
     for _ in range(READS_MAX):
