@@ -443,6 +443,22 @@ class SecretsToo:
     words: tuple[int, ...] = ()
 
 
+class Both(pydantic.BaseModel):
+    pin: str = ""
+    host: str = ""
+
+    @pydantic.model_validator(mode="after")
+    def known(self) -> "Both":
+        raise ValueError(f"{self.host} does not know {self.pin}")
+
+
+def test_nor_in_what_a_model_says_of_several_values() -> None:
+    merged = merge([Layer("a", {"pin": b"!enc X", "host": b"web"})], lambda layer, key, text: "hush" + text[-1])
+    with pytest.raises(BadSettingsError) as raised:
+        Binder(Both).bind(merged)
+    assert str(raised.value) == "the settings: Value error, web does not know ***"
+
+
 @pytest.mark.parametrize("model", [Secrets, SecretsToo])
 def test_what_is_secret_shows_in_no_complaint(model: Any) -> None:
     entries = {"pin": b"!enc X", "words.json": b'["!enc Y", "!enc Z"]'}

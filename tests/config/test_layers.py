@@ -91,6 +91,15 @@ def test_encrypted_texts_are_opened_for_the_program_and_masked_for_all_others() 
     assert "ONE" not in repr(merged.leaves) and "plain" not in repr(merged.leaves)
 
 
+def test_a_keeper_of_keys_that_fails_is_a_problem_of_that_value() -> None:
+    def reveal(layer: str, key: str, text: str) -> str:
+        raise OSError(f"connection reset while {text} was sent")
+
+    with pytest.raises(BadSettingsError) as raised:
+        merge([layer("a", pw="!enc one")], reveal)
+    assert str(raised.value) == "pw (layer a) = ***: it cannot be decrypted: OSError"
+
+
 def test_explain_tells_what_each_layer_says_and_who_wins() -> None:
     layers = [
         layer("default", db__host="a", db__pool__json='{"size": 1}', db__password="x"),

@@ -4,6 +4,7 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -11,7 +12,8 @@ import pytest
 import zabpy
 from tests.client.conftest import reconnect
 from tests.config.committing import commit
-from zabpy.config import Config, ConfigError, NoConfigStoreError, NotReadyError
+from zabpy.config import BadSettingsError, Config, ConfigError, NoConfigStoreError, NotReadyError
+from zabpy.config.secrets import Keyring, Secrets, key_line
 from zabpy.testing import Ensemble
 
 Both = Callable[[Callable[[], Awaitable[None]]], None]
@@ -115,6 +117,44 @@ def test_a_namespace_that_comes_later_and_goes_again(hosts: str) -> None:
                 assert cfg.current == {"a": "1"} and cfg.stale
 
     anyio.run(story, backend="trio")
+
+
+def test_a_thousand_keys_take_two_round_trips(hosts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        asked: list[int] = []
+        get_many = zabpy.Client.get_many
+
+        async def counted(self: zabpy.Client, paths: list[str]) -> Any:
+            asked.append(len(paths))
+            return await get_many(self, paths)
+
+        async with zabpy.connect(hosts) as zk:
+            await commit(zk, "/app", {f"key.n{number}": str(number) for number in range(1_000)})
+            monkeypatch.setattr(zabpy.Client, "get_many", counted)
+            async with Config.open(zk, "/app", layers=["none"], announce=False) as cfg:
+                assert cfg.current["key"] == {f"n{number}": str(number) for number in range(1_000)}
+        # Marker and head, and beside them the names; then head, the znodes of two layers, all values, and head again.
+        assert asked == [2, 1_004]
+
+    anyio.run(story)
+
+
+def test_encrypted_values(hosts: str) -> None:
+    async def story() -> None:
+        secrets = Secrets(Keyring.parse(key_line("k1"), "here"), "/app")
+        async with zabpy.connect(hosts) as zk:
+            await commit(zk, "/app", {"name": secrets.conceal("default", "name", "hunter2")})
+            async with Config.open(zk, "/app", model=Settings, reveal=secrets.reveal) as cfg:
+                assert cfg.current.name == "hunter2" and "***" in str(cfg.explain("name")[0])
+                await commit(zk, "/app", {"one": secrets.conceal("default", "name", "moved")})
+                await until(lambda: cfg.last_error)
+                assert cfg.current.name == "hunter2" and "one (layer default) = ***" in str(cfg.last_error)
+            other = Secrets(Keyring.parse(key_line("k1"), "here"), "/app")
+            with pytest.raises(BadSettingsError, match=r"name \(layer default\) = \*\*\*"):
+                async with Config.open(zk, "/app", reveal=other.reveal):
+                    raise AssertionError
+
+    anyio.run(story)
 
 
 def test_a_namespace_without_a_commit(hosts: str) -> None:

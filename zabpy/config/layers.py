@@ -88,7 +88,7 @@ class Merged:
         key = dotted(map(str, path))
         setting = self.at(path)
         below = [each for at, each in self.leaves.items() if at[: len(path)] == tuple(path)] if setting is None else []
-        for each in [setting, *below] if setting else below or self.leaves.values():
+        for each in self.leaves.values():  # a validator may have looked at others
             if each.secret:
                 reason = _without(reason, each.value)
         if setting is None:
@@ -242,7 +242,12 @@ def _setting(value: Any, path: Path, layer: str, key: str, reveal: Reveal | None
             secret = True
             if reveal is None:
                 raise ValueError("it is encrypted, and no key was given")
-            return reveal(layer, key, part)
+            try:
+                return reveal(layer, key, part)
+            except ValueError:
+                raise
+            except Exception as error:  # of whoever keeps the keys; what it says may say too much
+                raise ValueError(f"it cannot be decrypted: {type(error).__name__}") from None
         return [opened(each) for each in part] if isinstance(part, list) else (
             {name: opened(each) for name, each in part.items()} if isinstance(part, dict) else part
         )  # fmt: skip

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from zabpy.client import Client, Znode
-from zabpy.model import join
+from zabpy.client import Client, Znode, in_parallel
+from zabpy.model import NoNodeError, join
 
 from .canary import Canary, decoded
 from .errors import ConfigError
@@ -59,30 +59,50 @@ async def follow(zk: Client, path: str, layers: Sequence[str]) -> AsyncIterator[
 
 
 async def read(zk: Client, path: str, layers: Sequence[str]) -> Seen:
-    """What they hold now. Raises `NoConfigStoreError`, and what a client's reads raise."""
+    """What they hold now. Raises `NoConfigStoreError`, and what a client's reads raise.
+
+    Takes two round trips, or as many more as the values have frames besides the first.
+    """
     places = {layer: path if layer == DEFAULT else join(join(path, LAYERS), layer) for layer in layers}
-    head_path = join(path, HEAD)
+    top = [path, join(path, HEAD)]
     for _ in range(READS_MAX):
-        marker, before = await zk.get_many([path, head_path])
-        _check(path, marker)
-        listed = await zk.children_many(places.values())
+        found, listed = await _begin(zk, top, list(places.values()))
+        _check(path, found[0])
         keys = [
-            (layer, name)
-            for layer, names in zip(places, listed)
-            for name in names or ()
-            if not name.startswith(".")
-        ]  # fmt: skip
-        # Looked at first and last: many values may take several requests.
-        first, *values, last = await zk.get_many(
-            [head_path, *(join(places[layer], name) for layer, name in keys), head_path]
-        )
-        if before is None or first is None or last is None:
-            if before is first is last:
+            (layer, name) for layer, (names, _) in zip(places, listed) for name in names if not name.startswith(".")
+        ]
+        # What was found is looked at first and last: many values take several requests. And a list of names is as old
+        # as it was when the values are read, if its znode has the cversion that it had.
+        paths = [*top[1:], *places.values(), *(join(places[layer], name) for layer, name in keys), *top[1:]]
+        head, *values, last = await zk.get_many(paths)
+        if found[1] is None or head is None or last is None:
+            if found[1] is head is last:
                 raise NoConfigStoreError(f"{path}: no config store: it has no {HEAD}")
-        elif before.stat.mzxid == first.stat.mzxid == last.stat.mzxid:
-            entries = {at: value.data for at, value in zip(keys, values) if value is not None}
-            return _seen(path, before.data, entries)
+            continue
+        now = [None if each is None else each.stat.cversion for each in values[: len(places)]]
+        if found[1].stat.mzxid == head.stat.mzxid == last.stat.mzxid and now == [cversion for _, cversion in listed]:
+            pairs = zip(keys, values[len(places) :])
+            return _seen(path, head.data, {at: value.data for at, value in pairs if value is not None})
     raise ConfigError(f"{path}: {READS_MAX} times a commit came while it was read")
+
+
+async def _begin(
+    zk: Client, top: list[str], places: list[str]
+) -> tuple[list[Znode | None], list[tuple[list[str], int | None]]]:
+    """Marker and ``.head``, and the children of each layer with the cversion of its znode; all asked for in one go."""
+
+    async def children(place: str) -> tuple[list[str], int | None]:
+        try:
+            names, stat = await zk.children_and_stat(place)
+        except NoNodeError:
+            return [], None
+        return names, stat.cversion
+
+    async def ask(place: str | None) -> Any:
+        return await (zk.get_many(top) if place is None else children(place))
+
+    found, *listed = await in_parallel(ask, [None, *places])
+    return found, listed
 
 
 def _check(path: str, marker: Znode | None) -> None:
