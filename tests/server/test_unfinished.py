@@ -34,3 +34,20 @@ async def test_parts_of_requests_are_bounded_together_and_the_oldest_go(autojump
         await trio.sleep(1)
         assert clients._parts_bytes == 0
         assert not clients._parts
+
+
+async def test_a_part_that_came_at_once_and_never_grows_counts_too(autojump_clock: MockClock) -> None:
+    async with ensemble(servers=1, seed=1, fields={"receive_bytes_max": MIB}) as servers:
+        clients = servers.servers[1].clients
+        stuck = []
+        for _ in range(24):
+            client = await client_of(servers, 1)
+            await client.stream.send_all(LARGE[: 60 * 1024])
+            stuck.append(client)
+            await trio.sleep(0.1)
+            assert sum(len(each._part) for each in clients.connections.values()) <= MIB
+        assert len(clients.connections) < len(stuck)
+        for each in stuck:
+            await each.stream.aclose()
+        await trio.sleep(1)
+        assert clients._parts_bytes == 0

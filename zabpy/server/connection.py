@@ -355,6 +355,8 @@ class Connection:
         elif missing > 0:
             self._part += data[at:]
             self._missing = missing
+            if len(self._part) > PART_FREE_BYTES:  # even if nothing ever follows
+                clients.part_grew(self, len(self._part))
 
     @property
     def replies(self) -> int:
