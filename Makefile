@@ -9,7 +9,7 @@ STAMP := .venv/.made-from-$(KEY)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-client test-server test-shell test-apache check format conformance conformance-1 interop contest bench simulate mutants simulate-whole crashpoints damage soak linearize fuzz hostile lock clean
+.PHONY: help venv run test test-client test-server test-shell test-apache check format conformance conformance-1 interop contest bench simulate mutants simulate-whole crashpoints damage soak mutation linearize fuzz hostile lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ damage: venv  ## every bit of small data directories turned over, every length c
 	$(BIN)/zabpy damage $(ARGS)
 mutants: venv  ## every known mistake restored, one at a time: which invariant finds it, and after how many seeds
 	$(BIN)/zabpy simulate mutants $(ARGS)
+
+mutation: venv  ## the core changed one line at a time: is it noticed? Goes on where the last run ended (ARGS="--first 300")
+	$(BIN)/python -m tests.mutation $(ARGS)
 
 HOURS ?= 1
 soak: venv  ## HOURS=1 of five real servers under load and mixed faults, everything checked all along (ARGS="--seed 2 ...")
