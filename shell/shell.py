@@ -99,6 +99,8 @@ class Shell:
         Raises:
             UsageError: it is no path; it says why.
         """
+        if any("\udc80" <= char <= "\udcff" for char in typed):  # as bytes are that were read as UTF-8
+            raise UsageError(f"{typed}: not UTF-8, as names of znodes are")
         parts: list[str] = []
         for part in (typed if typed.startswith("/") else f"{self.cwd}/{typed}").split("/"):
             if part == "..":

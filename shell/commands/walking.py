@@ -14,6 +14,7 @@ from ..output import Look, plain
 from ..problems import ShellError, Status, status_of, told
 from ..shell import Shell
 from ..stats import UNKNOWN, mode, stat_fields
+from ..trees import SYSTEM
 from ..walk import Denied, Node, Reading, Walk, tell_denied
 from ..watching import tell_of_one
 
@@ -234,12 +235,16 @@ async def for_each(shell: Shell, paths: Sequence[str], show: Callable[[str], Any
 @click.option("-l", "--long", is_flag=True, help="With sizes.")
 @click.argument("paths", type=ZPath(), nargs=-1)
 async def tree(shell: Shell, depth: int | None, limit: int | None, long: bool, paths: tuple[str, ...]) -> int:
-    """Subtrees, drawn."""
+    """Subtrees, drawn. What servers and clients keep for themselves below /zookeeper only if it is asked for."""
     out = shell.out
     if limit is None and out.look.is_terminal and out.format == "table":
         limit = 40
     zk: Client = await shell.zk()
-    walk = Walk(zk, "stats" if long else "names", depth_max=depth, children_max=limit or None)
+
+    def enters(node: Node) -> bool:
+        return node.depth == 0 or node.path != SYSTEM or bool(zk.chroot)
+
+    walk = Walk(zk, "stats" if long else "names", depth_max=depth, children_max=limit or None, enters=enters)
     if out.format != "table":
         async with out.rows("path") as rows:
             async for node in walk.nodes(paths or (shell.cwd,)):

@@ -130,7 +130,7 @@ def fill(zk: Client, top: str, count: int, a_parent: int) -> None:
 
 
 class Server:
-    """``zabpy dev`` with one server, in a process group of its own."""
+    """``zabpy dev`` with one server, in a session of its own, as is each server that it starts."""
 
     def __init__(self, folder: Path) -> None:
         self._process = subprocess.Popen(
@@ -145,7 +145,13 @@ class Server:
         self.hosts = next(line.strip() for line in lines if re.fullmatch(r"[\w.]+:\d+\n", line))
 
     def signal(self, number: signal.Signals) -> None:
-        os.killpg(self._process.pid, number)
+        """To it, and to what it has started."""
+        waiting = [self._process.pid]
+        while waiting:
+            pid = waiting.pop()
+            with contextlib.suppress(OSError):
+                waiting += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+                os.kill(pid, number)
 
     def end(self) -> None:
         self.signal(signal.SIGCONT)

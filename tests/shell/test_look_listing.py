@@ -14,7 +14,7 @@ from shell.output import Look
 from zabpy.client import Client
 from zabpy.model import world_acl
 
-from .conftest import Run
+from .conftest import Run, runner
 
 TERMINAL = Look(is_terminal=True, width=40)
 Fill = Callable[[Callable[[zabpy.Client], Awaitable[object]]], None]
@@ -132,6 +132,12 @@ def test_what_may_not_be_read_is_told_and_the_rest_shown(zabsh: Run, fill: Fill)
     assert zabsh("ls /c/d") == (4, "", f"ls: {denied}")
     assert zabsh("ls /c/d /c") == (4, "\n/c:\nd\n", denied)
     assert zabsh("get /c/d").status == 4
+
+
+def test_a_tree_leaves_out_what_servers_keep_unless_it_is_asked_for(one_server: str) -> None:
+    lines = runner(one_server)("tree /", "tree / --output raw", "tree /zookeeper", "find /").lines
+    assert sum("zookeeper" in line for line in lines[: lines.index("/zookeeper")]) == 1
+    assert [line[4:] for line in lines].count("config") == lines.count("/zookeeper/config") == 1
 
 
 def test_tree(zabsh: Run, fill: Fill) -> None:

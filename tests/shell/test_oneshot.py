@@ -227,3 +227,10 @@ def test_zkclis_own_options(hosts: str) -> None:
         assert seen[0].client == {"session_timeout_ms": 7000, "read_only": True}
         with pytest.raises(click.UsageError, match="-client-configuration x: Java's properties are not read here"):
             command.main(["-client-configuration", "x", "ls", "/"], standalone_mode=False)
+
+
+def test_what_is_no_utf8_is_a_value_but_no_name(program: Program) -> None:
+    text = b"create /latin gr\xf6\nget /latin --output raw\nrm /latin\nget /gr\xf6\n"
+    done = subprocess.run([*ZABSH, "-k", "-s", program.hosts], input=text, capture_output=True, timeout=60, check=False)
+    assert done.stdout.startswith(b"/latin\ngr\xf6"), done
+    assert b"stdin:4: get: /gr\\udcf6: not UTF-8, as names of znodes are" in done.stderr
