@@ -124,6 +124,7 @@ class Clients:
             self._stack.push_async_callback(_close, cluster)
             self._rules[znode.servers] = cluster.rules
             self._others[znode.servers] = await cluster.client()
+            self._stack.enter_context(cluster.patience())
         if writes and znode.servers not in self._confirmed:
             await self._check(znode, self._rules[znode.servers], writes)
             self._confirmed.add(znode.servers)

@@ -1,7 +1,11 @@
 """cp and mv."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+import pytest
+
+from shell.cluster import Cluster
 from shell.folders import read_folder, write_folder
 from shell.records import Record
 from shell.settings import Rules
@@ -128,3 +132,20 @@ def test_nothing_is_deleted_where_something_could_not_be_written(zabsh: Run, hos
     told = zabsh("acl /m/a world:anyone:r", f"import --no-acl --delete {tmp_path}/m", rules=Rules(yes=True))
     assert told.status == 7 and "0 of 1 writes done, 0 deleted; 1 problem" in told.err
     assert sorted(tree(hosts, "/m")) == ["", "/a", "/b"]
+
+
+def test_another_cluster_is_waited_for_no_longer_than_our_own(
+    zabsh: Run, hosts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what waits for an answer from there waits for a session's end, whatever --timeout says."""
+    patient: list[str] = []
+    real = Cluster.patience
+
+    def patience(self: Cluster) -> AbstractContextManager[None]:
+        patient.append(self.servers)
+        return real(self)
+
+    monkeypatch.setattr(Cluster, "patience", patience)
+    server, _, root = hosts.partition("/")
+    assert zabsh("create /a", f"cp -r zk://{server}/{root}/a /b", f"diff -r zk://{server}/{root}/a /b").status == 0
+    assert patient == [hosts, hosts, server, hosts, server]
