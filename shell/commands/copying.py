@@ -156,20 +156,12 @@ async def _read(
     """Add what is at ``source`` to the records; what of it may not be read."""
     if isinstance(source, Znode):
         zk = await of.of(source)
-        if not recursive:
-            data, stat = await zk.get(source.path)
-            acl = (await zk.get_acl(source.path))[0] if acls else None
-            record = Record.of("", data, stat, acl)
-            record.owner = None  # asked for by its name, it is copied: as a znode that stays
-            records.add(record)
-            return []
-        reader = TreeReader(zk, source.path, acls=acls)
-        await reader.into(records)
-        if not len(records):
-            if reader.denied:
-                raise reader.denied[0]
-            raise ShellError(f"{source}: no such znode", Status.NO)
-        return reader.denied
+        try:
+            return await _read_znodes(zk, source, records, recursive=recursive, acls=acls)
+        except (zabpy.ConnectionLossError, zabpy.NoServerError, zabpy.SessionLostError) as error:
+            raise ShellError(
+                f"{told(error)}; it was still being read, and nothing was done", status_of(error)
+            ) from error
     if source.is_standard:
         records.add(Record("", await standard_input(shell)))
         return []
@@ -181,6 +173,25 @@ async def _read(
         return []
     records.add(Record("", await anyio.to_thread.run_sync(local.read_bytes)))
     return []
+
+
+async def _read_znodes(
+    zk: Client, source: Znode, records: Spool, *, recursive: bool, acls: bool
+) -> list[zabpy.NoAuthError]:
+    if not recursive:
+        data, stat = await zk.get(source.path)
+        acl = (await zk.get_acl(source.path))[0] if acls else None
+        record = Record.of("", data, stat, acl)
+        record.owner = None  # asked for by its name, it is copied: as a znode that stays
+        records.add(record)
+        return []
+    reader = TreeReader(zk, source.path, acls=acls)
+    await reader.into(records)
+    if not len(records):
+        if reader.denied:
+            raise reader.denied[0]
+        raise ShellError(f"{source}: no such znode", Status.NO)
+    return reader.denied
 
 
 async def _check_parent(zk: Client, target: Znode) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from shell.applying import Applier
 from shell.archive import NdjsonWriter
+from shell.spool import Spool
 from zabpy.blocking import connect
 from zabpy.client import Client
 from zabpy.testing import Ensemble
@@ -149,6 +150,20 @@ def test_the_server_dies_under_a_copy(
     ensemble.wait_ready()
     status, out, err = run(ensemble, found[2], "count /u --output raw", "exists /t", "rm -rf /u")
     assert status == 0 and out.splitlines()[:2] == [str(MANY), "yes" if command == "cp -r" else "no"], err
+
+
+@pytest.mark.parametrize("command", ["cp -r", "mv"])
+def test_the_server_dies_while_it_is_read(
+    ensemble: Ensemble, file: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    assert run(ensemble, f"import {file}")[0] == 0
+    with monkeypatch.context() as patch:
+        dies_after(patch, Spool, "extend", 2, lambda: ensemble.kill(1))
+        status, _, err = run(ensemble, f"{command} /t /u")
+    assert status == 5 and err.endswith("it was still being read, and nothing was done\n"), err
+    ensemble.restart(1)
+    ensemble.wait_ready()
+    assert run(ensemble, "exists /u", "count /t --output raw")[1] == f"no\n{MANY}\n"
 
 
 def test_the_server_dies_when_what_was_copied_is_deleted(
