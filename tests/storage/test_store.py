@@ -245,6 +245,30 @@ def test_a_snapshot_replaces_the_log_before_it_at_a_start(place: Place) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("left_bytes", [0, 3, 60])
+def test_a_snapshot_that_was_cut_short_since_is_damage(place: Place, left_bytes: int) -> None:
+    store = place.open()
+    fill(store, [50] * 5)
+    tip = take_snapshot(store)
+    file = place.files.open(store.snapshot_path(tip))
+    file.truncate(left_bytes)
+    file.close()
+    with pytest.raises(DamagedSnapshotError, match="offset 0: expected a whole snapshot header"):
+        store.open_snapshot(tip)
+    store.close()
+
+
+def test_to_append_nothing_begins_no_segment(place: Place) -> None:
+    store = place.open()
+    fill(store, [50] * 5)
+    writer = store.begin_snapshot(store.synced)
+    before = place.files.list(place.path)
+    store.append([])
+    assert place.files.list(place.path) == before
+    writer.abort()
+    store.close()
+
+
 def test_a_snapshot_must_be_of_this_history(place: Place) -> None:
     store = place.open()
     entries = fill(store, [50] * 5)

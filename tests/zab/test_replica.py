@@ -24,6 +24,7 @@ from zabpy.zab import (
     SaveEpoch,
     Send,
     SendTail,
+    SnapshotSaved,
     Submitted,
     Truncate,
 )
@@ -309,6 +310,32 @@ def test_a_snapshot_replaces_everything_and_counts_when_it_is_installed() -> Non
     assert lone.sent(2, Ack) == [Ack(record.zxid)]
     lone.hear(2, Commit(record.zxid))
     assert lone.all_of(Deliver) == [Deliver((record,))]
+
+
+@pytest.mark.parametrize("begun", [Diff(make_zxid(1, 1)), Image(Tip(make_zxid(4, 70), 99))])
+@pytest.mark.parametrize("again", [Diff(make_zxid(1, 1)), Trunc(make_zxid(1, 0)), Image(Tip(make_zxid(4, 71), 98))])
+def test_a_synchronisation_begins_once(begun: Diff | Image, again: Diff | Trunc | Image) -> None:
+    lone = Lone(recovered((1, 0), (1, 1)))
+    lone.elect(2)
+    lone.hear(2, LeaderInfo(5))
+    lone.step(EpochSaved(5))
+    lone.hear(2, begun)
+    assert lone.does(Role.FOLLOWING)
+    lone.hear(2, again)
+    assert lone.does(Role.LOOKING)
+    assert [e.peer for e in lone.all_of(Hangup)] == [2]
+
+
+def test_a_snapshot_that_was_saved_late_does_not_stand_in_for_a_newer_one() -> None:
+    lone = Lone()
+    lone.follow()
+    lone.hear(2, Propose(entries_after(lone.replica.history.last, (1, 1), (1, 2))))
+    lone.step(Durable(make_zxid(1, 2)))
+    lone.hear(2, Commit(make_zxid(1, 2)))
+    newer = Tip(make_zxid(1, 2), 7)
+    lone.step(SnapshotSaved(newer, NO_ZXID))
+    lone.step(SnapshotSaved(Tip(make_zxid(1, 1), 6), NO_ZXID))
+    assert lone.replica.history.snapshot == newer
 
 
 def test_what_is_too_old_for_memory_comes_from_disk_without_a_gap() -> None:
