@@ -67,7 +67,7 @@ async def read(zk: Client, path: str, layers: Sequence[str]) -> Seen:
     top = [path, join(path, HEAD)]
     for _ in range(READS_MAX):
         found, listed = await _begin(zk, top, list(places.values()))
-        _check(path, found[0])
+        check_marker(path, found[0])
         keys = [
             (layer, name) for layer, (names, _) in zip(places, listed) for name in names if not name.startswith(".")
         ]
@@ -105,7 +105,7 @@ async def _begin(
     return found, listed
 
 
-def _check(path: str, marker: Znode | None) -> None:
+def check_marker(path: str, marker: Znode | None) -> None:
     if marker is None:
         raise NoConfigStoreError(f"{path}: no config store: there is nothing")
     found = _json(marker.data)
