@@ -35,10 +35,10 @@ test: venv  ## all tests
 	$(BIN)/python -m pytest $(ARGS)
 
 # Three parts, of which the first takes about as long as the others: make -j2 test-client test-server test-shell.
-CLIENT_TESTS := tests/client tests/recipes tests/blocking tests/testing tests/test_docs.py tests/test_examples.py
+CLIENT_TESTS := $(addprefix tests/,client recipes blocking config testing mutation test_docs.py test_examples.py)
 OTHER_TESTS := $(addprefix --ignore=,$(CLIENT_TESTS) tests/shell tests/interop tests/apache)
 
-test-client: venv  ## the tests of what programs use: client, recipes, plain code, test kit, docs, examples
+test-client: venv  ## the tests of what programs use: client, recipes, config, plain code, test kit, docs, examples
 	$(BIN)/python -m pytest $(CLIENT_TESTS) $(ARGS)
 
 test-shell: venv  ## the tests of the shell
