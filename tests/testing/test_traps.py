@@ -14,9 +14,7 @@ from zabpy.testing.simulate_cli import run_seed
 from zabpy.testing.traps import TRAPS
 
 CASES = Path(__file__).parent / "traps"
-#: Too rare for a script to be at hand: `make mutants` measures them.
-RARE = {"B7"}
-ENSEMBLES = sorted(name for name in TRAPS if TRAPS[name].on == "ensemble" and name not in RARE)
+ENSEMBLES = sorted(name for name in TRAPS if TRAPS[name].on == "ensemble")
 STORES = sorted(name for name in TRAPS if TRAPS[name].on == "store")
 
 

@@ -115,6 +115,8 @@ def draw(
     if calm:
         full = sum(1 << sid for sid in settings.servers)
         settings = _calm(settings, full)
+    elif voters == 5 and Random(f"{seed}/seam").random() < 0.08:
+        return _seam(settings)
     return settings, _script(settings, rng)
 
 
@@ -138,6 +140,21 @@ def _weighed(settings: Settings) -> Settings:
     return replace(settings, weights=int(weights) or 1, groups=int(groups))
 
 
+def _seam(settings: Settings) -> tuple[Settings, tuple[Line, ...]]:
+    """One scene in a world that it shows something in: a leader whose log begins at an image that it was sent. It takes
+    five voters, two of which are away at a time, and drawn by chance it is one seed in a thousand (trap B7)."""
+    settings = replace(
+        settings, script_ms=15_000, snapshot_every=5, lazier=1000, snapshots_kept=1, recent_entries=3, transfer_ms=0,
+        start_counter=0, handover_at=0, weights=0, groups=0,
+    )  # fmt: skip
+    rng = Random(f"{settings.seed}/seam/script")
+    lines = [
+        *_clients(settings, rng.choice((10, 30, 100))),
+        *_behind_an_image(rng, settings, rng.randrange(1000, 3000)),
+    ]
+    return settings, tuple(sorted(lines, key=lambda line: line[0]))
+
+
 def _shape(rng: Random, settings: Settings) -> int:
     if rng.random() < 0.5:
         return 1
@@ -158,15 +175,21 @@ def _calm(settings: Settings, full: int) -> Settings:
     )
 
 
-def _script(settings: Settings, rng: Random) -> tuple[Line, ...]:
-    lines: list[Line] = []
-    end = settings.script_ms
-    warm = settings.tick_ms * rng.choice((0, 3, 10))
+def _clients(settings: Settings, gap: int) -> list[Line]:
+    """What they ask, about every ``gap`` milliseconds."""
     clients = Random(f"{settings.seed}/clients")
-    at, gap = 0, rng.choice((10, 30, 100))
-    while at < end:
+    lines: list[Line] = []
+    at = 0
+    while at < settings.script_ms:
         at += 1 + int(clients.expovariate(1 / gap))
         lines.append((at, "read") if clients.random() < 0.15 else (at, "write", clients.choice((1, 1, 1, 2, 5, 20))))
+    return lines
+
+
+def _script(settings: Settings, rng: Random) -> tuple[Line, ...]:
+    end = settings.script_ms
+    warm = settings.tick_ms * rng.choice((0, 3, 10))
+    lines = _clients(settings, rng.choice((10, 30, 100)))
     changes = Random(f"{settings.seed}/observers")
     if settings.observers and changes.random() < 0.7:
         gap, at = changes.choice((100, 400, 1500)), 0
