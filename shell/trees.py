@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
@@ -10,7 +10,9 @@ from zabpy.client import Client, ReplyTooLargeError
 from zabpy.model import Acls, NoAuthError, NoNodeError, Stat, join
 
 from .records import Record
-from .spool import Spool
+
+if TYPE_CHECKING:  # it loads more than a command that only walks a tree should
+    from .spool import Spool
 
 #: Requests for so many znodes at once, fewer where values are large; so that an answer has about this many bytes.
 CHUNK_MAX = 200
@@ -45,7 +47,7 @@ class TreeReader:
         #: What may not be read, nor then what is below it.
         self.denied: list[NoAuthError] = []
 
-    async def into(self, spool: Spool) -> None:
+    async def into(self, spool: "Spool") -> None:
         """Read all of it into this one."""
 
         async def keep(records: list[Record]) -> None:
