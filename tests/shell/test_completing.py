@@ -114,7 +114,8 @@ def test_tab_in_a_real_shell(shell: str, zabsh: Run, tmp_path: Path) -> None:
     env = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "TERM": "xterm"}
     with Screen([shell, *arguments], env) as screen:
         screen.type(f"{setup}\r")
-        screen.until("^ready$")
+        # What is typed before the prompt is there may be echoed by the terminal in front of it.
+        screen.until(lambda it: "\nready\n" in it.text and it.prompt == ">")
         for typed, completed in TYPED.items():
             screen.type(typed)
             screen.until(lambda it, typed=typed: it.prompt.endswith(typed))  # type: ignore[misc]
