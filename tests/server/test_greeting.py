@@ -233,6 +233,15 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int, good:
             file.open_blocking()
 
 
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    """A pipe that nobody writes to would be waited for."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    for path in (pipe, tmp_path):
+        with pytest.raises(PeerSecretError, match=f"^{path}: (no regular file|Is a directory): expected "):
+            SecretsFile(str(path), Log(_Clock())).open_blocking()
+
+
 async def test_a_changed_file_is_read_again_and_one_that_cannot_be_changes_nothing(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -86,7 +86,8 @@ def parse_secrets(raw: bytes, path: str) -> Secrets:
             secrets.append(secret)
     if not secrets or len(secrets) > SECRETS_MAX:
         raise PeerSecretError(
-            f"{path}: {len(secrets)} secrets: expected 1 to {SECRETS_MAX}, a line each; {_HOW_TO_MAKE}"
+            f"{path}: {len(secrets)} secrets: expected 1 to {SECRETS_MAX}, a line each, lines that begin with # left "
+            f"out; {_HOW_TO_MAKE}"
         )
     return Secrets(tuple(secrets))
 
@@ -133,13 +134,18 @@ class SecretsFile:
 
     def _read_blocking(self) -> Secrets:
         try:
-            with open(self._path, "rb") as file:
+            # What is no file (a pipe nobody writes to) must not keep us waiting here.
+            with open(self._path, "rb", opener=_open_at_once) as file:
                 found = os.fstat(file.fileno())
-                raw = file.read(FILE_BYTES_MAX + 1)
+                raw = file.read(FILE_BYTES_MAX + 1) if stat.S_ISREG(found.st_mode) else b""
         except OSError as error:
             raise PeerSecretError(
                 f"{self._path}: {error.strerror}: expected a file with the secret of zabpy.peerSecretFile"
             ) from None
+        if not stat.S_ISREG(found.st_mode):
+            raise PeerSecretError(
+                f"{self._path}: no regular file: expected one with the secret of zabpy.peerSecretFile"
+            )
         if found.st_mode & _MODES_REFUSED:
             raise PeerSecretError(
                 f"{self._path}: its mode is {stat.S_IMODE(found.st_mode):04o}: expected a file that others can neither "
@@ -150,6 +156,10 @@ class SecretsFile:
         secrets = parse_secrets(raw, self._path)
         self._stamp = _stamp(found)
         return secrets
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _stamp(found: os.stat_result) -> object:
