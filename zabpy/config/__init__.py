@@ -7,13 +7,23 @@ Imported by: users, zabpy.blocking, the shell. ``import zabpy`` loads nothing of
 
 from .binding import Binder as Binder
 from .cache import CacheError as CacheError
-from .errors import ConfigError as ConfigError
+from .errors import (
+    BadNameError as BadNameError,
+    CanaryError as CanaryError,
+    CommitTooLargeError as CommitTooLargeError,
+    ConfigError as ConfigError,
+    ConflictError as ConflictError,
+    DamagedError as DamagedError,
+    StaleBaseError as StaleBaseError,
+    UnknownRevisionError as UnknownRevisionError,
+)
 from .files import (
     BadFilesError as BadFilesError,
     files_of as files_of,
     read_folder as read_folder,
     write_folder as write_folder,
 )
+from .history import Change as Change, Record as Record, Revision as Revision
 from .layers import (
     DEFAULT as DEFAULT,
     Explanation as Explanation,
@@ -42,6 +52,13 @@ from .secrets import (
     SecretError as SecretError,
     Secrets as Secrets,
     key_line as key_line,
+)
+from .store import (
+    KEPT as KEPT,
+    Kept as Kept,
+    Reader as Reader,
+    Secret as Secret,
+    Store as Store,
 )
 from .update import ABSENT as ABSENT, Difference as Difference, Update as Update
 from .values import (
