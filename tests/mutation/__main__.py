@@ -41,7 +41,7 @@ NOTICED_SHARE_MIN: Final = 0.9
 SLOWER_MAX: Final = 5
 WALL_SECONDS_MAX: Final = 900
 
-QUICK_ZAB: Final = "replica quorum history own_vote observers hostile_peers"
+QUICK_ZAB: Final = "replica election quorum history own_vote observers hostile_peers"
 STEPS: Final[dict[str, Sequence[tuple[str, Sequence[str] | range]]]] = {
     "zab": (
         ("tests", [f"tests/zab/test_{name}.py" for name in QUICK_ZAB.split()]),

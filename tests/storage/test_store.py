@@ -450,6 +450,8 @@ def test_segments_of_a_real_log_can_be_listed(place: Place) -> None:
     assert [(frame.zxid, frame.payload, frame.chain) for frame in seen if frame.kind == "record"] == entries
     assert [frame.synced for frame in seen if frame.kind == "mark"] == [44, seen[4].offset]
     assert all(frame.offset + frame.size == behind.offset for frame, behind in pairwise(seen))
+    assert all(frame.valid for frame in seen)
+    assert seen[-1].size - seen[2].size == 7 - 5  # their payloads
     file = place.files.open(path)
     file.write(b"?", file.size() - 1)
     file.close()

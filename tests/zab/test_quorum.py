@@ -48,6 +48,15 @@ def test_a_group_of_no_weight_is_left_out_of_the_number_of_groups() -> None:
     assert Quorums(frozenset({1, 2, 3}), {2: 0, 3: 0}, groups).is_quorum({1})
 
 
+def test_with_groups_most_of_them_decide_and_not_most_of_the_servers() -> None:
+    groups = {1: frozenset({1, 2, 3}), 2: frozenset({4, 5, 6}), 3: frozenset({7, 8, 9})}
+    quorums = Quorums(frozenset(range(1, 10)), {}, groups)
+    assert quorums.is_quorum({1, 2, 4, 5})
+    assert not quorums.is_quorum({1, 2, 3, 4, 7})
+    assert not quorums.is_quorum({1, 2, 3})
+    assert Quorums(frozenset(range(1, 10)), {3: 3}, groups).is_quorum({3, 8, 9})
+
+
 def test_half_of_the_weight_is_not_enough() -> None:
     quorums = Quorums(frozenset({1, 2, 3}), {1: 2})
     assert not quorums.is_quorum({1})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zabpy.model import NO_TIP, NO_ZXID, Tip, make_zxid
+from zabpy.model import EPOCH_MAX, NO_TIP, NO_ZXID, Tip, make_zxid
 from zabpy.zab import (
     Append,
     Deliver,
@@ -26,6 +26,7 @@ from zabpy.zab import (
     SendTail,
     SnapshotSaved,
     Submitted,
+    Timing,
     Truncate,
 )
 from zabpy.zab.history import RECENT_ENTRIES
@@ -38,6 +39,7 @@ from zabpy.zab.messages import (
     Image,
     ImageChunk,
     LeaderInfo,
+    Message,
     NewLeader,
     Notification,
     Ping,
@@ -394,12 +396,48 @@ def test_records_of_an_earlier_epoch_are_never_committed_by_counting_acks() -> N
     assert lone.all_of(Deliver) == [] and lone.all_of(Hangup)
 
 
-def test_an_ack_for_what_was_never_proposed_ends_the_link() -> None:
+@pytest.mark.parametrize(
+    "message",
+    [
+        Ack(make_zxid(1, 9)),  # never proposed
+        Ack(make_zxid(1, 1)),  # it has acked more
+        Ack(make_zxid(0, 5)),
+        Pong(7, 1, NO_ZXID),  # to a ping that was never sent
+        Pong(1, 2, NO_ZXID),
+        Pong(1, 0, NO_ZXID),
+        AckEpoch(1, True, (make_zxid(1, 0),)),  # once is enough
+        FollowerInfo(1),
+    ],
+)
+def test_what_a_learner_may_not_say_ends_its_link_and_nothing_else(message: Message) -> None:
     lone = Lone()
     lone.activate(followers=(2, 3))
-    lone.hear(3, Ack(make_zxid(1, 9)))
+    lone.step(Submitted((b"a", b"b", b"c")))
+    lone.hear(3, Ack(make_zxid(1, 2)))
+    lone.wait(Timing().ping_ms)  # one ping is on its way
+    assert not lone.all_of(Hangup)
+    lone.hear(3, message)
     assert [e.peer for e in lone.all_of(Hangup)] == [3]
     assert lone.replica.may_submit  # server 2 is enough
+
+
+@pytest.mark.parametrize("epoch", [-1, EPOCH_MAX])
+def test_who_promised_an_epoch_that_cannot_be_or_that_none_can_follow_is_no_learner(epoch: int) -> None:
+    lone = Lone()
+    lone.activate()
+    lone.hear(3, FollowerInfo(epoch))
+    assert [e.peer for e in lone.all_of(Hangup)] == [3]
+    assert not lone.sent(3, LeaderInfo)
+
+
+def test_what_a_learner_may_say_twice_is_no_fault() -> None:
+    lone = Lone()
+    lone.activate(followers=(2, 3))
+    lone.step(Submitted((b"a",)))
+    lone.wait(Timing().ping_ms)
+    for message in (Ack(make_zxid(1, 1)), Pong(1, 1, make_zxid(1, 1))) * 2:
+        lone.hear(3, message)
+    assert not lone.all_of(Hangup)
 
 
 def test_a_commit_tells_a_follower_to_serve_and_covers_all_before_it() -> None:
@@ -416,12 +454,29 @@ def test_a_commit_tells_a_follower_to_serve_and_covers_all_before_it() -> None:
     assert lone.replica.delivered == make_zxid(1, 3)
 
 
-@pytest.mark.parametrize("message", [Commit(make_zxid(1, 4)), Propose(()), Commit(make_zxid(2, 0)), NewLeader(1)])
-def test_what_a_leader_may_not_say_ends_the_link_and_the_following(
-    message: Commit | Propose | NewLeader,
-) -> None:
+@pytest.mark.parametrize(
+    "message",
+    [
+        Commit(make_zxid(1, 4)),
+        Commit(make_zxid(2, 0)),
+        Commit(make_zxid(1, 1)),  # it has committed more
+        Propose(()),
+        NewLeader(1),
+        LeaderInfo(1),
+        LeaderInfo(2),
+        Ping(1, 2),
+        Ping(1, 0),
+        Diff(make_zxid(1, 0)),
+        Trunc(make_zxid(1, 0)),
+        Image(Tip(make_zxid(1, 0), 1)),
+        ImageChunk(b"x", True),
+    ],
+)
+def test_what_a_leader_may_not_say_ends_the_link_and_the_following(message: Message) -> None:
     lone = Lone()
-    lone.follow()
+    lone.hear(2, Propose(entries_after(lone.follow(), (1, 1), (1, 2))))
+    lone.hear(2, Commit(make_zxid(1, 2)))
+    assert lone.does(Role.FOLLOWING)
     lone.hear(2, message)
     assert lone.does(Role.LOOKING)
     assert [e.peer for e in lone.all_of(Hangup)] == [2]
