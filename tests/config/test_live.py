@@ -80,7 +80,7 @@ class Store:
         pass
 
     @asynccontextmanager
-    async def follow(self, zk: object, path: str, layers: object) -> AsyncIterator[AsyncIterator[Seen]]:
+    async def follow(self, zk: object, path: str, layers: object, known: object) -> AsyncIterator[AsyncIterator[Seen]]:
         async def states() -> AsyncIterator[Seen]:
             told = None
             while True:

@@ -125,7 +125,7 @@ class Config(Generic[T]):
         self._now: _Snapshot[T] | None = None
         self._cached: _Snapshot[T] | None = None
         self._newest: tuple[Layer, ...] | None = None  # of the store, whether they fit or not
-        self._seen_revision = 0  # of the store, whether it fits or not
+        self._held: Seen | None = None  # of the store, whether it fits or not
         self._error: ZabpyError | None = None
         self._zk: Client | None = None
         self._linked = False  # and told of all that is new
@@ -373,7 +373,7 @@ class Config(Generic[T]):
     async def _keep_up(self) -> None:
         pause_ms = RETRY_MS
         while True:
-            revision = self._seen_revision
+            held = self._held
             try:
                 async with AsyncExitStack() as stack:
                     if isinstance(self._source, Client):
@@ -389,7 +389,7 @@ class Config(Generic[T]):
             finally:
                 self._linked, self._zk = False, None
                 self._tell()
-            pause_ms = RETRY_MS if self._seen_revision != revision else min(2 * pause_ms, RETRY_MS_MAX)
+            pause_ms = RETRY_MS if self._held is not held else min(2 * pause_ms, RETRY_MS_MAX)
             await anyio.sleep(pause_ms * (0.5 + self._rng.random() / 2) / 1000)
 
     def _made(self) -> Client:
@@ -398,7 +398,7 @@ class Config(Generic[T]):
         return source() if callable(source) else recipes.connect(source)
 
     async def _follow(self, zk: Client) -> None:
-        async with follow(zk, self.path, self.layers) as states:
+        async with follow(zk, self.path, self.layers, self._held) as states:
             async for state in states:
                 self._linked = True
                 self._take(state)
@@ -420,7 +420,7 @@ class Config(Generic[T]):
 
     def _take(self, state: Seen) -> None:
         """The store has another revision. It is in use when this returns, or refused."""
-        self._seen_revision = state.revision
+        self._held = state
         layers = self._newest = self._layers_of(state)
         canary = None if state.canary is None or not self._is_first(state.canary) else state.canary.revision
         try:
@@ -479,6 +479,7 @@ class Config(Generic[T]):
             if cached is None:
                 return None
             layers = tuple(Layer(name, cached.layers[name]) for name in self.layers)
+            self._held = Seen(cached.revision, {})  # what comes from the servers is not to be older
             return self._snapshot(layers, cached.revision, fresh=False)
         except KeyError as error:
             log.warning("cache %s: it has nothing of layer %s, and is not used", file, error.args[0])

@@ -225,12 +225,12 @@ async def _values(zk: Client, path: str, listing: _Listing, more: list[str], at_
         if listing.head is before is after:
             raise NoConfigStoreError(f"{path}: no config store: it has no {HEAD}")
         return None
-    if any((None if top is None else top.stat.pzxid) != listing.names[place][1] for place, top in tops.items()):
+    if not all(_is_listed(top, listing.names[place][1]) for place, top in tops.items()):
         return None
     head = _head(path, after.data)
     entries = {at: value.data for at, value in values.items() if value is not None}
     versions = {at: value.stat.version for at, value in values.items() if value is not None}
-    if before.stat.mzxid == after.stat.mzxid:
+    if _is_same(before, after):
         stated = {layer: stated_of(top.data) for layer, place in listing.places.items() if (top := tops.get(place))}
         stated = {layer: each for layer, each in {**stated, **head.sums}.items() if each and layer in listing.places}
     else:
@@ -246,6 +246,16 @@ async def _values(zk: Client, path: str, listing: _Listing, more: list[str], at_
     znodes = ends[: len(places)] if more else [tops[place] for place in places]
     extra = ends[len(places) :] if more else []
     return Gathered(head, after.stat, entries, versions, dict(zip(listing.places, znodes)), extra, sums, verified)
+
+
+def _is_listed(place: Znode | None, pzxid: int | None) -> bool:
+    """Whether no name has come to it or gone since it had this pzxid."""
+    return (None if place is None else place.stat.pzxid) == pzxid
+
+
+def _is_same(before: Znode, after: Znode) -> bool:
+    """Whether no commit came between two looks at ``.head``."""
+    return before.stat.mzxid == after.stat.mzxid
 
 
 def _at_once(head: Znode | None, count: int) -> int:
