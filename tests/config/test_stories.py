@@ -10,7 +10,7 @@ from zabpy.config import head, reading
 
 from .story import ConfigPlay
 
-SEEDS = int(os.environ.get("ZABPY_CONFIG_SEEDS", "2"))
+SEEDS = int(os.environ.get("ZABPY_CONFIG_SEEDS", "1"))
 FIRST = int(os.environ.get("ZABPY_CONFIG_SEED", "0"))
 
 

@@ -121,6 +121,8 @@ class Head:
 
     def since(self, revision: int) -> dict[At, bytes | None] | None:
         """What changed since then; None if it does not say."""
+        if revision > self.revision:
+            return None
         found: dict[At, bytes | None] = {}
         try:
             recent = [(number, changes) for number, changes in self.fields["recent"] if number > revision]

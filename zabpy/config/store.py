@@ -11,7 +11,7 @@ How a commit is done stands in writing.py, what it leaves behind in history.py.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from zabpy.client import Client, ConnectionLossError, TransactionFailedError
 from zabpy.model import BadArgumentsError, BadVersionError, NodeExistsError, NoNodeError, join
@@ -47,8 +47,8 @@ class Secret:
 
 #: None deletes.
 Value = bytes | str | Secret | None
-#: By key, of the default layer then, or by layer and key.
-Changes = Mapping[str, Value] | Mapping[At, Value] | Mapping[str | At, Value]
+#: By key, of the default layer then, or by layer and key. (A mapping of both has no other type that is of use.)
+Changes = Mapping[Any, Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,8 +362,8 @@ def _named(changes: Changes) -> dict[At, bytes | Secret | None]:
     """Raises `BadNameError`, and `BadSettingsError` for what is no text."""
     found: dict[At, bytes | Secret | None] = {}
     for name, value in changes.items():
-        layer, key = (DEFAULT, name) if isinstance(name, str) else name
-        if not _NAME.fullmatch(layer) or not _NAME.fullmatch(key):
+        layer, key = name if isinstance(name, tuple) and len(name) == 2 else (DEFAULT, name)
+        if not all(isinstance(each, str) and _NAME.fullmatch(each) for each in (layer, key)):
             raise BadNameError(f"{layer!r}, {key!r}: names are of a-z, 0-9, '.', '_' and '-', 200 at most")
         if (layer, key) in found:
             raise BadNameError(f"{key!r} (layer {layer!r}) is named twice")
