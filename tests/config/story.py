@@ -65,7 +65,7 @@ class ConfigPlay(Play):
         #: By reader: revision, layers and what it saw.
         self.seen: defaultdict[str, list[tuple[int, list[str], dict[At, bytes], Any]]] = defaultdict(list)
         self.layers: dict[str, list[str]] = {}
-        self.writing = 0
+        self.writing: set[str] = set()
         self.at_rest = False
         #: Long enough that some changes do not fit into the head's, which tests make smaller for this.
         self.value_bytes = self.rng.choice([1, 10, 60])
@@ -76,11 +76,14 @@ class ConfigPlay(Play):
         if not self._writes(who):
             await (self._run if who.endswith("3.0") else self._read)(zk, who)
         elif not self.at_rest:
-            self.writing += 1
+            self.writing.add(client := who.partition(".")[0])
             try:
                 await self._write(zk, who)
             finally:
-                self.writing -= 1
+                self.writing.discard(client)
+
+    def relying(self) -> list[str]:
+        return sorted(self.writing) * 5
 
     def _writes(self, who: str) -> bool:
         client, _, task = who[1:].partition(".")
@@ -260,3 +263,4 @@ class SmallPlay(ConfigPlay):
     """Two writers and six readers: for what needs no more."""
 
     writers, clients = 2, 4
+    pause_s = 0.4

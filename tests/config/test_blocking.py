@@ -18,6 +18,7 @@ import zabpy.blocking
 import zabpy.config
 from tests.config.committing import commit
 from zabpy.blocking.config import Config, open_config
+from zabpy.blocking.store import Store
 from zabpy.blocking.wrapping import Blocking
 from zabpy.client import ForkedClientError
 from zabpy.config import BadSettingsError, NotReadyError, Update
@@ -145,3 +146,29 @@ def test_it_is_loaded_when_it_is_asked_for() -> None:
         "assert not {'yaml', 'pydantic', 'msgspec', 'cryptography', 'jinja2', 'jsonschema'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_store_in_plain_code(hosts: str) -> None:
+    with zabpy.blocking.connect(hosts) as zk:
+        store = zabpy.blocking.open_store(zk, "/app")
+        store.create()
+        assert (store.path, store.commit({"a": "1"}, author="ann"), store.rollback(0)) == ("/app", 1, 2)
+        assert (store.canary({"a": "2"}, percent=5), store.withdraw(), store.verify()) == (3, 4, [])
+        assert (store.canary({"a": "2"}, percent=5), store.promote()) == (5, 6)
+        store.retain(records_max=50)
+        assert (store.check({"a": "3"}), store.readers(), store.repair()) == ([], [], 7)
+        assert store.at().entries == {("default", "a"): b"2"}
+        assert [each.revision for each in store.log(2, before=3)] == [2, 1]
+        assert list(map(str, store.diff(5, 6))) == ["a (layer default): ABSENT -> '2'"]
+    with pytest.raises(BadArgumentsError, match="a client of zabpy.blocking is expected, not a str"):
+        zabpy.blocking.open_store(hosts, "/app")  # type: ignore[arg-type]
+
+
+def test_the_store_in_plain_code_has_the_same_methods() -> None:
+    names = [name for name in dir(zabpy.config.Store) if not name.startswith("_")]
+    assert names and [name for name in dir(Store) if not name.startswith("_")] == sorted(
+        {*names, "path", *(name for name in dir(Blocking) if not name.startswith("_"))}
+    )
+    for name in names:
+        ours, theirs = inspect.signature(getattr(Store, name)), inspect.signature(getattr(zabpy.config.Store, name))
+        assert ours == theirs and getattr(Store, name).__doc__, name

@@ -3,8 +3,9 @@
     with zabpy.blocking.connect("zk1,zk2/app") as zk:
         zk.create("/greeting", b"hello")
 
-May import: zabpy.model, zabpy.client, zabpy.recipes; anyio. Threads only in portal.py. zabpy.config only in config.py,
-which is loaded when `open_config` is asked for, and pydantic-settings only in settings_source.py, by `ConfigSource`.
+May import: zabpy.model, zabpy.client, zabpy.recipes; anyio. Threads only in portal.py. zabpy.config only in config.py
+and store.py, which are loaded when `open_config` or `open_store` is asked for, and pydantic-settings only in
+settings_source.py, by `ConfigSource`.
 Imported by: users.
 Read portal.py first (an event loop in one thread, and calls from others), then stays.py (a ``with`` on it), pumps.py (a
 ``for``), opening.py (open, close, fork). client.py is every class of the async client for plain code: nobody edits it,
@@ -58,6 +59,7 @@ from .wrapping import Context as Context, Holding as Holding, NotHeldError as No
 if TYPE_CHECKING:
     from .config import Config as Config, open_config as open_config
     from .settings_source import ConfigSource as ConfigSource
+    from .store import Store as Store, open_store as open_store
 
 
 def __getattr__(name: str) -> object:
@@ -65,6 +67,10 @@ def __getattr__(name: str) -> object:
         from . import config
 
         return getattr(config, name)
+    if name in ("Store", "open_store"):
+        from . import store
+
+        return getattr(store, name)
     if name == "ConfigSource":
         from .settings_source import ConfigSource
 

@@ -10,12 +10,12 @@ a value without a commit: `Seen.verified` says so. The values are taken as they 
 """
 
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from zabpy.client import Client, ReplyTooLargeError, Znode, in_parallel
+from zabpy.client import Client, EventStream, ReplyTooLargeError, Znode, in_parallel
 from zabpy.model import NoNodeError, join
 
 from .canary import Canary, decoded
@@ -82,10 +82,23 @@ async def follow(
 
     Raises `NoConfigStoreError`, and what a client's reads raise.
     """
-    async with zk.watch(join(path, HEAD)) as events:
+    async with AsyncExitStack() as stack:
+
+        async def watch() -> EventStream:
+            return await stack.enter_async_context(zk.watch(join(path, HEAD)))
+
+        async def begin() -> Seen | None:
+            return await read(zk, path, layers) if known is None else None
+
+        # In one go. What came between is noticed at the first event, which is there as soon as nothing is missed.
+        parts: list[Callable[[], Awaitable[Any]]] = [watch, begin]
+        events, first = await in_parallel(lambda part: part(), parts)
 
         async def states() -> AsyncIterator[Seen]:
             held, told = known, False
+            if first is not None:
+                held, told = first, True
+                yield first
             async for _ in events:
                 state = await _next(zk, path, layers, held)
                 if state is not held or not told:
