@@ -408,8 +408,8 @@ class Writer:
         layer, key = max(new, key=lambda at: new[at] + old[at], default=(DEFAULT, SCHEMA))
         many = "1 value" if len(new) == 1 else f"{len(new)} values"
         return CommitTooLargeError(
-            f"{self.path}: a commit of {len(new)} value{'s' * (len(new) != 1)} takes {error.size:,} bytes, where {error.limit:,} are the most"
-            f" that servers take: {sum(new.values()):,} bytes of new values and {sum(old.values()):,} of those before,"
+            f"{self.path}: a commit of {many} takes {error.size:,} bytes, where {error.limit:,} are the most that"
+            f" servers take: {sum(new.values()):,} bytes of new values and {sum(old.values()):,} of those before,"
             f" which are kept for a rollback; the largest is {key} (layer {layer}): commit them in parts, or a large"
             " value as several",
             error.size,
