@@ -100,8 +100,11 @@ class Verb(click.Command):
 VERBS: dict[str, Verb] = {}
 
 
-def verb(name: str, *, interspersed: bool = True) -> Callable[[Run], Run]:
-    """Make a verb of an async function whose first parameter is the `Tool`, and whose docstring is the help."""
+def verb(name: str, *, interspersed: bool = True, negative: bool = False) -> Callable[[Run], Run]:
+    """Make a verb of an async function whose first parameter is the `Tool`, and whose docstring is the help.
+
+    ``negative``: its arguments are numbers, which may look like flags: -2.
+    """
 
     def made(run: Run) -> Run:
         import inspect
@@ -111,7 +114,11 @@ def verb(name: str, *, interspersed: bool = True) -> Callable[[Run], Run]:
             run,
             params=list(reversed(getattr(run, "__click_params__", []))),
             help=inspect.cleandoc(run.__doc__ or ""),
-            context_settings={"allow_interspersed_args": interspersed, "help_option_names": ["-h", "--help"]},
+            context_settings={
+                "allow_interspersed_args": interspersed,
+                "ignore_unknown_options": negative,
+                "help_option_names": ["-h", "--help"],
+            },
         )
         return run
 
@@ -119,14 +126,15 @@ def verb(name: str, *, interspersed: bool = True) -> Callable[[Run], Run]:
 
 
 def main(arguments: list[str] | None = None, prog_name: str = "zabpy config") -> NoReturn:
-    from . import config_verbs  # noqa: F401  they register themselves
+    from . import config_commits, config_verbs  # noqa: F401  they register themselves
 
     arguments = sys.argv[1:] if arguments is None else arguments
     status: int | None
     try:
         status = _command().main(arguments or ["--help"], prog_name=prog_name, standalone_mode=False)
     except click.UsageError as error:
-        what = error.ctx.command_path if error.ctx else prog_name
+        within = error.ctx.info_name if error.ctx else None
+        what = f"{prog_name} {within}" if within in VERBS else prog_name
         print(f"{prog_name}: {error.format_message()} Try '{what} --help'.", file=sys.stderr)
         status = Status.USAGE
     except ShellError as error:
@@ -239,7 +247,7 @@ async def run(tool: Tool, found: Verb, params: dict[str, Any]) -> int:
         text = told(met)
         if text is None:
             raise
-        status = _status(met, status_of(met))
+        status = verb_status(met, status_of(met))
         if text:
             await out.tell(f"{found.name}: {text}")
     try:
@@ -249,12 +257,25 @@ async def run(tool: Tool, found: Verb, params: dict[str, Any]) -> int:
     return int(status or 0)
 
 
-def _status(error: BaseException, otherwise: int) -> int:
-    from zabpy.config import NoConfigStoreError, NotReadyError
+def verb_status(error: BaseException, otherwise: int) -> int:
+    """What a verb that raises this ends with; ``otherwise``: what any command would."""
+    from zabpy.config import (
+        BadNameError,
+        BadSettingsError,
+        CanaryError,
+        NoConfigStoreError,
+        NotReadyError,
+        StaleBaseError,
+        UnknownRevisionError,
+    )
 
-    if isinstance(error, NoConfigStoreError):
+    if isinstance(error, NoConfigStoreError | BadSettingsError | UnknownRevisionError):
         return Status.NO
+    if isinstance(error, StaleBaseError | CanaryError):
+        return Status.CONFLICT
+    if isinstance(error, BadNameError):
+        return Status.USAGE
     return Status.CONNECTION if isinstance(error, NotReadyError) else otherwise
 
 
-__all__ = ["Tool", "UsageError", "main", "parsed", "run", "verb"]
+__all__ = ["VERBS", "Tool", "UsageError", "main", "parsed", "run", "verb", "verb_status"]

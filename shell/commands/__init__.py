@@ -22,6 +22,7 @@ MODULES = (
     "dumping",
     "copying",
     "editing",
+    "configuring",
     "doctor",
     "top",
 )

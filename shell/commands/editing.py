@@ -39,6 +39,13 @@ class Draft:
     #: The file is left for the person, because what is in it was written nowhere.
     is_kept: bool = False
 
+    def holds_more_than(self, original: bytes) -> bool:
+        """Whether there is anything in the file that was not there at first."""
+        try:
+            return self.file.read_bytes() != original  # a small file of ours
+        except OSError:
+            return False
+
 
 @command("edit", group="Change", writes=True)
 @click.argument("path", type=ZPath(new=True))
@@ -65,12 +72,12 @@ async def edit(shell: Shell, path: str, creates: bool, invalid: bool) -> None:
     value = recognised(data)
     if value.text is None or value.is_gzip:
         raise UsageError(f"{path}: its value is {value.name}, which editors do not take; cp to file:NAME and back does")
-    draft = await anyio.to_thread.run_sync(_begun, path, data, version, value.kind)
+    draft = await anyio.to_thread.run_sync(begun, path, data, version, value.kind)
     try:
         await _edit(shell, zk, draft, invalid=invalid)
     except BaseException:
         # Whatever ends it, Ctrl-C and lost connections included: what was typed is nowhere else.
-        if not draft.is_kept and _holds_text(draft, data):
+        if not draft.is_kept and draft.holds_more_than(data):
             draft.is_kept = True
             with anyio.CancelScope(shield=True):
                 await shell.out.tell(f"what was typed is in {draft.file}")
@@ -80,17 +87,10 @@ async def edit(shell: Shell, path: str, creates: bool, invalid: bool) -> None:
             draft.file.unlink(missing_ok=True)
 
 
-def _holds_text(draft: Draft, original: bytes) -> bool:
-    """Whether there is anything in the file that the znode had not."""
-    try:
-        return draft.file.read_bytes() != original  # a small file of ours
-    except OSError:
-        return False
-
-
-def _begun(path: str, data: bytes, version: int | None, kind: Kind) -> Draft:
+def begun(path: str, data: bytes, version: int | None, kind: Kind, suffix: str = "") -> Draft:
+    """A file with the value, for us alone; ``suffix`` tells editors what it is. Blocks."""
     name = "".join(char if char.isalnum() else "-" for char in name_of(path))[:40]
-    number, file = tempfile.mkstemp(SUFFIXES.get(kind, ".txt"), f"zabsh-{name}-")  # for us alone: 0600
+    number, file = tempfile.mkstemp(suffix or SUFFIXES.get(kind, ".txt"), f"zabsh-{name}-")  # for us alone: 0600
     with os.fdopen(number, "wb") as stream:
         stream.write(data)
     return Draft(path, data, version, Path(file), kind)
@@ -98,13 +98,13 @@ def _begun(path: str, data: bytes, version: int | None, kind: Kind) -> Draft:
 
 async def _edit(shell: Shell, zk: Client, draft: Draft, *, invalid: bool) -> None:
     while True:
-        new = await _edited(shell, draft)
+        new = await edited(shell, draft)
         if new == draft.before:
             await shell.out.tell("unchanged; nothing was written")
             return
         wrong = _wrong(draft, new, invalid=invalid)
         if wrong:
-            await _ask_again(shell, draft, wrong)
+            await ask_again(shell, draft, wrong)
             continue
         try:
             version = await _write(zk, draft, new)
@@ -115,7 +115,7 @@ async def _edit(shell: Shell, zk: Client, draft: Draft, *, invalid: bool) -> Non
             return
 
 
-async def _edited(shell: Shell, draft: Draft) -> bytes:
+async def edited(shell: Shell, draft: Draft) -> bytes:
     """What the person makes of the file.
 
     Raises:
@@ -175,7 +175,7 @@ def _wrong(draft: Draft, new: bytes, *, invalid: bool) -> str:
     return ""
 
 
-async def _ask_again(shell: Shell, draft: Draft, wrong: str, status: Status = Status.USAGE) -> None:
+async def ask_again(shell: Shell, draft: Draft, wrong: str, status: Status = Status.USAGE) -> None:
     """Go on only if the person wants the editor once more."""
     try:
         again = shell.is_interactive or not shell.rules.yes  # with --yes nobody is there to put it right
@@ -200,8 +200,8 @@ async def _merge(shell: Shell, zk: Client, draft: Draft, mine: bytes) -> None:
     for line in unified(draft.before, theirs, names, shell.out.look.paint):
         await shell.out.line(line)
     await shell.out.flush()
-    await _ask_again(shell, draft, "somebody has changed it meanwhile", Status.CONFLICT)
-    both = _both(mine, theirs, f"version {stat.version}, by others")
+    await ask_again(shell, draft, "somebody has changed it meanwhile", Status.CONFLICT)
+    both = merged(mine, theirs, f"version {stat.version}, by others")
     draft.before, draft.version = theirs, stat.version
     await anyio.to_thread.run_sync(write_whole, draft.file, both)
 
@@ -211,7 +211,7 @@ def _lines(data: bytes) -> list[bytes]:
     return data.removesuffix(b"\n").split(b"\n")
 
 
-def _both(mine: bytes, theirs: bytes, name: str) -> bytes:
+def merged(mine: bytes, theirs: bytes, name: str) -> bytes:
     """The lines of both, those that differ between marks, as git has them."""
     ours, others = _lines(mine), _lines(theirs)
     begin, middle, end_of = (mark.encode() for mark in (f"{MARKS[0]}yours", MARKS[1], MARKS[2] + name))

@@ -9,77 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
-import anyio
 import click
 import pytest
 
-from shell import config_verbs  # noqa: F401  they register themselves
-from shell.config_tool import Tool, parsed, run
-from shell.output import Look, Output
-from shell.settings import Settings
-from shell.starting import started
-from zabpy.client import Client
 from zabpy.config import Keyring, Secrets, key_line
 
-from .committing import commit
-
-NAMESPACE = "/config/app"
-
-
-class Told(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-class Zabpy(Protocol):
-    def __call__(
-        self, *words: str, layers: tuple[str, ...] = (), keys: str | None = None, format: str = "table"
-    ) -> Told: ...
-
-
-@pytest.fixture
-def config(hosts: str) -> Zabpy:
-    def call(*words: str, layers: tuple[str, ...] = (), keys: str | None = None, format: str = "table") -> Told:
-        out, err = bytearray(), bytearray()
-        found, params = parsed(words)
-
-        async def story() -> int:
-            with anyio.fail_after(30):
-                output = Output(out.extend, err.extend, format, Look())
-                async with started(Settings(hosts), output, keeps_trying=False) as shell:
-                    return await run(Tool(shell, NAMESPACE, layers, keys), found, params)
-
-        status = anyio.run(story)
-        return Told(status, out.decode(), err.decode())
-
-    return call
-
-
-@pytest.fixture
-def committed(hosts: str) -> Callable[..., None]:
-    def call(values: Mapping[str, str | None], layer: str = "default") -> None:
-        async def story(zk: Client) -> None:
-            await commit(zk, NAMESPACE, values, layer=layer)
-
-        on(hosts, story)
-
-    return call
-
-
-def on(hosts: str, story: Callable[[Client], Awaitable[object]]) -> None:
-    async def whole() -> None:
-        async with Client(hosts) as zk:
-            await story(zk)
-
-    anyio.run(whole)
-
-
-Committed = Callable[..., None]
+from .tool import NAMESPACE, Committed, Zabpy, on
 
 
 def test_get_shows_what_layers_make_and_masks_secrets(config: Zabpy, committed: Committed, tmp_path: Path) -> None:

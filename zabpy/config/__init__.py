@@ -20,7 +20,9 @@ from .errors import (
 from .files import (
     BadFilesError as BadFilesError,
     files_of as files_of,
+    lines_of as lines_of,
     read_folder as read_folder,
+    read_lines as read_lines,
     write_folder as write_folder,
 )
 from .history import Change as Change, Record as Record, Revision as Revision
@@ -62,9 +64,13 @@ from .store import (
 )
 from .update import ABSENT as ABSENT, Difference as Difference, Update as Update
 from .values import (
+    ENCRYPTED as ENCRYPTED,
+    BadDocumentError as BadDocumentError,
     BadSettingsError as BadSettingsError,
     Problem as Problem,
     as_text as as_text,
     dotted as dotted,
     env_form as env_form,
+    is_document as is_document,
+    parse as parse,
 )

@@ -100,6 +100,21 @@ def read_folder(folder: Path) -> Found:
     return found._replace(schema=schema)
 
 
+def read_lines(where: str, data: bytes, layer: str = DEFAULT) -> dict[str, bytes]:
+    """The plain values of one ``.env`` file. Raises `BadFilesError`, each problem with ``where`` and the line."""
+    found, problems = Found({}, None, {}), list[str]()
+    _read_env(where, data, layer, found, problems)
+    if problems:
+        raise BadFilesError(problems)
+    return {key: value for (_, key), value in found.entries.items()}
+
+
+def lines_of(values: Mapping[str, bytes]) -> bytes:
+    """Plain values as a ``.env`` file. Raises `BadFilesError` for one that is no text."""
+    files = files_of({(DEFAULT, key): value for key, value in values.items()})
+    return files.get(VALUES_FILE, b"")
+
+
 def steps(now: Entries, wanted: Entries, *, prune: bool = False) -> list[Step]:
     """What makes of one state the other, in order of layer and key. ``prune``: what is not wanted is to go."""
     found = []
@@ -193,7 +208,7 @@ def _read(path: Path, layer: str, found: Found, problems: list[str]) -> None:
         problems.append(f"{path}: not one of ours: expected .env, .yaml, .yml, .json or .toml")
 
 
-def _read_env(path: Path, data: bytes, layer: str, found: Found, problems: list[str]) -> None:
+def _read_env(path: Path | str, data: bytes, layer: str, found: Found, problems: list[str]) -> None:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
