@@ -10,8 +10,7 @@ Names, parameters and promises are those of the async one; tests/config/test_blo
 from collections.abc import Mapping, Sequence
 
 from zabpy import config
-from zabpy.config import KEPT, Change, Kept, Problem, Reader, Record, Revision, Secrets
-from zabpy.config.store import Changes
+from zabpy.config import KEPT, Change, Kept, Problem, Reader, Record, Revision, Secrets, Wanted
 from zabpy.model import BadArgumentsError
 
 from .client import Client
@@ -33,7 +32,7 @@ class Store(Blocking):
 
     def commit(
         self,
-        changes: Changes,
+        changes: Wanted,
         *,
         schema: bytes | Kept | None = KEPT,
         author: str = "",
@@ -54,7 +53,7 @@ class Store(Blocking):
 
     def canary(
         self,
-        changes: Changes | None,
+        changes: Wanted | None,
         *,
         hosts: Sequence[str] = (),
         labels: Mapping[str, str] | None = None,
@@ -83,7 +82,7 @@ class Store(Blocking):
         """End a staged rollout."""
         return self._call(self._bare.withdraw, author=author, message=message, base=base)
 
-    def check(self, changes: Changes, *, schema: bytes | Kept | None = KEPT) -> list[Problem]:
+    def check(self, changes: Wanted, *, schema: bytes | Kept | None = KEPT) -> list[Problem]:
         """Why `commit` would refuse these values now."""
         return self._call(self._bare.check, changes, schema=schema)
 

@@ -61,6 +61,7 @@ from .store import (
     Reader as Reader,
     Secret as Secret,
     Store as Store,
+    Wanted as Wanted,
 )
 from .update import ABSENT as ABSENT, Difference as Difference, Update as Update
 from .values import (

@@ -48,7 +48,7 @@ class Secret:
 #: None deletes.
 Value = bytes | str | Secret | None
 #: By key, of the default layer then, or by layer and key. (A mapping of both has no other type that is of use.)
-Changes = Mapping[Any, Value]
+Wanted = Mapping[Any, Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Store:
 
     async def commit(
         self,
-        changes: Changes,
+        changes: Wanted,
         *,
         schema: bytes | Kept | None = KEPT,
         author: str = "",
@@ -156,7 +156,7 @@ class Store:
 
     async def canary(
         self,
-        changes: Changes | None,
+        changes: Wanted | None,
         *,
         hosts: Sequence[str] = (),
         labels: Mapping[str, str] | None = None,
@@ -235,7 +235,7 @@ class Store:
 
         return await self._writer.commit(make, author, message, base)
 
-    async def check(self, changes: Changes, *, schema: bytes | Kept | None = KEPT) -> list[Problem]:
+    async def check(self, changes: Wanted, *, schema: bytes | Kept | None = KEPT) -> list[Problem]:
         """Why `commit` would refuse these values now; nothing if it would not. Raises `BadSchemaError`."""
         named, now = _named(changes), await self._writer.now()
         return await self._writer.problems(now, Step(self._sealed(named, now), schema))
@@ -358,7 +358,7 @@ class Store:
         return found
 
 
-def _named(changes: Changes) -> dict[At, bytes | Secret | None]:
+def _named(changes: Wanted) -> dict[At, bytes | Secret | None]:
     """Raises `BadNameError`, and `BadSettingsError` for what is no text."""
     found: dict[At, bytes | Secret | None] = {}
     for name, value in changes.items():
