@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import anyio
@@ -33,6 +34,7 @@ def show(name: str, *values: str) -> None:
 async def read(hosts: str, count: int, keys: int) -> None:
     opened = 0
     times: list[tuple[int, int]] = []
+    seen: Counter[int] = Counter()
 
     async def one() -> None:
         nonlocal opened
@@ -46,6 +48,9 @@ async def read(hosts: str, count: int, keys: int) -> None:
                 print("open", flush=True)
             async for update in cfg.changes():
                 times.append((update.revision, time.monotonic_ns()))
+                seen[update.revision] += 1
+                if seen[update.revision] == count:
+                    print("all", flush=True)
                 if update.new.get("over"):
                     break
 
@@ -67,41 +72,45 @@ async def reach(hosts: str, readers: int, processes: int) -> None:
         command = [sys.executable, "-m", "tests.config.bench", "--server", hosts, "--read", str(readers // processes)]
         started = await anyio.to_thread.run_sync(_start, command, processes)
         for each in started:
-            assert each.stdout is not None
-            line = await anyio.to_thread.run_sync(each.stdout.readline)
-            assert line == "open\n", line
+            await _wait_line(each, "open")
         began: dict[int, int] = {}
         ended: dict[int, int] = {}
         for number in range(COMMITS):
-            await anyio.sleep(0.5)
+            await anyio.sleep(0.1)
             now = time.monotonic_ns()
             revision = await store.commit({"key7": f"{number}", "key8": f"{number}"})
             began[revision], ended[revision] = now, time.monotonic_ns()
+            for each in started:
+                await _wait_line(each, "all")
         await store.commit({"over": "1"})
         after: dict[int, list[float]] = {revision: [] for revision in began}
         for each in started:
             said = await anyio.to_thread.run_sync(each.communicate)
-            for line in said[0].splitlines():
+            for line in said[0].replace("all\n", "").splitlines():
                 revision, then = map(int, line.split())
                 if revision in began:
                     after[revision].append((then - began[revision]) / 1e6)
         total = readers // processes * processes
         for found in after.values():
-            assert len(found) <= total
+            assert len(found) == total
         seen = sorted(each for found in after.values() for each in found)
         lasts = sorted(max(found) for found in after.values())
         commits = sorted((ended[revision] - began[revision]) / 1e6 for revision in began)
-        full = sum(len(found) == total for found in after.values())
         show(f"a commit reaches {total} readers", f"p50 {at(seen, 50):.1f} ms", f"p99 {at(seen, 99):.1f} ms")
         show(
             "  the last of them, of 20 commits", f"median {statistics.median(lasts):.1f} ms", f"most {lasts[-1]:.1f} ms"
         )
         show("  of which the commit itself", f"median {statistics.median(commits):.1f} ms")
-        show("  commits that each reader saw by itself", f"{full} of {len(after)}")
 
 
 def _start(command: list[str], count: int) -> list[subprocess.Popen[str]]:
     return [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+
+
+async def _wait_line(process: subprocess.Popen[str], expected: str) -> None:
+    assert process.stdout is not None
+    line = await anyio.to_thread.run_sync(process.stdout.readline)
+    assert line == f"{expected}\n", line
 
 
 async def opening(hosts: str) -> None:

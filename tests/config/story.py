@@ -12,7 +12,8 @@ makes every revision anew, and asks:
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -23,7 +24,7 @@ from tests.recipes.stories.story import Play, Story, Violation, tree
 from zabpy.config import CanaryError, Config, ConflictError, DamagedError, StaleBaseError, Store, UnknownRevisionError
 from zabpy.config.canary import Canary
 from zabpy.config.head import At
-from zabpy.config.reading import Seen, follow
+from zabpy.config.reading import Seen, follow, read
 from zabpy.recipes.client import Client
 
 LAYERS = ["default", "x", "y"]
@@ -74,7 +75,8 @@ class ConfigPlay(Play):
 
     async def work(self, zk: Client, who: str) -> None:
         if not self._writes(who):
-            await (self._run if who.endswith("3.0") else self._read)(zk, who)
+            serve = {"2.0": self._poll, "3.0": self._run}.get(who[-3:], self._read)
+            await serve(zk, who)
         elif not self.at_rest:
             self.writing.add(client := who.partition(".")[0])
             try:
@@ -109,20 +111,43 @@ class ConfigPlay(Play):
         self.attempts[name] = attempt
         more: dict[str, Any] = {"author": name, "base": attempt.base}
         try:
-            if kind == "commit":
-                attempt.done = await store.commit(attempt.changes, **more, rebase=attempt.rebase)
-            elif kind == "rollback":
-                attempt.done = await store.rollback(attempt.to, **more)
-            elif kind == "canary":
-                attempt.done = await store.canary(attempt.changes, percent=50, **more)
-            else:
-                attempt.done = await (store.promote if kind == "promote" else store.withdraw)(**more)
+            with self._endangered(zk, who):
+                if kind == "commit":
+                    attempt.done = await store.commit(attempt.changes, **more, rebase=attempt.rebase)
+                elif kind == "rollback":
+                    attempt.done = await store.rollback(attempt.to, **more)
+                elif kind == "canary":
+                    attempt.done = await store.canary(attempt.changes, percent=50, **more)
+                else:
+                    attempt.done = await (store.promote if kind == "promote" else store.withdraw)(**more)
         except (StaleBaseError, ConflictError, CanaryError) as error:
             self.story.note(f"{name}: {error}")
             attempt.refused = True
         except (DamagedError, UnknownRevisionError) as error:
             raise Violation(f"{name} was told {error}") from None
         self.done[who] += 1
+
+    @contextmanager
+    def _endangered(self, zk: Client, who: str) -> Iterator[None]:
+        """Now and then what a commit sends, or the answer, is lost."""
+        if self.story.healed or self.rng.randrange(3):
+            yield
+            return
+        dial, really = self.story.world.dials[who.partition(".")[0]], zk._commit
+
+        async def commit(*args: Any) -> Any:
+            stream = dial.streams[-1]
+            if self.rng.randrange(3):
+                stream.received_bytes_max = stream.received_bytes
+            else:
+                stream.sent_bytes_max = stream.sent_bytes + self.rng.randrange(500)
+            return await really(*args)
+
+        zk._commit = commit  # type: ignore[method-assign, assignment]
+        try:
+            yield
+        finally:
+            zk._commit = really  # type: ignore[method-assign]
 
     # Readers ----------------------------------------------------------------------------------------------------------
 
@@ -134,6 +159,17 @@ class ConfigPlay(Play):
                 async for state in states:
                     self._look(who, state, layers)
                     self.done[who] += 1
+
+    async def _poll(self, zk: Client, who: str) -> None:
+        """Reads everything, again and again, while others commit."""
+        await Store(zk, self.path).create()
+        with self.story.until_over():
+            while True:
+                state = await read(zk, self.path, LAYERS)
+                if who not in self.held or state.revision >= self.held[who].revision:
+                    self._look(who, state, LAYERS)  # else this server has not heard of it yet
+                    self.done[who] += 1
+                await trio.sleep(self.rng.random() / 4)
 
     def _look(self, who: str, state: Seen, layers: list[str]) -> None:
         before = self.held.get(who)

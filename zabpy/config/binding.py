@@ -427,6 +427,8 @@ def _mapping(args: tuple[Any, ...]) -> Make:
     def make(value: Any, path: Place) -> Any:
         if not isinstance(value, dict):
             _refuse(path, f"expected a mapping, not {_kind_of(value)}")
+        if not args:  # names are texts, and values what they are
+            return FrozenDict({name: _raw(each, path) for name, each in value.items()})
         found, refused = {}, []
         for name, each in value.items():
             try:

@@ -7,7 +7,7 @@ Whether an object of a model can be changed its class says (``frozen=True``); wh
 import dataclasses
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 
 def _refuse(self: object, *_: object, **__: object) -> NoReturn:
@@ -57,8 +57,14 @@ class FrozenSet(set[Any]):
         return (set, (set(self),))
 
 
+#: Most values are of these.
+_PLAIN: Final = frozenset((str, int, float, bool, type(None)))
+
+
 def frozen(value: Any) -> Any:
     """The same, with every dict, list and set in it frozen, those in the objects of models, too."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, dict):
         return FrozenDict({name: frozen(each) for name, each in value.items()})
     if isinstance(value, list):

@@ -6,6 +6,7 @@ a shorter one. What cannot be told apart is refused: a text at ``db`` and anothe
 ``db.json`` beside ``db.yaml``. In different layers that is no conflict: the later one has it its way.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -27,6 +28,10 @@ from .values import (
 
 #: The layer below all others; its values stand right in the namespace.
 DEFAULT: Final = "default"
+
+#: What keys and values stand for is kept, of so many, none of which is larger: of a commit most are as they were.
+KNOWN_MAX: Final = 4_096
+KNOWN_BYTES_MAX: Final = 1_024
 
 #: Layer, key and encrypted text → the text. Raises `ValueError` where that cannot be done.
 Reveal = Callable[[str, str, str], str]
@@ -202,7 +207,7 @@ def _read(layer: Layer, reveal: Reveal | None) -> tuple[dict[Path, Setting], lis
     places: list[tuple[bool, int, Path, str]] = []
     for key in layer.entries:
         try:
-            places.append((not is_document(key), key.count("."), path_of(key), key))
+            places.append(_place(key))
         except BadDocumentError as error:
             problems.append(Problem(key, layer.name, None, str(error)))
     # Documents first, the shorter key before the longer: what comes later replaces single values of what came before.
@@ -215,14 +220,15 @@ def _read(layer: Layer, reveal: Reveal | None) -> tuple[dict[Path, Setting], lis
             documents[path] = key
         data = layer.entries[key]
         try:
-            value = parse(key, data)
+            said = _known(key, data) if len(data) <= KNOWN_BYTES_MAX else _said(key, data)
         except BadDocumentError as error:
             given = shown(data.decode("utf-8", "replace"), secret=not plain or is_secret(path, None))
             problems.append(Problem(key, layer.name, None if given == MASK else given, str(error)))
             continue
-        for at, leaf in _flat(value, path):
+        for at, leaf, secret, sealed in said:
             try:
-                setting = _setting(leaf, at, layer.name, key, reveal)
+                value = _opened(leaf, layer.name, key, reveal) if sealed else _copied(leaf)
+                setting = Setting(value, layer.name, key, secret or sealed)
             except ValueError as error:
                 problems.append(Problem(dotted(at), layer.name, MASK, str(error)))
                 continue
@@ -233,27 +239,46 @@ def _read(layer: Layer, reveal: Reveal | None) -> tuple[dict[Path, Setting], lis
     return dict(_leaves(top, ())), problems
 
 
-def _setting(value: Any, path: Path, layer: str, key: str, reveal: Reveal | None) -> Setting:
-    secret = is_secret(path, value)
+@functools.lru_cache(KNOWN_MAX)
+def _place(key: str) -> tuple[bool, int, Path, str]:
+    """Whether it is a plain value; by how many dots; its place."""
+    return not is_document(key), key.count("."), path_of(key), key
 
-    def opened(part: Any) -> Any:
-        nonlocal secret
-        if isinstance(part, str) and part.startswith(ENCRYPTED):
-            secret = True
-            if reveal is None:
-                raise ValueError("it is encrypted, and no key was given")
-            try:
-                return reveal(layer, key, part)
-            except ValueError:
-                raise
-            except Exception as error:  # of whoever keeps the keys; what it says may say too much
-                raise ValueError(f"it cannot be decrypted: {type(error).__name__}") from None
-        return [opened(each) for each in part] if isinstance(part, list) else (
-            {name: opened(each) for name, each in part.items()} if isinstance(part, dict) else part
-        )  # fmt: skip
 
-    value = opened(value)
-    return Setting(value, layer, key, secret)
+def _said(key: str, data: bytes) -> tuple[tuple[Path, Any, bool, bool], ...]:
+    """Of each value that a key holds: place, itself, whether its name is a secret's, and whether it is encrypted."""
+    found = []
+    for at, leaf in _flat(parse(key, data), path_of(key)):
+        sealed = _is_sealed(leaf)
+        found.append((at, leaf, is_secret(at, leaf), sealed))
+    return tuple(found)
+
+
+_known = functools.lru_cache(KNOWN_MAX)(_said)
+
+
+def _is_sealed(leaf: Any) -> bool:
+    if isinstance(leaf, list | dict):
+        return any(map(_is_sealed, leaf.values() if isinstance(leaf, dict) else leaf))
+    return isinstance(leaf, str) and leaf.startswith(ENCRYPTED)
+
+
+def _opened(part: Any, layer: str, key: str, reveal: Reveal | None) -> Any:
+    """With all in it decrypted. Raises `ValueError`."""
+    if isinstance(part, str) and part.startswith(ENCRYPTED):
+        if reveal is None:
+            raise ValueError("it is encrypted, and no key was given")
+        try:
+            return reveal(layer, key, part)
+        except ValueError:
+            raise
+        except Exception as error:  # of whoever keeps the keys; what it says may say too much
+            raise ValueError(f"it cannot be decrypted: {type(error).__name__}") from None
+    if isinstance(part, list):
+        return [_opened(each, layer, key, reveal) for each in part]
+    if isinstance(part, dict):
+        return {name: _opened(each, layer, key, reveal) for name, each in part.items()}
+    return part
 
 
 def _flat(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
