@@ -20,7 +20,7 @@ from .config_tool import Tool, UsageError, verb
 from .problems import Status
 
 if TYPE_CHECKING:
-    from zabpy.config import Config, Given, Problem
+    from zabpy.config import Config, Given, Problem, Reveal
 
 folder = click.Path(path_type=Path)
 
@@ -295,13 +295,61 @@ async def run_(
         )
 
 
-async def _open(tool: Tool, cache: Path | None, *, announce: bool) -> "AbstractAsyncContextManager[Config[Any]]":
+@verb("serve")
+@click.option("--listen", default="127.0.0.1:8200", show_default=True, metavar="HOST:PORT", help="Where.")
+@click.option("--token-file", "token", type=folder, metavar="FILE", help="Who asks has to show the token in it.")
+@click.option("--open", "is_open", is_flag=True, help="Without a token, though others than this machine may ask.")
+@click.option("--cert", "certificate", type=folder, metavar="FILE", help="TLS, with this certificate (PEM).")
+@click.option("--key", type=folder, metavar="FILE", help="Its key, if that stands elsewhere.")
+@click.option("--reveal", is_flag=True, help="Serve what secrets mean, and not as they are encrypted; needs --keys.")
+@click.option("--cache", type=folder, metavar="FILE", help="Begin with what it holds if the servers are away.")
+async def serve(
+    tool: Tool,
+    listen: str,
+    token: Path | None,
+    is_open: bool,
+    certificate: Path | None,
+    key: Path | None,
+    reveal: bool,
+    cache: Path | None,
+) -> None:
+    """Serve the settings over HTTP, to be read by programs of any language: GET /settings, /settings/KEY, /healthz.
+
+    Answers have an ETag; with ?wait=30s and If-None-Match they come with news. Only this machine may ask unless
+    --listen says otherwise, and then only with a token (Authorization: Bearer), or --open.
+    """
+    from .config_serve import check_certificate, is_loopback, listening, read_token, served
+
+    opened = await tool.reveal()
+    if reveal and opened is None:
+        raise UsageError("--reveal needs --keys")
+    if key is not None and certificate is None:
+        raise UsageError("--key needs --cert")
+    shown = None if token is None else await anyio.to_thread.run_sync(read_token, token)
+    if certificate is not None:
+        await anyio.to_thread.run_sync(check_certificate, certificate, key)
+    with listening(listen) as listener:
+        if shown is None and not is_open and not is_loopback(listener):
+            raise UsageError(f"--listen {listen}: others may ask there: expected --token-file, or --open")
+        host, port = listener.getsockname()[:2]
+        sealed = opened if reveal else lambda layer, key, text: text
+        async with await _open(tool, cache, announce=True, reveal=sealed) as cfg:
+            async with served(cfg, listener, token=shown, certificate=certificate, key=key):
+                scheme = "http" if certificate is None else "https"
+                where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+                await tool.shell.out.tell(f"revision {cfg.revision} of {tool.namespace} at {scheme}://{where}/settings")
+                await anyio.sleep_forever()
+
+
+async def _open(
+    tool: Tool, cache: Path | None, *, announce: bool, reveal: "Reveal | None" = None
+) -> "AbstractAsyncContextManager[Config[Any]]":
     from zabpy.config import Config
 
     async def alarm(error: ZabpyError) -> None:
         await tool.shell.out.tell(str(error))
 
-    reveal = await tool.reveal()
+    reveal = reveal or await tool.reveal()
     if cache is None:
         zk: Any = await tool.shell.zk()
     else:

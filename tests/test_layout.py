@@ -79,7 +79,9 @@ TABLE: dict[str, May] = {
     "__main__": May("server storage client testing bench dev model", "click trio"),
     "__init__": May("client model recipes"),
     # click takes the words of a command apart; cbor2 and yaml show what a value is.
-    "shell": May("model client recipes config", "anyio cbor2 click prompt_toolkit pygments rich yaml"),
+    "shell": May(
+        "model client recipes config", "anyio cbor2 click hypercorn prompt_toolkit pygments rich starlette yaml"
+    ),
 }
 
 SOURCES = sorted([*(ROOT / "zabpy").rglob("*.py"), *(ROOT / "shell").rglob("*.py")])

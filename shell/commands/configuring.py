@@ -47,4 +47,4 @@ async def cfg(
 
 
 #: They go on until a signal ends them.
-OUTSIDE = ("run", "render")
+OUTSIDE = ("run", "render", "serve")
