@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 import zabpy
-from zabpy.client import ConnectionLossError, RequestTooLargeError
+from zabpy.client import ConnectionLossError, RequestTooLargeError, TransactionFailedError
 from zabpy.client.transaction import Result, Transaction
 from zabpy.config import (
     BadNameError,
@@ -15,6 +15,7 @@ from zabpy.config import (
     BadSettingsError,
     CanaryError,
     CommitTooLargeError,
+    Config,
     ConflictError,
     Keyring,
     NoConfigStoreError,
@@ -28,7 +29,7 @@ from zabpy.config import (
     reading,
 )
 from zabpy.config.reading import Seen, follow
-from zabpy.model import BadArgumentsError
+from zabpy.model import BadArgumentsError, NoAuthError
 
 Both = Callable[[Callable[[], Awaitable[None]]], None]
 
@@ -376,5 +377,30 @@ def test_a_reader_that_has_seen_more_at_another_server_waits_for_that(
                 states[:] = [old, new]
                 async with follow(zk, "/app", ["default"], known) as followed:
                     assert await anext(followed) == new and states == []
+
+    anyio.run(story)
+
+
+def test_whoever_may_not_write_may_read_and_say_so(hosts: str) -> None:
+    acl = [zabpy.creator_acl(), zabpy.world_acl("r")]
+
+    async def story() -> None:
+        async with zabpy.connect(hosts, auth=[("digest", "ann:secret")]) as zk, zabpy.connect(hosts) as other:
+            store = Store(zk, "/app", acl=acl)
+            await store.create()
+            await store.commit({"a": "1", ("x", "a"): "1"}, schema=b"{}")
+            async with Config.open(other, "/app", layers=["x"]) as cfg:
+                assert cfg.current == {"a": "1"}
+                with anyio.fail_after(10):
+                    while not await store.readers():  # noqa: ASYNC110
+                        await anyio.sleep(0.01)
+            for changes in ({"b": "1"}, {"a": "2"}, {("x", "a"): None}):
+                with pytest.raises(TransactionFailedError) as met:
+                    await Store(other, "/app").commit(changes)
+                assert isinstance(met.value.error, NoAuthError)
+            for path in ("a", ".layers/x/a", ".schema", ".rev/0000000001", ".head"):
+                with pytest.raises(NoAuthError):
+                    await other.set(f"/app/{path}", b"")
+            assert await store.rollback(0, schema=True) == 2
 
     anyio.run(story)

@@ -7,11 +7,11 @@
 Names, parameters and promises are those of the async one; tests/config/test_blocking.py holds it to that.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from zabpy import config
 from zabpy.config import KEPT, Change, Kept, Problem, Reader, Record, Revision, Secrets, Wanted
-from zabpy.model import BadArgumentsError
+from zabpy.model import Acl, BadArgumentsError
 
 from .client import Client
 from .wrapping import Blocking
@@ -115,8 +115,8 @@ class Store(Blocking):
         return self._call(self._bare.readers)
 
 
-def open_store(client: Client, path: str, *, secrets: Secrets | None = None) -> Store:
+def open_store(client: Client, path: str, *, secrets: Secrets | None = None, acl: Iterable[Acl] | None = None) -> Store:
     """The namespace at that path, for who writes to it. ``client`` is open, and `Store.create` makes the namespace."""
     if not isinstance(client, Client):
         raise BadArgumentsError(f"client: a client of zabpy.blocking is expected, not a {type(client).__name__}")
-    return Store(client, config.Store(client._bare, path, secrets=secrets))
+    return Store(client, config.Store(client._bare, path, secrets=secrets, acl=acl))

@@ -9,12 +9,12 @@ How a commit is done stands in writing.py, what it leaves behind in history.py.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from zabpy.client import Client, ConnectionLossError, TransactionFailedError
-from zabpy.model import BadArgumentsError, BadVersionError, NodeExistsError, NoNodeError, join
+from zabpy.model import Acl, BadArgumentsError, BadVersionError, NodeExistsError, NoNodeError, join
 
 from .canary import Canary, decoded
 from .errors import (
@@ -66,12 +66,17 @@ class Reader:
 class Store:
     """The writer's side of a namespace. Its methods may be called by several tasks at once."""
 
-    def __init__(self, client: Client, path: str, *, secrets: Secrets | None = None) -> None:
+    def __init__(
+        self, client: Client, path: str, *, secrets: Secrets | None = None, acl: Iterable[Acl] | None = None
+    ) -> None:
         """
         Args:
             secrets: encrypts what is given as a `Secret`, and lets the schema look into what is encrypted.
+            acl: who may do what to the znodes that are created; None: everybody everything. All who write have to give
+                the same.
         """
-        self._writer, self.path, self._secrets = Writer(client, path, secrets), path, secrets
+        self._acl = None if acl is None else tuple(acl)
+        self._writer, self.path, self._secrets = Writer(client, path, secrets, self._acl), path, secrets
 
     async def create(self) -> None:
         """Have the namespace be there. Raises `NoConfigStoreError` if something else is."""
@@ -79,8 +84,12 @@ class Store:
         if above:
             await self._writer.zk.ensure(above)
         for _ in range(SENDS_MAX):
-            made = self._writer.zk.transaction().create(self.path, packed({"format": FORMAT, "version": VERSION}))
-            made.create(self._writer.below(HEAD), b'{"revision": 0}').create(self._writer.below(HISTORY))
+            marker = packed({"format": FORMAT, "version": VERSION})
+            made = self._writer.zk.transaction().create(self.path, marker, acl=self._acl)
+            made.create(self._writer.below(HEAD), b'{"revision": 0}', acl=self._acl)
+            made.create(self._writer.below(HISTORY), acl=self._acl)
+            if self._acl is not None:
+                made.create(self._writer.below(READERS))  # who may not write may say that he reads
             try:
                 await made.commit()
             except ConnectionLossError:
@@ -88,8 +97,8 @@ class Store:
             except TransactionFailedError as error:
                 if not isinstance(error.error, NodeExistsError):
                     raise
-                marker, head = await self._writer.zk.get_many([self.path, self._writer.below(HEAD)])
-                check_marker(self.path, marker)
+                found, head = await self._writer.zk.get_many([self.path, self._writer.below(HEAD)])
+                check_marker(self.path, found)
                 if head is None:
                     raise NoConfigStoreError(f"{self.path}: no config store: it has no {HEAD}") from None
             return
@@ -290,7 +299,7 @@ class Store:
             data = packed({**(kept if isinstance(kept, dict) else {}), "records": records_max, "age_ms": age_ms_max})
             try:
                 if found is None:
-                    await self._writer.zk.create(self._writer.below(HISTORY), data)
+                    await self._writer.zk.create(self._writer.below(HISTORY), data, acl=self._acl)
                 else:
                     await self._writer.zk.set(self._writer.below(HISTORY), data, found.stat.version, lost_reply="once")
             except (BadVersionError, NodeExistsError):

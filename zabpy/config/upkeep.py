@@ -102,7 +102,7 @@ async def repair(writer: Writer, author: str, message: str) -> int:
         try:
             # Two steps, each of which leaves what can be read: if the second is not done, this may be called again.
             if found is None:
-                await writer.zk.create(writer.below(HEAD), packed(fields))
+                await writer.zk.create(writer.below(HEAD), packed(fields), acl=writer.acl)
             else:
                 await writer.zk.set(writer.below(HEAD), packed(fields), found.stat.version, lost_reply="once")
         except (BadVersionError, NodeExistsError):

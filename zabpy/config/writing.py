@@ -27,7 +27,7 @@ from zabpy.client import (
     TransactionFailedError,
     in_parallel,
 )
-from zabpy.model import BadArgumentsError, BadVersionError, NodeExistsError, NoNodeError, join
+from zabpy.model import Acl, BadArgumentsError, BadVersionError, NodeExistsError, NoNodeError, join
 
 from .canary import Canary, decoded
 from .errors import (
@@ -125,8 +125,8 @@ Make = Callable[[Now], Awaitable[Step]]
 class Writer:
     """Reads and commits to one namespace, for `Store`."""
 
-    def __init__(self, client: Client, path: str, secrets: Secrets | None) -> None:
-        self.zk, self.path, self.secrets = client, path, secrets
+    def __init__(self, client: Client, path: str, secrets: Secrets | None, acl: Sequence[Acl] | None) -> None:
+        self.zk, self.path, self.secrets, self.acl = client, path, secrets, acl
 
     # One commit -------------------------------------------------------------------------------------------------------
 
@@ -282,13 +282,13 @@ class Writer:
             record["of"] = step.of
         made = self.zk.transaction().set(self.below(HEAD), packed(fields), now.read.stat.version)
         if not now.has_history:
-            made.create(self.below(HISTORY))
+            made.create(self.below(HISTORY), acl=self.acl)
         if layers and not now.has_layers:
-            made.create(self.below(LAYERS))
+            made.create(self.below(LAYERS), acl=self.acl)
         for layer in sorted(layers):
             stated = packed(dict(zip(("count", "hash"), sums.get(layer, Sum()).stated)))
             if now.read.places.get(layer) is None:
-                made.create(self.place(layer), stated)
+                made.create(self.place(layer), stated, acl=self.acl)
             else:
                 made.set(self.place(layer), stated)
         for at, value in step.changes.items():
@@ -298,16 +298,16 @@ class Writer:
             elif at in now.entries:
                 made.set(path, value, version)
             else:
-                made.create(path, value)
+                made.create(path, value, acl=self.acl)
         if not isinstance(step.schema, Kept) and step.schema != now.schema:
             record["schema"] = [form_of(now.schema)]
             if step.schema is None:
                 made.delete(self.below(SCHEMA), now.schema_version)
             elif now.schema is None:
-                made.create(self.below(SCHEMA), step.schema)
+                made.create(self.below(SCHEMA), step.schema, acl=self.acl)
             else:
                 made.set(self.below(SCHEMA), step.schema, now.schema_version)
-        made.create(self.record(revision), packed(record))
+        made.create(self.record(revision), packed(record), acl=self.acl)
         for each in removed:
             made.delete(self.record(each))
         return made
