@@ -97,6 +97,25 @@ def test_a_template_that_fails_says_where(tmp_path: Path, text: str, reason: str
         made(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "not rendered within 50 ms"),
+        ("{% for a in range(99999) %}{{ a }}{% for b in range(999) %}{{ b }}{% endfor %}{% endfor %}", "not rendered"),
+    ],
+)
+def test_a_template_that_takes_for_ever_is_ended(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "t.j2").write_text(text)
+    with pytest.raises(RenderError, match=reason):
+        render(tmp_path / "t.j2", given({}), 50)
+
+
+def test_a_template_that_makes_too_much_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zabpy.config.render.TEXT_CHARS_MAX", 1000)
+    with pytest.raises(RenderError, match="more than 1,000 characters"):
+        made(tmp_path, "{% for a in range(99999) %}{{ a }}{% endfor %}")
+
+
 def test_a_file_is_put_in_its_place_and_left_alone_if_it_is_right(tmp_path: Path) -> None:
     file = tmp_path / "out"
     template = Template(tmp_path / "t", file)

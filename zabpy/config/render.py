@@ -11,7 +11,7 @@
     group = "root"
     check = "nginx -t -q -c {file}"             # of the new file, before anybody else sees it
     reload = "nginx -s reload"
-    timeout = "30s"                             # for each of the two
+    timeout = "30s"                             # for each of the two, and for rendering
     allow_empty = false
 
 **What is promised.** The destination is always one whole file: the one before, or a new one that was rendered without
@@ -40,8 +40,9 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -203,7 +204,7 @@ class Renderer:
         for template in self.plan.templates:
             changed, problem = False, None
             try:
-                text = await anyio.to_thread.run_sync(_rendered, template, given)
+                text = await anyio.to_thread.run_sync(_rendered, template, given, abandon_on_cancel=True)
                 changed = await anyio.to_thread.run_sync(install, template, text, _has_secret(text, given.merged))
             except RenderError as error:
                 problem = error
@@ -241,7 +242,7 @@ class Renderer:
 # A template → a text --------------------------------------------------------------------------------------------------
 
 
-def render(source: Path, given: Given) -> str:
+def render(source: Path, given: Given, timeout_ms: int = TIMEOUT_MS) -> str:
     """The text that a template makes of the settings. Blocks on the files.
 
     Raises:
@@ -255,7 +256,9 @@ def render(source: Path, given: Given) -> str:
     names = {**tree, "config": tree, "revision": given.revision, "namespace": given.namespace}
     environment = _environment(source.parent, missing)
     try:
-        text = environment.get_template(source.name).render(names)
+        text = _bounded(source, environment, names, timeout_ms)
+    except RenderError:
+        raise
     except jinja2.TemplateSyntaxError as error:
         where = f"{error.filename or source}:{error.lineno}"
         raise RenderError(f"{where}: {error.message}") from None
@@ -272,13 +275,39 @@ def render(source: Path, given: Given) -> str:
         text = ""
     if missing:
         raise MissingKeysError(str(source), list(dict.fromkeys(missing)))
-    if len(text) > TEXT_CHARS_MAX:
-        raise RenderError(f"{source}: it makes more than {TEXT_CHARS_MAX:,} characters")
     return text
 
 
+def _bounded(source: Path, environment: "SandboxedEnvironment", names: Mapping[str, Any], timeout_ms: int) -> str:
+    """A thread cannot be ended from outside: so the time is looked at wherever much of it may go, which is where
+    something comes out, and where a loop begins that is not over settings."""
+    deadline = time.monotonic() + timeout_ms / 1000
+
+    def in_time() -> None:
+        if time.monotonic() > deadline:
+            raise RenderError(f"{source}: not rendered within {timeout_ms} ms")
+
+    ranged: Any = environment.globals["range"]
+
+    def range_in_time(*bounds: int) -> range:
+        in_time()
+        made: range = ranged(*bounds)
+        return made
+
+    environment.globals["range"] = range_in_time
+    parts: list[str] = []
+    chars = 0
+    for part in environment.get_template(source.name).generate(names):
+        in_time()
+        chars += len(part)
+        if chars > TEXT_CHARS_MAX:
+            raise RenderError(f"{source}: it makes more than {TEXT_CHARS_MAX:,} characters")
+        parts.append(part)
+    return "".join(parts)
+
+
 def _rendered(template: Template, given: Given) -> str:
-    text = render(template.source, given)
+    text = render(template.source, given, template.timeout_ms)
     if not text.strip() and not template.allow_empty:
         raise RenderError(f"{template.source}: it makes an empty file; allow_empty = true if that is meant")
     return text
