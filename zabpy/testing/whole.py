@@ -75,6 +75,7 @@ class WholeSimulation:
         self.events = self.trace = 0
         self.violation: ViolationError | None = None
         self.healed = self.over = False
+        self.operators: list[trio.CancelScope] = []
         self.disturbed_until = 0.0
         #: Power cuts that wait for a disk operation: [who, how many, model, down_ms].
         self.disk_traps: list[list[Any]] = []
@@ -243,6 +244,9 @@ class WholeSimulation:
         """All faults end."""
         self.say("--- heal")
         self.healed = True
+        # Whoever still tries to have an observer leave would do so when all have been let in again.
+        for operator in self.operators:
+            operator.cancel()
         self.disk_traps.clear()
         self.network.heal_all()
         for machine in self.machines.values():

@@ -271,8 +271,14 @@ def observers_change(sim: Sim, sid: int, joins: int, ms: int) -> bool:
         return False
     text = sim.machines[sid].line
     joining, leaving = (text, "") if joins else ("", str(sid))
-    sim.nursery.start_soon(change_observers, sim, joining, leaving, ms / 1000)
+    sim.nursery.start_soon(_operated, sim, joining, leaving, ms / 1000)
     return True
+
+
+async def _operated(sim: Sim, joining: str, leaving: str, seconds: float) -> None:
+    with trio.CancelScope() as scope:
+        sim.operators.append(scope)
+        await change_observers(sim, joining, leaving, seconds)
 
 
 def glutton(sim: Sim, sid: int, ms: int) -> None:
