@@ -27,7 +27,7 @@ from .shell import Asker
 FILES = ":files"
 #: For servers to tell the children of a znode.
 ASK_MS = 1_000
-SUBCOMMANDS = "bench dev serve shell simulate status"
+SUBCOMMANDS = "bench config crashpoints damage dev serve shell simulate status"
 
 
 def complete(program: click.Command, words: Sequence[str]) -> None:

@@ -19,10 +19,10 @@ SPELLINGS = {
 }
 #: All others.
 PLAIN = """
-4lw abort barrier begin cd check close commit conf config connect cons cp create crst diff dirs doctor du dump echo edit
-elect elections envi ephemerals exists export find getEphemerals grep gtmk hash history import isro lock locks mntr mv
-option printwatches profiles pwd reconfig redo removewatches repeat ruok semaphore sessions set sleep srst srvr stat
-status sync tail time top touch tree txn version watches wchc wchp wchs
+4lw abort barrier begin cd cfg check close commit conf config connect cons cp create crst diff dirs doctor du dump
+echo edit elect elections envi ephemerals exists export find getEphemerals grep gtmk hash history import isro lock
+locks mntr mv option printwatches profiles pwd reconfig redo removewatches repeat ruok semaphore sessions set sleep
+srst srvr stat status sync tail time top touch tree txn version watches wchc wchp wchs
 """
 #: Every name, and the command that it stands for.
 COMMANDS = {

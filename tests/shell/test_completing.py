@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from shell.completing import complete, complete_in_bash, script_for
+from shell.completing import SUBCOMMANDS, complete, complete_in_bash, script_for
 from shell.main import zabsh as program
+from zabpy.__main__ import commands
 
 from .conftest import Run
 from .screen import Screen
@@ -125,6 +126,10 @@ def test_tab_in_a_real_shell(shell: str, zabsh: Run, tmp_path: Path) -> None:
             screen.until(lambda it: it.prompt.endswith(">"))
 
 
+def test_all_of_zabpys_commands_are_offered() -> None:
+    assert SUBCOMMANDS.split() == sorted(commands().commands)
+
+
 @pytest.mark.parametrize("name", ["zabsh", "zabpy shell"])
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_scripts_are_whole(shell: str, name: str) -> None:
@@ -132,5 +137,6 @@ def test_scripts_are_whole(shell: str, name: str) -> None:
     assert name in text and not any(
         mark in text for mark in ("FUNCTION", "PROGRAM", "NAME", "SKIP", "CHECK", "SUBCOMMANDS")
     )
+    assert SUBCOMMANDS in text or name == "zabsh"
     if shutil.which(shell):
         assert subprocess.run([shell, "-n"], input=text, text=True, capture_output=True).stderr == ""
