@@ -134,6 +134,14 @@ def test_servers_that_strangers_can_reach_prove_who_they_are_or_do_not_start(lin
         assert parse(base + proof, server_id=1).warnings == ()
     (warning,) = parse(base + "zabpy.peersUnproven=true\n", server_id=1).warnings
     assert "whoever reaches a peer port may vote" in warning
+    # Certificates prove nothing where one may come without.
+    mixed = base + proofs[1] + "portUnification=true\n"
+    assert len(parse(mixed + proofs[0], server_id=1).warnings) == 1
+    unproven = parse(mixed + "zabpy.peersUnproven=true\n", server_id=1).warnings
+    assert [line for line in unproven if "whoever reaches a peer port may vote" in line]
+    if open_to is not None:
+        with pytest.raises(ConfigError, match="nothing proves to the servers who they are"):
+            parse(mixed, server_id=1)
     if open_to is None:
         assert parse(base, server_id=1).warnings == ()
     else:
@@ -141,8 +149,8 @@ def test_servers_that_strangers_can_reach_prove_who_they_are_or_do_not_start(lin
             parse(base, server_id=1)
         assert str(caught.value) == (
             f"zoo.cfg: nothing proves to the servers who they are, and {open_to} is not loopback: expected "
-            "zabpy.peerSecretFile=FILE (a secret they share), or sslQuorum=true (certificates), or, where only they "
-            "can reach their ports, zabpy.peersUnproven=true"
+            "zabpy.peerSecretFile=FILE (a secret they share), or sslQuorum=true without portUnification "
+            "(certificates), or, where only they can reach their ports, zabpy.peersUnproven=true"
         )
 
 
@@ -590,3 +598,11 @@ def test_no_error_shows_a_password() -> None:
     assert one_line(error) == (
         "zoo.cfg:3: SASLAuthenticationProvider.superPassword=...: expected four hexadecimal digits behind \\u"
     )
+
+
+@pytest.mark.parametrize("nothing", ["\\u0000", "\0"])
+def test_a_value_with_the_character_that_ends_names_of_files_is_refused(nothing: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse(ALONE + f"zabpy.peerSecretFile=a{nothing}b")
+    assert one_line(error).startswith("zoo.cfg:3: zabpy.peerSecretFile=a")
+    assert one_line(error).endswith(": expected text without the character of number 0")

@@ -1,5 +1,7 @@
+import errno
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +79,34 @@ def test_a_reader_that_is_gone_is_no_error(monkeypatch: pytest.MonkeyPatch) -> N
     with open(theirs, "w", encoding="utf-8") as stderr:
         monkeypatch.setattr(sys, "stderr", stderr)
         LinesToStderr().write("nobody there\n")
+
+
+def test_a_closed_stderr_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with open(tmp_path / "lines", "w", encoding="utf-8") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+    LinesToStderr().write("nobody there\n")
+
+
+def test_a_line_that_an_error_cuts_off_is_ended_before_the_next(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "lines"
+    room = [5]  # bytes, and then the disk is full
+    real = os.write
+
+    def write(fd: int, data: bytes) -> int:
+        if room and not room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = real(fd, data[: room[0]] if room else data)
+        if room:
+            room[0] -= written
+        return written
+
+    with open(path, "w", encoding="utf-8") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        lines = LinesToStderr()
+        monkeypatch.setattr(os, "write", write)
+        lines.write("cut off\n")
+        room.clear()
+        lines.write("next\n")
+    assert path.read_text() == "cut o\n1 lines are missing here: nobody read them\nnext\n"

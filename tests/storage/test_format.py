@@ -1,10 +1,13 @@
 """The bytes, whole."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, strategies as st
 
 from zabpy.model import NO_TIP, Entry, Tip, Zxid, entry_after, make_zxid
-from zabpy.storage import NewerFormatError, OutOfOrderError
+from zabpy.storage import DamagedSnapshotError, NewerFormatError, OsFiles, OutOfOrderError
+from zabpy.storage.files import OsFile
 from zabpy.storage.format import (
     LogHeader,
     SnapshotHeader,
@@ -18,6 +21,7 @@ from zabpy.storage.format import (
     seal,
     unseal,
 )
+from zabpy.storage.snapshots import SnapshotReader
 
 HEADER = LogHeader(server_id=3, generation=1, base=Tip(make_zxid(6, 9), 0xDEADBEEF))
 
@@ -129,6 +133,24 @@ def test_a_later_format_is_told_from_damage() -> None:
         newer = seal(b"zabpySNP", b"other body")
     with pytest.raises(NewerFormatError, match="f: format 2, but this version of zabpy knows formats up to 1"):
         unseal(b"zabpySNP", newer, "f")
+
+
+def test_a_snapshot_that_cannot_be_read_is_not_kept_open(tmp_path: Path) -> None:
+    class Watched(OsFiles):
+        def open(self, path: str, *, create: bool = False) -> OsFile:
+            self.opened = super().open(path, create=create)
+            return self.opened
+
+    files, path = Watched(), tmp_path / "snapshot"
+    with pytest.MonkeyPatch.context() as later:
+        later.setattr("zabpy.storage.format.FORMAT", 2)
+        newer = SnapshotHeader(1, NO_TIP).packed()
+    for content, error in ((newer + bytes(100), NewerFormatError), (bytes(100), DamagedSnapshotError)):
+        path.write_bytes(content)
+        with pytest.raises(error):
+            SnapshotReader(files, str(path))
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            files.opened.size()
 
 
 def test_names_are_sorted_by_what_they_say() -> None:

@@ -621,22 +621,24 @@ class _Draft:
                 self.notices.append(f"{self.path}: without effect, for there is no ensemble: zabpy.peerSecretFile")
         if not members:
             return
-        proof = "peer_secret_path" in values or "peer_tls" in values
+        # Who lets in servers without TLS as well lets in everybody.
+        certified = bool(values.get("peer_tls_dialled")) and not values.get("peer_port_unification")
+        proof = "peer_secret_path" in values or certified
         if values.get("peers_unproven"):
             line = self.lines["zabpy.peersUnproven"]
             self.warnings.append(
                 f"{line.path}:{line.number}: {line.key}={line.value}: servers need no proof of who they are"
                 + (
                     ": whoever reaches a peer port may vote, read and change everything"
-                    if not values.get("peer_tls_dialled")
+                    if not certified
                     else ", but for their certificates"
                 )
             )
         elif not proof and (open_to := self._open_to(members)) is not None:
             raise ConfigError(
                 f"{self.path}: nothing proves to the servers who they are, and {open_to} is not loopback: expected "
-                "zabpy.peerSecretFile=FILE (a secret they share), or sslQuorum=true (certificates), or, where only "
-                "they can reach their ports, zabpy.peersUnproven=true"
+                "zabpy.peerSecretFile=FILE (a secret they share), or sslQuorum=true without portUnification "
+                "(certificates), or, where only they can reach their ports, zabpy.peersUnproven=true"
             )
 
     def _open_to(self, members: tuple[Member, ...]) -> str | None:

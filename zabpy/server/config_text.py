@@ -39,6 +39,8 @@ def lines_of(text: str, path: str) -> Iterable[Line]:
         if rest and rest[0] in "=:":
             rest = rest[1:]
         line = Line(path, number, key, rest.strip())
+        if "\0" in row:
+            raise line.error("text without the character of number 0")
         yield line._replace(key=_unescaped(key, line), value=_unescaped(rest.strip(), line))
 
 
@@ -58,6 +60,8 @@ def _unescaped(text: str, line: Line) -> str:
                     raise line.error("four hexadecimal digits behind \\u") from None
             else:
                 char = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}.get(char, char)
+            if char == "\0":  # which ends a file's name for the system, and belongs to no value
+                raise line.error("text without the character of number 0")
         out.append(char)
     return "".join(out)
 

@@ -77,27 +77,27 @@ class LinesToStderr:
 
     def write(self, line: str) -> None:
         stream = sys.stderr
-        if stream is None:  # the process was started without
+        if stream is None or getattr(stream, "closed", False):  # the process was started without, or closed it
             return
         try:
             fd = stream.fileno()
-        except (OSError, ValueError):  # a test's, or a notebook's; closed
+        except (OSError, ValueError):  # a test's, or a notebook's
             stream.write(line)
             return
         if self._lost:
             line = f"{self._lost} lines are missing here: nobody read them\n{line}"
         data = (b"\n" if self._torn else b"") + line.encode()
+        written = 0
         try:
             stream.flush()
             poll = select.poll()
             poll.register(fd, select.POLLOUT)
-            written = 0
             while written < len(data):
                 if not any(mask & select.POLLOUT for _, mask in poll.poll(0)):
                     break
                 written += os.write(fd, data[written : written + self._FITS_BYTES])
         except OSError:  # whoever read our lines is gone, or the disk is full; the server is neither
-            written = 0
+            pass
         if written == len(data):
             self._lost, self._torn = 0, False
         else:

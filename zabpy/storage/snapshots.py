@@ -132,12 +132,15 @@ class SnapshotReader:
         self._path = path
         self._file = files.open(path)
         self._at = SNAPSHOT_HEADER_BYTES
-        self._end = self._file.size() - TRAILER_BYTES
         self._crc = 0
-        header = read_snapshot_header(self._file.read(SNAPSHOT_HEADER_BYTES, 0), path)
-        if header is None or self._end < self._at:
+        try:
+            self._end = self._file.size() - TRAILER_BYTES
+            header = read_snapshot_header(self._file.read(SNAPSHOT_HEADER_BYTES, 0), path)
+            if header is None or self._end < self._at:
+                raise DamagedSnapshotError(f"{path}: offset 0: expected a whole snapshot header")
+        except BaseException:
             self._file.close()
-            raise DamagedSnapshotError(f"{path}: offset 0: expected a whole snapshot header")
+            raise
         self._header = header
 
     @property
