@@ -9,6 +9,8 @@ from zabpy.model import NO_TIP, Entry, Tip, Zxid, entry_after, make_zxid
 from zabpy.storage import DamagedSnapshotError, NewerFormatError, OsFiles, OutOfOrderError
 from zabpy.storage.files import OsFile
 from zabpy.storage.format import (
+    RECORD,
+    RECORD_MAGIC,
     LogHeader,
     SnapshotHeader,
     frames,
@@ -119,6 +121,37 @@ def test_what_is_packed_comes_back_and_a_changed_byte_ends_it(payloads: list[byt
         changed = packed[:at] + bytes([packed[at] ^ data.draw(st.integers(1, 255))]) + packed[at + 1 :]
         for offset, _, _, end, _ in frames(changed, 0, 0, NO_TIP, 0):
             assert not offset <= at < end
+
+
+@pytest.mark.parametrize(
+    ("last", "then", "follows"),
+    [
+        ((1, 5), (1, 6), True),
+        ((1, 5), (2, 0), True),
+        ((1, 5), (9, 0), True),
+        ((1, 0xFFFFFFFF), (2, 0), True),
+        ((1, 5), (1, 7), False),
+        ((1, 5), (1, 5), False),
+        ((1, 5), (1, 4), False),
+        ((1, 5), (1, 0), False),
+        ((2, 0), (2, 0), False),
+        ((1, 5), (2, 1), False),
+        ((1, 5), (2, 6), False),
+    ],
+)
+def test_a_record_that_may_not_follow_is_refused_though_its_chain_fits(
+    last: tuple[int, int], then: tuple[int, int], *, follows: bool
+) -> None:
+    before = Tip(make_zxid(*last), 77)
+    entry = entry_after(before.chain, make_zxid(*then), b"payload")
+    record = RECORD.pack(RECORD_MAGIC, len(entry.payload), entry.chain, entry.zxid) + entry.payload
+
+    assert [zxid for _, zxid, _, _, _ in frames(record, 0, 0, before, 0)] == [entry.zxid] * follows
+    if follows:
+        assert pack_batch(b"", [entry], before) == (record, Tip(entry.zxid, entry.chain))
+    else:
+        with pytest.raises(OutOfOrderError):
+            pack_batch(b"", [entry], before)
 
 
 def test_a_later_format_is_told_from_damage() -> None:

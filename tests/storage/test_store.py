@@ -290,6 +290,20 @@ def test_a_snapshot_must_be_of_this_history(place: Place) -> None:
     store.close()
 
 
+def test_a_snapshot_may_have_an_empty_body(place: Place) -> None:
+    store = place.open()
+    fill(store, [1])
+    tip = store.synced
+    store.begin_snapshot(tip).commit()
+
+    with store.open_snapshot(tip) as reader:
+        assert (reader.size, reader.read(100)) == (0, b"")
+    store.close()
+    store = place.open()
+    assert (store.recovered.snapshot, store.recovered.damaged_snapshots) == (tip, ())
+    store.close()
+
+
 def test_an_aborted_snapshot_leaves_nothing(place: Place) -> None:
     store = place.open()
     fill(store, [1])
