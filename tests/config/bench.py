@@ -6,6 +6,7 @@ machine, which all processes share: from the call of `Store.commit` to the reade
 """
 
 import contextlib
+import json
 import statistics
 import subprocess
 import sys
@@ -25,38 +26,59 @@ COMMITS = 20
 
 
 def show(name: str, *values: str) -> None:
-    print(f"{name:<44}", *(f"{each:>16}" for each in values))
+    print(f"{name:<60}", *(f"{each:>16}" for each in values))
 
 
 # The readers' side: prints a line for each reader and revision ----------------------------------------------------
 
 
-async def read(hosts: str, count: int, keys: int) -> None:
+async def read(hosts: str, count: int, keys: int, plain: bool) -> None:
     opened = 0
     times: list[tuple[int, int]] = []
     seen: Counter[int] = Counter()
 
-    async def one() -> None:
+    def is_open() -> None:
         nonlocal opened
+        opened += 1
+        if opened == count:
+            print("open", flush=True)
+
+    def has(revision: int) -> None:
+        times.append((revision, time.monotonic_ns()))
+        seen[revision] += 1
+        if seen[revision] == count:
+            print("all", flush=True)
+
+    async def one() -> None:
         async with (
             zabpy.connect(hosts, session_timeout_ms=30_000) as zk,
             Config.open(zk, f"{TOP}/app", announce=False, wait_ms=60_000) as cfg,
         ):
             assert len(cfg.current) >= keys
-            opened += 1
-            if opened == count:
-                print("open", flush=True)
+            is_open()
             async for update in cfg.changes():
-                times.append((update.revision, time.monotonic_ns()))
-                seen[update.revision] += 1
-                if seen[update.revision] == count:
-                    print("all", flush=True)
+                has(update.revision)
                 if update.new.get("over"):
+                    break
+
+    async def one_plain() -> None:
+        """The least that a reader can do: it asks for what it was told has changed."""
+        async with (
+            zabpy.connect(hosts, session_timeout_ms=30_000) as zk,
+            zk.watch(f"{TOP}/app/.head") as events,
+        ):
+            async for event in events:
+                head = json.loads((await zk.get(f"{TOP}/app/.head")).data)
+                if isinstance(event, zabpy.Resynced):
+                    is_open()
+                    continue
+                has(head["revision"])
+                if any(key == "over" for _, key, _ in head["recent"][-1][1]):
                     break
 
     async with anyio.create_task_group() as tasks:
         for _ in range(count):
-            tasks.start_soon(one)
+            tasks.start_soon(one_plain if plain else one)
     for revision, now in times:
         print(revision, now)
 
@@ -64,12 +86,13 @@ async def read(hosts: str, count: int, keys: int) -> None:
 # The writer's side ----------------------------------------------------------------------------------------------------
 
 
-async def reach(hosts: str, readers: int, processes: int) -> None:
+async def reach(hosts: str, readers: int, processes: int, plain: bool) -> None:
     async with zabpy.connect(hosts) as zk:
         store = Store(zk, f"{TOP}/app")
         await store.create()
-        await store.commit({f"key{number}": "1" for number in range(50)})
+        await store.commit({"over": None, **{f"key{number}": "1" for number in range(50)}})
         command = [sys.executable, "-m", "tests.config.bench", "--server", hosts, "--read", str(readers // processes)]
+        command += ["--plain"] if plain else []
         started = await anyio.to_thread.run_sync(_start, command, processes)
         for each in started:
             await _wait_line(each, "open")
@@ -96,7 +119,8 @@ async def reach(hosts: str, readers: int, processes: int) -> None:
         seen = sorted(each for found in after.values() for each in found)
         lasts = sorted(max(found) for found in after.values())
         commits = sorted((ended[revision] - began[revision]) / 1e6 for revision in began)
-        show(f"a commit reaches {total} readers", f"p50 {at(seen, 50):.1f} ms", f"p99 {at(seen, 99):.1f} ms")
+        who = "clients that watch and read a znode" if plain else "readers"
+        show(f"a commit reaches {total} {who}", f"p50 {at(seen, 50):.1f} ms", f"p99 {at(seen, 99):.1f} ms")
         show(
             "  the last of them, of 20 commits", f"median {statistics.median(lasts):.1f} ms", f"most {lasts[-1]:.1f} ms"
         )
@@ -182,7 +206,8 @@ async def measure(hosts: str, readers: int, processes: int) -> None:
         await zk.create(TOP)
         try:
             await opening(hosts)
-            await reach(hosts, readers, processes)
+            for plain in (False, True, False, True):  # side by side: what a machine can do changes by the minute
+                await reach(hosts, readers, processes, plain)
         finally:
             await zk.delete_tree(TOP)
 
@@ -192,10 +217,11 @@ async def measure(hosts: str, readers: int, processes: int) -> None:
 @click.option("--readers", default=500)
 @click.option("--processes", default=5)
 @click.option("--read", "count", type=int, hidden=True)
-def main(given: str | None, readers: int, processes: int, count: int | None) -> None:
+@click.option("--plain", is_flag=True, hidden=True)
+def main(given: str | None, readers: int, processes: int, count: int | None, plain: bool) -> None:
     if count is not None:
         assert given is not None
-        anyio.run(read, given, count, 50)
+        anyio.run(read, given, count, 50, plain)
         return
     with server(given) as hosts:
         anyio.run(measure, hosts, readers, processes)

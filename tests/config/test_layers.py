@@ -3,7 +3,8 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from zabpy.config.layers import Layer, Merged, explain, merge
+from zabpy.config.binding import Binder
+from zabpy.config.layers import Layer, Merged, Setting, explain, merge, merge_changed
 from zabpy.config.values import BadSettingsError
 
 
@@ -160,3 +161,72 @@ def test_merging_is_total_and_says_the_same_in_whatever_order_keys_come(given_la
                 for key in values:
                     other = tuple(key.split("."))
                     assert other[: len(place)] != place and place[: len(other)] != other
+
+
+_documents = st.tuples(_keys.map(lambda key: f"{key}.json"), st.sampled_from([
+    "1", "1.0", "true", "{}", '{"a": 1}', '{"a": {}}', '{"a": {"b": "x"}, "c": [1]}', '"!enc x"', '"!enc bad"', "[",
+]))  # fmt: skip
+_plain = st.tuples(_keys, st.sampled_from(["", "1", "x", "!enc x", "!enc bad"]))
+_entries = st.lists(_documents | _plain, max_size=5).map(dict)
+
+
+def _opened(layer: str, key: str, text: str) -> str:
+    if text.endswith("bad"):
+        raise ValueError("no")
+    return f"{layer} {key} {text}"
+
+
+@settings(max_examples=300)
+@given(st.lists(_entries, min_size=1, max_size=3), st.data())
+def test_what_changed_is_merged_as_everything_is(given_layers: list[dict[str, str]], data: st.DataObject) -> None:
+    others = [
+        {
+            key: data.draw(_documents if key.endswith(".json") else _plain)[1]
+            for key in entries
+            if data.draw(st.booleans())
+        }
+        for entries in given_layers
+    ]
+    old, new = (
+        [Layer(str(number), {key: value.encode() for key, value in each.items()}) for number, each in enumerate(layers)]
+        for layers in (given_layers, [{**entries, **other} for entries, other in zip(given_layers, others)])
+    )
+    try:
+        before = merge(old, _opened)
+    except BadSettingsError:
+        return
+    found = merge_changed(before, old, new, _opened)
+    try:
+        expected = merge(new, _opened)
+    except BadSettingsError:
+        assert found is None
+        return
+    if found is not None:
+        merged, changed = found
+        assert merged == expected and list(merged.leaves) == list(expected.leaves)
+        assert {place for place, each in expected.leaves.items() if before.leaves[place] != each} <= set(changed)
+        binder = Binder[dict[str, object]](None)
+        assert repr(binder.bind_changed(binder.bind(before), merged, changed)) == repr(binder.bind(expected))
+
+
+def test_other_values_of_the_same_keys_are_merged_alone() -> None:
+    old = [layer("a", db__host="x", port="1", l__json='{"m": [1], "n": 2}'), layer("b", port="2")]
+    before = merge(old)
+    new = [layer("a", db__host="y", port="3", l__json='{"m": [1], "n": true}'), layer("b", port="2")]
+    found = merge_changed(before, old, new)
+    assert found is not None
+    assert {path: setting.value for path, setting in found[1].items()} == {
+        ("db", "host"): "y",
+        ("l", "m"): [1],
+        ("l", "n"): True,
+    }
+    assert found[0].leaves["port",] is before.leaves["port",]
+    for others in ([new[0]], [new[0], layer("c", port="2")], [layer("a", port="1"), new[1]]):
+        assert merge_changed(before, old, others) is None
+
+
+def test_equal_values_of_other_types_are_not_the_same() -> None:
+    one = Setting(1, "a", "k")
+    assert one == Setting(1, "a", "k")
+    for other in (Setting(True, "a", "k"), Setting(1.0, "a", "k"), Setting(1, "b", "k"), Setting(1, "a", "l"), 1):
+        assert one != other

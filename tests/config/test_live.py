@@ -1,5 +1,6 @@
 """Settings that follow a store: swapped whole, kept when what comes is wrong, there at a start without servers."""
 
+import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -130,6 +131,21 @@ def test_current_is_swapped_whole(on_both: Both, store: Store) -> None:
             await until(lambda: cfg.revision == 4)
             assert cfg.current == second
         assert cfg.current == second  # also when it is over
+
+    on_both(story)
+
+
+def test_an_equal_value_of_another_type_is_another(on_both: Both, store: Store) -> None:
+    async def story() -> None:
+        store.commit(x_json="1", y_json='{"z": [1]}', name="n")
+        async with opened(store, None) as cfg:
+            for revision, value in enumerate(["true", "1.0", "1"], 2):
+                store.commit(x_json=value)
+                await until(lambda revision=revision: cfg.revision == revision)  # type: ignore[misc]
+                assert repr(cfg.current["x"]) == repr(json.loads(value))
+                assert cfg.current == {"x": 1, "y": {"z": [1]}, "name": "n"}
+                with pytest.raises(TypeError):
+                    cfg.current["x"] = 2
 
     on_both(story)
 

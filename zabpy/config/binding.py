@@ -29,7 +29,7 @@ from uuid import UUID
 from zabpy.model import BadArgumentsError
 
 from .frozen import FrozenDict, FrozenList, FrozenSet, frozen
-from .layers import Merged
+from .layers import Merged, Setting
 from .values import BadSettingsError, Problem
 
 T = TypeVar("T")
@@ -59,6 +59,21 @@ class Binder(Generic[T]):
         if refused:  # outside of the except: what was given, secrets and all, is in the context of what is raised there
             raise BadSettingsError(_problem(merged, each) for each in refused)
         return typing.cast(T, frozen(made))
+
+    def bind_changed(self, before: T, merged: Merged, changed: Mapping[tuple[str, ...], Setting]) -> T:
+        """The object, where one was made ``before`` of what differs in these values only. Raises as `bind` does."""
+        if self.model is not None:
+            return self.bind(merged)
+        made: Any = before
+        for path, setting in changed.items():
+            made = _with(made, path, frozen(setting.value))
+        return typing.cast(T, made)
+
+
+def _with(mapping: FrozenDict, path: tuple[str, ...], value: Any) -> FrozenDict:
+    """A mapping in which another value stands there."""
+    name, *below = path
+    return FrozenDict({**mapping, name: _with(mapping[name], tuple(below), value) if below else value})
 
 
 def _problem(merged: Merged, refused: "_Refused") -> Problem:

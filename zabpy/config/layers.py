@@ -42,7 +42,7 @@ class Layer(NamedTuple):
     entries: Mapping[str, bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Setting:
     """A value, and where it comes from. ``repr`` masks it where it is secret."""
 
@@ -50,6 +50,19 @@ class Setting:
     layer: str
     key: str
     secret: bool = False
+
+    def says(self, value: Any) -> bool:
+        """Whether that is its value. Of 1, 1.0 and True, which are equal, a model may make different things."""
+        return bool(self.value == value) and repr(self.value) == repr(value)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, Setting)
+            and (self.layer, self.key, self.secret) == (other.layer, other.key, other.secret)
+            and self.says(other.value)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
 
     @property
     def shown(self) -> str:
@@ -158,6 +171,37 @@ def merge(layers: Iterable[Layer], reveal: Reveal | None = None) -> Merged:
     return Merged(dict(sorted(_leaves(top, ()))))
 
 
+def merge_changed(
+    before: Merged, old: Sequence[Layer], new: Sequence[Layer], reveal: Reveal | None = None
+) -> tuple[Merged, dict[Path, Setting]] | None:
+    """What `merge` makes of ``new``, and what of it is another than in ``before``, which it made of ``old``.
+
+    Takes as long as what changed is large, where only values changed. None where it is not as simple as that.
+    """
+    if [layer.name for layer in old] != [layer.name for layer in new]:
+        return None
+    changed: dict[Path, Setting] = {}
+    for was, now in zip(old, new):
+        if was.entries.keys() != now.entries.keys():
+            return None
+        for key, data in now.entries.items() - was.entries.items():
+            try:
+                said, said_before = _said_at(key, data), _said_at(key, was.entries[key])
+                # Whether a mapping is empty decides what may stand below it.
+                if [each[0] for each in said] != [each[0] for each in said_before] or any(
+                    leaf == {} for _, leaf, _, _ in (*said, *said_before)
+                ):
+                    return None
+                found = {at: _setting(leaf, now.name, key, secret, sealed, reveal) for at, leaf, secret, sealed in said}
+            except ValueError:  # `merge` says what is wrong
+                return None
+            for at, setting in found.items():
+                held = before.leaves.get(at)
+                if held is not None and (held.layer, held.key) == (now.name, key):  # what it says counts
+                    changed[at] = setting
+    return Merged({**before.leaves, **changed}), changed
+
+
 def explain(layers: Iterable[Layer], key: str, reveal: Reveal | None = None) -> list[Explanation]:
     """For the place that ``key`` names, or each one below it, what every layer says and which of them wins.
 
@@ -220,15 +264,14 @@ def _read(layer: Layer, reveal: Reveal | None) -> tuple[dict[Path, Setting], lis
             documents[path] = key
         data = layer.entries[key]
         try:
-            said = _known(key, data) if len(data) <= KNOWN_BYTES_MAX else _said(key, data)
+            said = _said_at(key, data)
         except BadDocumentError as error:
             given = shown(data.decode("utf-8", "replace"), secret=not plain or is_secret(path, None))
             problems.append(Problem(key, layer.name, None if given == MASK else given, str(error)))
             continue
         for at, leaf, secret, sealed in said:
             try:
-                value = _opened(leaf, layer.name, key, reveal) if sealed else _copied(leaf)
-                setting = Setting(value, layer.name, key, secret or sealed)
+                setting = _setting(leaf, layer.name, key, secret, sealed, reveal)
             except ValueError as error:
                 problems.append(Problem(dotted(at), layer.name, MASK, str(error)))
                 continue
@@ -255,6 +298,17 @@ def _said(key: str, data: bytes) -> tuple[tuple[Path, Any, bool, bool], ...]:
 
 
 _known = functools.lru_cache(KNOWN_MAX)(_said)
+
+
+def _said_at(key: str, data: bytes) -> tuple[tuple[Path, Any, bool, bool], ...]:
+    """The same, kept where it is not large. Raises `BadDocumentError`."""
+    return _known(key, data) if len(data) <= KNOWN_BYTES_MAX else _said(key, data)
+
+
+def _setting(leaf: Any, layer: str, key: str, secret: bool, sealed: bool, reveal: Reveal | None) -> Setting:
+    """Raises `ValueError` where it cannot be decrypted."""
+    value = _opened(leaf, layer, key, reveal) if sealed else _copied(leaf)
+    return Setting(value, layer, key, secret or sealed)
 
 
 def _is_sealed(leaf: Any) -> bool:

@@ -45,7 +45,7 @@ from .binding import Binder
 from .cache import Cached, CacheError, load, save
 from .canary import Canary
 from .errors import ConfigError
-from .layers import DEFAULT, Explanation, Layer, Merged, Reveal, explain, merge
+from .layers import DEFAULT, Explanation, Layer, Merged, Reveal, explain, merge, merge_changed
 from .reading import Seen, follow
 from .update import Update, differences
 from .values import BadSettingsError
@@ -436,6 +436,12 @@ class Config(Generic[T]):
         now = self._now
         if now is not None and now.layers == layers:
             return replace(now, revision=revision, fresh=fresh or now.fresh)
+        if now is not None and now.layers:
+            found = merge_changed(now.merged, now.layers, layers, self._reveal)
+            if found is not None:
+                merged, changed = found
+                value = self._binder.bind_changed(now.value, merged, changed) if now.merged != merged else now.value
+                return _Snapshot(value, merged, layers, revision, fresh)
         merged = merge(layers, self._reveal)
         if now is not None and now.layers and now.merged == merged:
             # What was handed out stays the same object as long as it says the same.

@@ -1,8 +1,9 @@
 """What changed in the settings between two moments, as a program sees them. No I/O."""
 
 import fnmatch
+import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
@@ -56,22 +57,24 @@ class Update(Generic[T]):
 def differences(old: Merged, new: Merged, pattern: str = "*") -> tuple[Difference, ...]:
     """By key. ``db.*`` names all below ``db``; a star also stands for dots."""
     found = []
-    wanted = re.compile(fnmatch.translate(pattern)).match
-    for path in sorted(_keys(old.leaves, new.leaves)):
+    wanted = _matcher(pattern)
+    # What nobody touched is the same object. Both are sorted.
+    if list(old.leaves) == list(new.leaves):
+        pairs = zip(new.leaves, old.leaves.values(), new.leaves.values())
+        others = [path for path, before, after in pairs if before is not after]
+    else:
+        others = sorted({*old.leaves, *new.leaves})
+    for path in others:
         before, after = old.leaves.get(path), new.leaves.get(path)
-        if (before is None or after is None or not _same(before.value, after.value)) and wanted(dotted(path)):
+        if (before is None or after is None or not before.says(after.value)) and wanted(dotted(path)):
             secret = (before is not None and before.secret) or (after is not None and after.secret)
             found.append(Difference(dotted(path), _value(before), _value(after), secret))
     return tuple(found)
 
 
-def _same(one: object, two: object) -> bool:
-    # Of 1, 1.0 and True, which are equal, a model may make different things.
-    return one == two and repr(one) == repr(two)
-
-
-def _keys(*leaves: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
-    return set().union(*leaves)
+@functools.lru_cache
+def _matcher(pattern: str) -> Callable[[str], object]:
+    return re.compile(fnmatch.translate(pattern)).match
 
 
 def _value(setting: Setting | None) -> Any:
