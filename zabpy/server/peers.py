@@ -41,7 +41,7 @@ JOB_BACKLOG_BYTES_MAX = 2 * 1024 * 1024
 SLICE_BYTES_MAX = 512 * 1024
 #: Dialling again after a failure: at first, and at most. Short, because a failover waits for it.
 BACKOFF_MIN_MS, BACKOFF_MAX_MS = 20, 1_000
-#: From connecting until both have said Hello.
+#: From connecting until both have said Hello; less where dialling may take less (cnxTimeout).
 HELLO_TIMEOUT_MS = 3_000
 #: A server that is not let in is told of in the log this often, however often it tries.
 REFUSED_AGAIN_MS = 60_000
@@ -255,7 +255,7 @@ class Peers:
     def _look_after(self) -> None:
         now_ms = self.clock.now_ms()
         for link in list(self._unnamed):
-            if now_ms - link.began_ms > HELLO_TIMEOUT_MS:
+            if now_ms - link.began_ms > min(HELLO_TIMEOUT_MS, self.dial_timeout_ms):
                 link.end(link.closed_why or "no Hello in time")
         for link in list(self.links.values()):
             if now_ms - link.heard_ms > self.silence_ms_max:

@@ -23,6 +23,7 @@ from zabpy.model import (
     ErrorTxn,
     FailedMultiTxn,
     MultiTxn,
+    SessionMovedError,
     SetDataTxn,
     Txn,
     Zxid,
@@ -134,7 +135,9 @@ class Witness:
             for part in body.bodies if isinstance(body, MultiTxn) else (body,):
                 if isinstance(part, CreateTxn) and part.owner and part.owner != session_id:
                     raise ViolationError("I22", "Ephemerals", f"{name} creates {part.path} for another session")
-        if txn.xid > 0 and not isinstance(body, CloseSessionTxn | CreateSessionTxn):
+        # What was asked at a server that the session has left may come as late as it likes: it is refused.
+        is_moved = isinstance(body, ErrorTxn) and body.code == SessionMovedError.code
+        if txn.xid > 0 and not is_moved and not isinstance(body, CloseSessionTxn | CreateSessionTxn):
             last = self._last_xids.get(session_id, 0)
             if txn.xid <= last:
                 raise ViolationError("I20", "SessionOrder", f"{name}: its request {txn.xid} is behind request {last}")
