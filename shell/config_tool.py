@@ -96,6 +96,11 @@ class Verb(click.Command):
         super().__init__(name, callback=None, **settings)
         self.run = run
 
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # click would put the arguments of what is above in between: VERB itself.
+        above = [] if ctx.parent is None else [ctx.parent.info_name or ""]
+        formatter.write_usage(" ".join([*above, ctx.info_name or ""]), " ".join(self.collect_usage_pieces(ctx)))
+
 
 VERBS: dict[str, Verb] = {}
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 import pytest
 
+from shell.config_tool import main
 from zabpy.config import Keyring, Secrets, key_line
 
 from .tool import NAMESPACE, Committed, Zabpy, on
@@ -116,6 +117,13 @@ def test_a_verb_that_is_none_is_refused(config: Zabpy) -> None:
         config("reveal")
     with pytest.raises(click.UsageError, match=r"Did you mean render"):
         config("rendr")
+
+
+@pytest.mark.parametrize("words", [["get", "--help"], ["-n", "/config/app", "get", "--help"]])
+def test_help_of_a_verb_shows_how_it_is_called(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(words)
+    assert capsys.readouterr().out.startswith("Usage: zabpy config get [OPTIONS] [KEY]\n")
 
 
 # As a program ---------------------------------------------------------------------------------------------------------
