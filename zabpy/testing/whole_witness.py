@@ -23,6 +23,7 @@ from zabpy.model import (
     ErrorTxn,
     FailedMultiTxn,
     MultiTxn,
+    SessionExpiredError,
     SessionMovedError,
     SetDataTxn,
     Txn,
@@ -43,6 +44,7 @@ from .facts import ViolationError
 if TYPE_CHECKING:
     from .process import Process
 
+_TURNED_AWAY = (SessionMovedError.code, SessionExpiredError.code)
 #: No data, but the znode is there.
 NO_NODE = -101
 REPLY_BYTES_MAX = 64 << 20
@@ -135,9 +137,9 @@ class Witness:
             for part in body.bodies if isinstance(body, MultiTxn) else (body,):
                 if isinstance(part, CreateTxn) and part.owner and part.owner != session_id:
                     raise ViolationError("I22", "Ephemerals", f"{name} creates {part.path} for another session")
-        # What was asked at a server that the session has left may come as late as it likes: it is refused.
-        is_moved = isinstance(body, ErrorTxn) and body.code == SessionMovedError.code
-        if txn.xid > 0 and not is_moved and not isinstance(body, CloseSessionTxn | CreateSessionTxn):
+        # What was asked where the session is no more, or when it is over, may come as late as it likes: it is refused.
+        is_turned_away = isinstance(body, ErrorTxn) and body.code in _TURNED_AWAY
+        if txn.xid > 0 and not is_turned_away and not isinstance(body, CloseSessionTxn | CreateSessionTxn):
             last = self._last_xids.get(session_id, 0)
             if txn.xid <= last:
                 raise ViolationError("I20", "SessionOrder", f"{name}: its request {txn.xid} is behind request {last}")
