@@ -9,7 +9,8 @@ import pytest
 import trio
 
 from zabpy.testing import repeatable
-from zabpy.testing.whole import WholeSimulation
+from zabpy.testing.facts import ViolationError
+from zabpy.testing.whole import WholeSettings, WholeSimulation
 from zabpy.testing.whole_cli import WHOLE_CASES, run_seed
 from zabpy.testing.whole_faults import WORDS, draw
 from zabpy.testing.whole_traps import WHOLE_TRAPS
@@ -111,3 +112,14 @@ def test_a_frozen_task_stands_still_while_time_goes_on_and_then_catches_up() -> 
     seen = repeatable.run(1, main)
     assert [at for name, at in seen if name == "frozen"] == [1, 5.5, 6.5]
     assert [at for name, at in seen if name == "other"] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_that_breaks_while_somebody_is_frozen_ends() -> None:
+    class Breaking(WholeSimulation):
+        def heal(self) -> None:
+            assert all(self.freezer.is_frozen(root) for root in self.freezer.roots)
+            raise ViolationError("I0", "Planted", "before all go on")
+
+    settings = WholeSettings(seed=7, voters=1, clients=1, script_ms=300)
+    script = ((100, "pause", 1, 60_000), (200, "pause-client", 1, 60_000))
+    assert str(Breaking(settings, script).run().violation) == "I0 Planted: before all go on"

@@ -211,7 +211,9 @@ class WholeSimulation:
                     await self._story(nursery)
                 except ViolationError as error:
                     self.broke(error)
-                nursery.cancel_scope.cancel()
+                finally:
+                    self._thaw()  # who is frozen would never end
+                    nursery.cancel_scope.cancel()
         self._simulated_ms = int(trio.current_time() * 1000)
 
     async def _story(self, nursery: trio.Nursery) -> None:
@@ -249,13 +251,17 @@ class WholeSimulation:
             operator.cancel()
         self.disk_traps.clear()
         self.network.heal_all()
+        self._thaw()
         for machine in self.machines.values():
-            machine.thaw()
             machine.disk_factor, machine.stalled_until, machine.fails = 1, 0.0, ""
             machine.files.bytes_max = None
             if machine.life is not None:
                 machine.life.effects_left = 0
             machine.start_now()
+
+    def _thaw(self) -> None:
+        for machine in self.machines.values():
+            machine.thaw()
         for client in self.clients:
             client.thaw()
 
