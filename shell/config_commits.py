@@ -15,10 +15,8 @@ import click
 from zabpy.client import ConnectionLossError, SessionLostError
 
 from .command import Duration
-from .commands.editing import ask_again, begun, edited, merged
 from .config_tool import Tool, UsageError, verb
 from .differences import unified
-from .files import write_whole
 from .looks import Paint, when
 from .problems import ShellError, Status, told
 
@@ -115,7 +113,7 @@ async def set_(
             if key in values:
                 raise UsageError(f"{key} is named twice")
             values[key] = value.encode("utf-8", "surrogateescape")
-    wanted: Wanted = {(layer, key): _sealed(key, value) if secret else value for key, value in values.items()}
+    wanted: Wanted = {(layer, key): sealed(key, value) if secret else value for key, value in values.items()}
     return await put(tool, wanted, How(**how))
 
 
@@ -191,7 +189,7 @@ async def import_(
     found = await anyio.to_thread.run_sync(read_folder, source)
     now = await (await writer(tool)).at()
     wanted: Wanted = {
-        at: _sealed(at[1], value)
+        at: sealed(at[1], value)
         if any(fnmatchcase(at[1], each) for each in patterns)
         and not is_document(at[1])
         and not value.startswith(ENCRYPTED.encode())
@@ -202,132 +200,6 @@ async def import_(
         wanted |= {at: None for at in now.entries if at not in wanted}
     schema = KEPT if found.schema is None else found.schema
     return await put(tool, wanted, How(**how, base=now.revision, dry_run=dry_run), now, schema=schema, asks=True)
-
-
-@verb("edit")
-@click.argument("key", default="")
-@in_layer
-@signed
-async def edit(tool: Tool, key: str, layer: str, **how: Any) -> int | None:
-    """Change one value, or all plain ones of a layer, in $VISUAL, $EDITOR or vi, and commit what comes of it.
-
-    Without KEY it is a file of lines key=value; a line that is taken out deletes its key. What does not fit is said,
-    and the editor opened again; so it is when somebody else changed the same meanwhile, with both in the file. With
-    --keys an encrypted value of KEY is edited as what it means, and encrypted again.
-    """
-    from zabpy.config import BadNameError, BadSettingsError, ConflictError
-
-    may_commit(tool)
-    store, signature = await writer(tool), How(**how)
-    now = await store.at()
-    form = await _form(tool, layer, key)
-    before = form.text(now)
-    title = key or f"{tool.namespace} ({layer})"
-    draft = await anyio.to_thread.run_sync(begun, f"/{title}", before, now.revision, "text", form.suffix)
-    try:
-        while True:
-            new = await edited(tool.shell, draft)
-            if new == draft.before:
-                await tool.shell.out.tell("unchanged; nothing was committed")
-                return None
-            try:
-                wanted = form.changes(now, new)
-                revision = await _sent(
-                    store.commit(
-                        wanted, author=signature.author, message=signature.message, base=now.revision, rebase=True
-                    )
-                )
-            except ConflictError as error:
-                now = await store.at()
-                theirs = form.text(now)
-                name = f"revision {now.revision}, by others"
-                for line in unified(draft.before, theirs, ("before", name), tool.shell.out.look.paint):
-                    await tool.shell.out.line(line)
-                await tool.shell.out.flush()
-                await ask_again(tool.shell, draft, str(error), Status.CONFLICT)
-                draft.before = theirs
-                await anyio.to_thread.run_sync(write_whole, draft.file, merged(new, theirs, name))
-            except (BadSettingsError, BadNameError, BadLinesError) as error:
-                await ask_again(tool.shell, draft, str(error))
-            else:
-                await _done(tool, revision, now)
-                return None
-    except BaseException:
-        if not draft.is_kept and draft.holds_more_than(before):
-            draft.is_kept = True
-            with anyio.CancelScope(shield=True):
-                await tool.shell.out.tell(f"what was typed is in {draft.file}")
-        raise
-    finally:
-        if not draft.is_kept:
-            draft.file.unlink(missing_ok=True)
-
-
-class BadLinesError(Exception):
-    """What was typed cannot be read."""
-
-
-@dataclass(frozen=True)
-class _Value:
-    """One value in an editor."""
-
-    at: At
-    secrets: "Secrets | None"
-    suffix: str
-
-    def text(self, now: "Revision") -> bytes:
-        value = now.entries.get(self.at, b"")
-        return self._opened(value) or value
-
-    def changes(self, now: "Revision", new: bytes) -> Wanted:
-        is_secret = bool(self._opened(now.entries.get(self.at, b"")))
-        return {self.at: _sealed(self.at[1], new) if is_secret else new}
-
-    def _opened(self, value: bytes) -> bytes:
-        """What it means, if it is encrypted as a whole."""
-        from zabpy.config import ENCRYPTED
-
-        if self.secrets is None or not value.startswith(ENCRYPTED.encode()):
-            return b""
-        return self.secrets.reveal(*self.at, value.decode()).encode()
-
-
-@dataclass(frozen=True)
-class _Lines:
-    """All plain values of a layer in an editor."""
-
-    layer: str
-    suffix: str = ".env"
-
-    def text(self, now: "Revision") -> bytes:
-        from zabpy.config import lines_of
-
-        return lines_of(self._plain(now))
-
-    def changes(self, now: "Revision", new: bytes) -> Wanted:
-        from zabpy.config import BadFilesError, read_lines
-
-        try:
-            found = read_lines("line ", new)
-        except BadFilesError as error:
-            raise BadLinesError("; ".join(error.problems)) from None
-        before = self._plain(now)
-        wanted: Wanted = {(self.layer, key): value for key, value in found.items() if before.get(key) != value}
-        return wanted | {(self.layer, key): None for key in before if key not in found}
-
-    def _plain(self, now: "Revision") -> dict[str, bytes]:
-        from zabpy.config import is_document
-
-        entries = now.layers().get(self.layer, {})
-        return {key: value for key, value in sorted(entries.items()) if not is_document(key)}
-
-
-async def _form(tool: Tool, layer: str, key: str) -> _Value | _Lines:
-    from zabpy.config import is_document
-
-    if not key:
-        return _Lines(layer)
-    return _Value((layer, key), await tool.secrets(), f".{key.rpartition('.')[2]}" if is_document(key) else ".txt")
 
 
 @verb("rollback", negative=True)
@@ -343,8 +215,8 @@ async def rollback(tool: Tool, revision: int, schema: bool, dry_run: bool, **how
         return None
     may_commit(tool)
     before = await store.at()
-    made = await _sent(store.rollback(revision, schema=schema, author=signature.author, message=signature.message))
-    await _done(tool, made, before)
+    made = await sent(store.rollback(revision, schema=schema, author=signature.author, message=signature.message))
+    await done(tool, made, before)
     return None
 
 
@@ -446,7 +318,7 @@ async def canary(
     if wanted and not any(chosen.values()):
         raise UsageError("for whom? --host, --label or --percent says so")
     may_commit(tool)
-    made = await _sent(
+    made = await sent(
         store.canary(
             wanted or None,
             hosts=hosts,
@@ -456,7 +328,7 @@ async def canary(
             message=signature.message,
         )
     )
-    await _done(tool, made, before)
+    await done(tool, made, before)
     return None
 
 
@@ -488,20 +360,21 @@ async def _show_canary(tool: Tool, now: "Revision") -> int | None:
 @signed
 async def promote(tool: Tool, **how: Any) -> None:
     """Make the change that some readers took before (see canary) everybody's."""
-    may_commit(tool)
-    store, signature = await writer(tool), How(**how)
-    before = await store.at()
-    await _done(tool, await _sent(store.promote(author=signature.author, message=signature.message)), before)
+    await _end_rollout(tool, "promote", How(**how))
 
 
 @verb("withdraw")
 @signed
 async def withdraw(tool: Tool, **how: Any) -> None:
     """Take back the change that some readers took before (see canary)."""
+    await _end_rollout(tool, "withdraw", How(**how))
+
+
+async def _end_rollout(tool: Tool, by: str, how: How) -> None:
     may_commit(tool)
-    store, signature = await writer(tool), How(**how)
+    store = await writer(tool)
     before = await store.at()
-    await _done(tool, await _sent(store.withdraw(author=signature.author, message=signature.message)), before)
+    await done(tool, await sent(getattr(store, by)(author=how.author, message=how.message)), before)
 
 
 @verb("rotate")
@@ -534,7 +407,7 @@ async def repair(tool: Tool, **how: Any) -> None:
     may_commit(tool)
     store, signature = await writer(tool), How(**how)
     await tool.shell.confirm(f"make the head of {tool.namespace} anew?")
-    revision = await _sent(store.repair(author=signature.author, message=signature.message))
+    revision = await sent(store.repair(author=signature.author, message=signature.message))
     await _tell_revision(tool, revision, changed=True)
 
 
@@ -585,7 +458,7 @@ async def put(
         what = f"{len(changes)} value{'s' if len(changes) != 1 else ''}"
         gone = sum(each.new is None for each in changes)
         await tool.shell.confirm(f"commit {what}{f', {gone} of them deleted' if gone else ''}?")
-    revision = await _sent(
+    revision = await sent(
         store.commit(
             wanted,
             schema=schema,
@@ -595,7 +468,7 @@ async def put(
             rebase=how.rebase,
         )
     )
-    await _done(tool, revision, now)
+    await done(tool, revision, now)
     return None
 
 
@@ -607,7 +480,7 @@ def may_commit(tool: Tool) -> None:
         raise ShellError(f"the profile {rules.name} forbids set; nothing was done", Status.DENIED)
 
 
-async def _sent(commit: Any) -> int:
+async def sent(commit: Any) -> int:
     """The revision. A commit whose answer is lost may have been done, which is said."""
     try:
         revision: int = await commit
@@ -616,7 +489,7 @@ async def _sent(commit: Any) -> int:
     return revision
 
 
-async def _done(tool: Tool, revision: int, before: "Revision") -> None:
+async def done(tool: Tool, revision: int, before: "Revision") -> None:
     await _tell_revision(tool, revision, changed=revision != before.revision)
 
 
@@ -698,7 +571,7 @@ def _named(layer: str, key: str) -> str:
     return key if layer == "default" else f"{key} (layer {layer})"
 
 
-def _sealed(key: str, value: bytes) -> "Secret":
+def sealed(key: str, value: bytes) -> "Secret":
     from zabpy.config import Secret
 
     try:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import click
 from hypercorn.asyncio import serve as run_hypercorn
 from hypercorn.config import Config as Hypercorn
 from starlette.applications import Starlette
@@ -212,7 +213,7 @@ def _asked(request: Request) -> tuple[str, int]:
     given = request.query_params.get("wait", "0")
     try:
         wait_ms: int = Duration().convert(given, None, None)
-    except Exception:
+    except click.BadParameter:
         raise ValueError(f"wait={given}: expected a time such as 30s, {WAIT_MS_MAX // 1000}s at most") from None
     if wait_ms and "if-none-match" not in request.headers:
         raise ValueError("wait= needs If-None-Match, with the ETag of the last answer")

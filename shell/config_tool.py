@@ -130,16 +130,22 @@ def verb(name: str, *, interspersed: bool = True, negative: bool = False) -> Cal
     return made
 
 
-def main(arguments: list[str] | None = None, prog_name: str = "zabpy config") -> NoReturn:
-    from . import config_commits, config_verbs  # noqa: F401  they register themselves
+def load_verbs() -> dict[str, Verb]:
+    """All of them, by name."""
+    from . import config_commits, config_edit, config_verbs  # noqa: F401  they register themselves
 
+    return VERBS
+
+
+def main(arguments: list[str] | None = None, prog_name: str = "zabpy config") -> NoReturn:
+    verbs = load_verbs()
     arguments = sys.argv[1:] if arguments is None else arguments
     status: int | None
     try:
         status = _command().main(arguments or ["--help"], prog_name=prog_name, standalone_mode=False)
     except click.UsageError as error:
         within = error.ctx.info_name if error.ctx else None
-        what = f"{prog_name} {within}" if within in VERBS else prog_name
+        what = f"{prog_name} {within}" if within in verbs else prog_name
         print(f"{prog_name}: {error.format_message()} Try '{what} --help'.", file=sys.stderr)
         status = Status.USAGE
     except ShellError as error:
@@ -153,14 +159,15 @@ def main(arguments: list[str] | None = None, prog_name: str = "zabpy config") ->
 
 
 def _command() -> click.Command:
-    width = max(map(len, VERBS))
-    verbs = "\n".join(f"{name:{width}}  {each.get_short_help_str(90)}" for name, each in VERBS.items())
+    verbs = load_verbs()
+    width = max(map(len, verbs))
+    lines = "\n".join(f"{name:{width}}  {each.get_short_help_str(90)}" for name, each in verbs.items())
     shared = [param for param in zabsh.params if param.name in SHARED]
     return click.Command(
         "config",
         callback=_main,
         help="The config store: settings that change by commits, and whoever is to have them.",
-        epilog=f"\b\n{verbs}\n\n{EPILOG}",
+        epilog=f"\b\n{lines}\n\n{EPILOG}",
         params=[
             click.Option(
                 ["-n", "--namespace"],
@@ -225,11 +232,12 @@ ALONE = frozenset({"keygen"})
 
 def parsed(words: Sequence[str]) -> tuple[Verb, dict[str, Any]]:
     """Raises `click.UsageError`."""
-    found = VERBS.get(words[0])
+    verbs = load_verbs()
+    found = verbs.get(words[0])
     if found is None:
         import difflib
 
-        near = difflib.get_close_matches(words[0], VERBS, n=1)
+        near = difflib.get_close_matches(words[0], verbs, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise click.UsageError(f"{words[0]}: no such verb.{hint}")
     parent = click.get_current_context(silent=True)
@@ -283,4 +291,4 @@ def verb_status(error: BaseException, otherwise: int) -> int:
     return Status.CONNECTION if isinstance(error, NotReadyError) else otherwise
 
 
-__all__ = ["VERBS", "Tool", "UsageError", "main", "parsed", "run", "verb", "verb_status"]
+__all__ = ["Tool", "UsageError", "load_verbs", "main", "parsed", "run", "verb", "verb_status"]

@@ -24,16 +24,16 @@ async def cfg(
     cfg VERB --help tells of each. Without --namespace it is ZABPY_CONFIG_NAMESPACE, or where we are. (config
     is zkCli.sh's, of the ensemble.)
     """
-    from .. import config_commits, config_verbs  # noqa: F401  they register themselves
-    from ..config_tool import VERBS, Tool, parsed, verb_status
+    from ..config_tool import Tool, load_verbs, parsed, verb_status
 
+    verbs = load_verbs()
     if shell.transaction is not None:
         raise UsageError("this is not done in a transaction: commit or abort it first")
     if words[0] in OUTSIDE:
         raise UsageError(f"{words[0]} is for programs, and not for a prompt: zabpy config {words[0]}")
-    if words[0] in VERBS and any(word in ("-h", "--help") for word in words[1:]):
-        with click.Context(VERBS[words[0]], info_name=f"cfg {words[0]}") as context:
-            await shell.out.line(VERBS[words[0]].get_help(context))
+    if words[0] in verbs and any(word in ("-h", "--help") for word in words[1:]):
+        with click.Context(verbs[words[0]], info_name=f"cfg {words[0]}") as context:
+            await shell.out.line(verbs[words[0]].get_help(context))
         return 0
     found, params = parsed(words)
     place = namespace or os.environ.get("ZABPY_CONFIG_NAMESPACE") or "."

@@ -8,7 +8,7 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ import trustme
 
 from zabpy.config import key_line
 
-from .test_tool import program
+from .test_tool import program, until
 from .tool import Zabpy
 
 
@@ -247,13 +247,3 @@ def test_without_the_servers_what_was_there_last_is_told_and_said_to_be_stale(ho
     with serve("127.0.0.1:1", "--cache", str(cache), before=("--timeout", "300ms")) as served:
         told = served.get("/settings/db.host")
         assert (told.body, told.headers["x-zabpy-stale"]) == ('"db1"', "true")
-
-
-def until(condition: Callable[[], bool]) -> None:
-    import time
-
-    for _ in range(500):
-        if condition():
-            return
-        time.sleep(0.02)
-    pytest.fail("not within 10 s")

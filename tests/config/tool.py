@@ -6,7 +6,6 @@ from typing import NamedTuple, Protocol
 import anyio
 import pytest
 
-from shell import config_commits, config_verbs  # noqa: F401  they register themselves
 from shell.config_tool import Tool, parsed, run
 from shell.output import Look, Output
 from shell.settings import Rules, Settings
