@@ -1,4 +1,11 @@
-"""What `ZABPY_TESTED_ON=Apache` leaves of the tests: those with a server of the kind it names (make test-apache)."""
+"""What `ZABPY_TESTED_ON=Apache` leaves of the tests: those with a server of the kind it names (make test-apache). And
+that no run of the tests ends in the middle as if all were well.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 
@@ -20,6 +27,24 @@ ABOUT_US = {
     "test_signals_to_the_shell_are_for_the_command",
     "test_what_a_command_leaves_behind_ends_before_the_lock_is_given_back",
 }
+
+
+ENDED_IN_THE_MIDDLE = 70
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A program that is called in this very process may end it, with a status of its own: of 0 nobody would hear."""
+    ours, really = os.getpid(), os._exit
+
+    def ending(status: int) -> NoReturn:
+        if os.getpid() == ours:
+            print("\nthe tests were ended in the middle, by os._exit", file=sys.__stderr__, flush=True)
+            status = ENDED_IN_THE_MIDDLE
+        really(status)
+
+    patch: Callable[[int], NoReturn] = ending
+    os._exit = patch  # type: ignore[assignment]
+    config.add_cleanup(lambda: setattr(os, "_exit", really))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -26,9 +26,18 @@ class CommandLine(Lines):
     def wait_for(self, *answers: str, seconds: float = REPLY_SECONDS) -> str:
         deadline = time.monotonic() + seconds
         while (line := self.line(deadline - time.monotonic())) is not None:
-            if any(line == answer[1:] if answer[:1] == "=" else answer in line for answer in answers):
+            if any(_is_in(answer, line) for answer in answers):
                 return line
         raise AssertionError(f"none of {answers} within {seconds:.0f} s\n{self.transcript()}")
+
+    def wait_for_all(self, *answers: str, seconds: float = REPLY_SECONDS) -> list[str]:
+        """A line for each, whatever comes first: answers and events are not told by the same thread."""
+        deadline, found = time.monotonic() + seconds, dict[str, str]()
+        while len(found) < len(answers):
+            line = self.line(deadline - time.monotonic())
+            assert line is not None, f"no {set(answers) - set(found)} within {seconds:.0f} s\n{self.transcript()}"
+            found |= {answer: line for answer in answers if answer not in found and _is_in(answer, line)}
+        return [found[answer] for answer in answers]
 
     def type_until(self, line: str, answer: str, not_yet: str) -> None:
         """For what may fail while the client has no connection."""
@@ -36,6 +45,10 @@ class CommandLine(Lines):
         while self.type(line, answer, not_yet) != answer[1:]:
             assert time.monotonic() < deadline, self.transcript()
             time.sleep(0.1)
+
+
+def _is_in(answer: str, line: str) -> bool:
+    return line == answer[1:] if answer[:1] == "=" else answer in line
 
 
 @pytest.fixture
